@@ -1,0 +1,128 @@
+/** ABAC for API keys: base role, modes, policy sets, deny first (ABAC-1 to ABAC-9). */
+import type { Action } from './action.ts';
+import { allHold, compileConstraints, type Constraint } from './attributes.ts';
+import type { Resource } from './model.ts';
+import type { KeyRecord, PolicySetRecord } from './records.ts';
+
+/** The macro that stands for every readonly action (ACT-5). */
+export const READONLY = 'readonly';
+
+export interface Rule {
+  /** `''`: the key's base role, which answers where no rule does. */
+  readonly set: string;
+  readonly id: string;
+  readonly effect: 'allow' | 'deny';
+  /** Empty: the rule holds for every object. */
+  readonly constraints: readonly Constraint[];
+}
+
+/** The rules that name one action, by what they can do. */
+interface ActionRules {
+  deny: Rule | undefined;
+  allow: Rule | undefined;
+  readonly denyIf: Rule[];
+  readonly allowIf: Rule[];
+}
+
+/** The rules in force for a key, over all of its sets that count. */
+export interface RuleTable {
+  readonly base: Rule;
+  readonly named: ReadonlyMap<string, ActionRules>;
+  /** Rules on `readonly`, expanded when a request is evaluated (ACT-5). */
+  readonly macro: ActionRules;
+}
+
+export interface KeyFacts {
+  readonly record: KeyRecord;
+  readonly sets: readonly PolicySetRecord[];
+  readonly enforced: RuleTable;
+  /** The rules under full enforcement; `undefined` where they are the enforced ones (ABAC-8). */
+  readonly shadow: RuleTable | undefined;
+}
+
+/** Compiles a key with the policy sets that are attached to it (ABAC-1, ABAC-7, ABAC-8). */
+export function compileKey(record: KeyRecord, sets: readonly PolicySetRecord[]): KeyFacts {
+  const counted = record.mode === 'off' ? [] : sets.filter(({ mode }) => mode !== 'off');
+  const enforced =
+    record.mode === 'enforce' ? counted.filter(({ mode }) => mode === 'enforce') : [];
+  const base: Rule = {
+    set: '',
+    id: record.role,
+    effect: record.role === 'default_allow' ? 'allow' : 'deny',
+    constraints: [],
+  };
+  return {
+    record,
+    sets,
+    enforced: compileTable(base, enforced),
+    shadow: counted.length === enforced.length ? undefined : compileTable(base, counted),
+  };
+}
+
+function compileTable(base: Rule, sets: readonly PolicySetRecord[]): RuleTable {
+  const named = new Map<string, ActionRules>();
+  const macro = noRules();
+  for (const set of sets)
+    for (const { id, effect, actions, attributes } of set.rules) {
+      const constraints = compileConstraints(attributes);
+      const rule: Rule = { set: set.name, id, effect, constraints };
+      for (const action of actions) {
+        const rules = action === READONLY ? macro : (named.get(action) ?? noRules());
+        if (rules !== macro) named.set(action, rules);
+        if (constraints.length === 0) rules[effect] ??= rule;
+        else rules[`${effect}If`].push(rule);
+      }
+    }
+  return { base, named, macro };
+}
+
+function noRules(): ActionRules {
+  return { deny: undefined, allow: undefined, denyIf: [], allowIf: [] };
+}
+
+/** Whether a constrained allow may permit the action (ABAC-6). */
+export function mayBeConstrained(action: Action): boolean {
+  return action.readonly || action.objectScoped;
+}
+
+/**
+ * The action layer (ABAC-4): the rule that decides whether the action is permitted at all.
+ * An unconstrained deny, else any allow, else the base role.
+ */
+export function actionLayer(table: RuleTable, action: Action): Rule {
+  const named = table.named.get(action.name);
+  const macro = action.readonly ? table.macro : undefined;
+  return (
+    named?.deny ??
+    macro?.deny ??
+    named?.allow ??
+    macro?.allow ??
+    (mayBeConstrained(action) ? (named?.allowIf[0] ?? macro?.allowIf[0]) : undefined) ??
+    table.base
+  );
+}
+
+/**
+ * The object layer, for permitted actions (ABAC-5): the rule that decides whether this object is visible.
+ * A constrained deny that holds, else an unconstrained allow or a constrained one that holds, else the base role.
+ */
+export function objectLayer(table: RuleTable, action: Action, resource: Resource): Rule {
+  const named = table.named.get(action.name);
+  const macro = action.readonly ? table.macro : undefined;
+  return (
+    firstHolding(named?.denyIf, resource) ??
+    firstHolding(macro?.denyIf, resource) ??
+    named?.allow ??
+    macro?.allow ??
+    (mayBeConstrained(action)
+      ? (firstHolding(named?.allowIf, resource) ?? firstHolding(macro?.allowIf, resource))
+      : undefined) ??
+    table.base
+  );
+}
+
+function firstHolding(rules: readonly Rule[] | undefined, resource: Resource): Rule | undefined {
+  if (rules !== undefined)
+    for (const rule of rules) if (allHold(rule.constraints, resource)) return rule;
+  return undefined;
+}

@@ -1,0 +1,37 @@
+/** Identifiers (ID-1, ID-3). Pure: no Buffer, so byte lengths are counted here. */
+
+/** Longest id in bytes of UTF-8 (ID-1). */
+export const MAX_ID_BYTES = 256;
+
+// The common case in one test: printable ASCII without a blank at either end.
+const PLAIN = /^[\x21-\x7e](?:[\x20-\x7e]{0,254}[\x21-\x7e])?$/;
+const CONTROL = /\p{Cc}/u;
+
+/** Length of a well-formed string in bytes of UTF-8. */
+export function utf8Length(text: string): number {
+  let bytes = text.length;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit < 0x80) continue;
+    // A surrogate pair is two units and four bytes: each unit counts one more than itself.
+    bytes += unit < 0x800 || (unit >= 0xd800 && unit <= 0xdfff) ? 1 : 2;
+  }
+  return bytes;
+}
+
+/**
+ * What is wrong with an id, or `undefined` if nothing is (ID-1).
+ * The sentence names the remedy; the caller names the field and shows the value.
+ */
+export function idProblem(id: string): string | undefined {
+  if (PLAIN.test(id)) return undefined;
+  if (id === '') return 'is empty: give 1 to 256 bytes';
+  if (!id.isWellFormed()) return 'holds a lone surrogate: send valid UTF-8';
+  if (CONTROL.test(id)) return 'holds a control character: remove it';
+  if (id.trim() !== id) return 'has white space at an end: remove it';
+  if (id.normalize('NFC') !== id) return 'is not in Unicode normal form C: normalize it to NFC';
+  const bytes = utf8Length(id);
+  return bytes > MAX_ID_BYTES
+    ? `has ${bytes} bytes: at most ${MAX_ID_BYTES} are allowed`
+    : undefined;
+}

@@ -1,0 +1,106 @@
+/** A subject's evidence, compiled once: what it holds itself, and what its groups hold for all their members. */
+import type { Subject } from './model.ts';
+import { compilePermissions, type Permissions } from './rbac.ts';
+import type { RoleRecord, UserRecord, WorkspaceRecord } from './records.ts';
+import { compileGrants, type Grants } from './tree.ts';
+
+/** All groups of a tenant. */
+export interface Directory {
+  readonly roles: ReadonlyMap<string, RoleRecord>;
+  readonly workspaces: ReadonlyMap<string, WorkspaceRecord>;
+}
+
+/** A closed set of groups. Subjects with the same direct groups share one. */
+export interface GroupFacts {
+  readonly roles: ReadonlyMap<string, RoleRecord>;
+  readonly workspaces: ReadonlyMap<string, WorkspaceRecord>;
+  readonly permissions: Permissions;
+  /** Highest level among the roles; -1 without roles (RBAC-3). */
+  readonly level: number;
+  readonly grants: Grants;
+}
+
+export interface SubjectFacts {
+  readonly subject: Subject;
+  /** `undefined`: a group, or a user without a record, who has ACL entries at most (ACL-4). */
+  readonly record: UserRecord | undefined;
+  /** Deleted or suspended (SUBJECT_INACTIVE). */
+  readonly inactive: boolean;
+  readonly superuser: boolean;
+  /** Grants and ownership of the subject itself; those of groups are in `groups`. */
+  readonly own: Grants;
+  readonly groups: GroupFacts;
+}
+
+/**
+ * The closure of some direct groups (RBAC-2, TREE-1, ACL-2). Role records carry their own closure,
+ * so that nothing is walked here. A group without a record gives nothing.
+ */
+export function groupsOf(
+  directory: Directory,
+  direct: { readonly roles: readonly string[]; readonly workspaces: readonly string[] },
+): GroupFacts {
+  const roles = new Map<string, RoleRecord>();
+  const workspaces = new Map<string, WorkspaceRecord>();
+  const addRole = (id: string): void => {
+    const role = directory.roles.get(id);
+    if (role !== undefined) roles.set(id, role);
+  };
+  const addWorkspace = (id: string): void => {
+    const workspace = directory.workspaces.get(id);
+    if (workspace !== undefined) workspaces.set(id, workspace);
+  };
+  for (const id of direct.roles) {
+    addRole(id);
+    const closure = directory.roles.get(id)?.closure;
+    closure?.roles.forEach(addRole);
+    closure?.workspaces.forEach(addWorkspace);
+  }
+  direct.workspaces.forEach(addWorkspace);
+  const all = [...roles.values()];
+  return {
+    roles,
+    workspaces,
+    permissions: compilePermissions(all.flatMap((role) => role.permissions)),
+    level: Math.max(-1, ...all.map((role) => role.level)),
+    grants: compileGrants([...all, ...workspaces.values()].flatMap((group) => group.grants)),
+  };
+}
+
+const NO_GRANTS: Grants = new Map();
+
+export const NO_GROUPS: GroupFacts = {
+  roles: new Map(),
+  workspaces: new Map(),
+  permissions: new Map(),
+  level: -1,
+  grants: NO_GRANTS,
+};
+
+/** A user's facts; without a record it is a stranger that ACL lists may still name (ACL-4). */
+export function compileUser(
+  id: string,
+  record: UserRecord | undefined,
+  groups: GroupFacts,
+): SubjectFacts {
+  return {
+    subject: { type: 'user', id },
+    record,
+    inactive: record !== undefined && (record.deleted || record.suspended),
+    superuser: record?.superuser ?? false,
+    own: record === undefined ? NO_GRANTS : compileGrants(record.grants, record.owns),
+    groups,
+  };
+}
+
+/** A role or workspace as the subject; `groups` counts itself in. */
+export function compileGroup(subject: Subject, groups: GroupFacts): SubjectFacts {
+  return {
+    subject,
+    record: undefined,
+    inactive: false,
+    superuser: false,
+    own: NO_GRANTS,
+    groups,
+  };
+}

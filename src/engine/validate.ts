@@ -1,0 +1,95 @@
+/** What a well-formed request is (ID-1, PATH-1, COMB-2). The first problem found, or nothing. */
+import { actionProblem } from './action.ts';
+import { idProblem } from './id.ts';
+import type { Attributes, Request, Resource } from './model.ts';
+import { pathProblem } from './path.ts';
+
+/** A field, its value, and what is wrong with it, remedy included. */
+export interface Problem {
+  readonly field: string;
+  readonly value: string;
+  readonly problem: string;
+}
+
+export interface RequestLimits {
+  readonly attributes: number;
+  readonly valuesPerAttribute: number;
+}
+
+export function requestProblem(request: Request, limits: RequestLimits): Problem | undefined {
+  return callerProblem(request) ?? resourceProblem(request.resource, 'resource', limits);
+}
+
+/** The part that Filter's objects share. */
+export function callerProblem(request: Omit<Request, 'resource'>): Problem | undefined {
+  const { tenant, subject, keyId, action } = request;
+  if (subject === undefined && keyId === undefined)
+    return problem('subject', '', 'is missing, and so is `key_id`: name at least one of them');
+  return (
+    check('tenant', tenant, idProblem) ??
+    (subject && check('subject.id', subject.id, idProblem)) ??
+    (keyId === undefined ? undefined : check('key_id', keyId, idProblem)) ??
+    check('action', action, actionProblem)
+  );
+}
+
+export function resourceProblem(
+  resource: Resource,
+  field: string,
+  limits: RequestLimits,
+): Problem | undefined {
+  const { type, id, path, attributes, sources } = resource;
+  const own =
+    (type === '' ? undefined : check(`${field}.type`, type, typeProblem)) ??
+    (id === '' ? undefined : check(`${field}.id`, id, idProblem)) ??
+    (path === undefined ? undefined : check(`${field}.path`, path, pathProblem)) ??
+    attributesProblem(attributes, `${field}.attributes`, limits);
+  if (own !== undefined || sources.length === 0) return own;
+  for (const [index, source] of sources.entries()) {
+    const found = attributesProblem(source, `${field}.sources[${index}].attributes`, limits);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+function attributesProblem(
+  attributes: Attributes,
+  field: string,
+  limits: RequestLimits,
+): Problem | undefined {
+  if (attributes.size > limits.attributes)
+    return problem(
+      field,
+      `${attributes.size} keys`,
+      `is over the limit of ${limits.attributes} attributes: send those that policies name`,
+    );
+  for (const [key, values] of attributes) {
+    const found = check(`${field} key`, key, idProblem);
+    if (found !== undefined) return found;
+    if (values.length > limits.valuesPerAttribute)
+      return problem(
+        `${field}[${key}]`,
+        `${values.length} values`,
+        `is over the limit of ${limits.valuesPerAttribute} values an attribute: split the object or raise the limit`,
+      );
+  }
+  return undefined;
+}
+
+/** A type stands before the `:` of an action, so that it may not hold one (ACT-3). */
+function typeProblem(type: string): string | undefined {
+  return type.includes(':') ? 'holds a `:`: name the type alone' : idProblem(type);
+}
+
+function check(
+  field: string,
+  value: string,
+  of: (value: string) => string | undefined,
+): Problem | undefined {
+  const found = of(value);
+  return found === undefined ? undefined : problem(field, value, found);
+}
+
+function problem(field: string, value: string, text: string): Problem {
+  return { field, value, problem: text };
+}
