@@ -1,0 +1,166 @@
+/** Declarative management: make a tenant's facts what a state file says, in one commit. */
+import { isDeepStrictEqual } from 'node:util';
+import type { DefaultRole } from '../config/roles.ts';
+import type { StateFile } from '../config/state.ts';
+import type { Kind, UserRecord } from '../engine/records.ts';
+import {
+  readAll,
+  StoreError,
+  type Change,
+  type FactValue,
+  type Head,
+  type Store,
+} from '../store/store.ts';
+import {
+  fromDefaults,
+  toFacts,
+  toState,
+  type BaseRole,
+  type Finding,
+  type TenantFacts,
+} from './state.ts';
+
+const KINDS = ['tenant', 'user', 'role', 'workspace', 'owner', 'policy_set', 'key'] as const;
+
+/** How often a commit is planned again because somebody else committed meanwhile. */
+const MAX_ATTEMPTS = 10;
+
+export interface Plan {
+  readonly expected: number;
+  readonly changes: readonly Change[];
+  /** The same changes for people, in the order of kinds and ids. */
+  readonly summary: readonly PlannedChange[];
+}
+
+export interface PlannedChange {
+  readonly change: 'create' | 'update' | 'delete';
+  readonly kind: Kind;
+  readonly id: string;
+}
+
+export class StateError extends Error {
+  readonly findings: readonly Finding[];
+
+  constructor(findings: readonly Finding[]) {
+    super(findings.map(({ message }) => message).join('\n'));
+    this.name = 'StateError';
+    this.findings = findings;
+  }
+}
+
+/** What applying the state would change. @throws StateError where the state contradicts itself. */
+export async function planState(
+  store: Store,
+  state: StateFile,
+  defaults: readonly DefaultRole[],
+): Promise<Plan> {
+  const { head, records } = await readAll(store, state.tenant, KINDS);
+  const base = head === undefined ? newTenantRoles(state, defaults) : keptRoles(records);
+  const built = toFacts(state, base);
+  if ('findings' in built) throw new StateError(built.findings);
+  const wanted = withTombstones(built.facts, records);
+  const changes = KINDS.flatMap((kind) => diff(kind, records[kind], wanted[kind]));
+  return {
+    expected: head?.revision ?? 0,
+    changes,
+    summary: changes.map(({ kind, id, value }) => ({
+      change: !records[kind].has(id) ? 'create' : isGone(value) ? 'delete' : 'update',
+      kind,
+      id,
+    })),
+  };
+}
+
+/**
+ * Applies a state in one commit; an empty plan commits nothing.
+ * @returns the tenant's head afterwards, and what was changed
+ */
+export async function applyState(
+  store: Store,
+  state: StateFile,
+  defaults: readonly DefaultRole[],
+  actor: string,
+): Promise<{ readonly head: Head | undefined; readonly plan: Plan }> {
+  for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
+    const plan = await planState(store, state, defaults);
+    if (plan.changes.length === 0) return { head: (await store.get(state.tenant, [])).head, plan };
+    const { tenant } = state;
+    const event = { actor, operation: 'state.apply' };
+    const result = await store.commit({
+      tenant,
+      expected: plan.expected,
+      changes: plan.changes,
+      event,
+    });
+    if (result.committed) return { head: result.head, plan };
+  }
+  throw new StoreError(
+    `tenant \`${state.tenant}\` was changed by others ${MAX_ATTEMPTS} times while the state was planned: try again`,
+  );
+}
+
+/** A tenant's whole state; `undefined`: it does not exist. */
+export async function exportState(
+  store: Store,
+  tenant: string,
+): Promise<{ readonly head: Head; readonly state: StateFile } | undefined> {
+  const { head, records } = await readAll(store, tenant, KINDS);
+  return head === undefined ? undefined : { head, state: toState(tenant, records) };
+}
+
+/** A state that lists a role as `system` restores it as it was; else the default roles are given (RBAC-4). */
+function newTenantRoles(state: StateFile, defaults: readonly DefaultRole[]): BaseRole[] {
+  const restored = new Set(
+    (state.roles ?? []).filter(({ system }) => system === true).map(({ id }) => id),
+  );
+  return fromDefaults(defaults).filter(({ id }) => !restored.has(id));
+}
+
+/** System roles stay, whether the state lists them or not (RBAC-4). */
+function keptRoles({ role }: TenantFacts): BaseRole[] {
+  return [...role.values()].filter(({ system }) => system);
+}
+
+/** Users that the state no longer lists become tombstones, so that no access list revives them (ACL-4, ADM-8). */
+function withTombstones(wanted: TenantFacts, stored: TenantFacts): TenantFacts {
+  const user = new Map(wanted.user);
+  for (const id of stored.user.keys()) if (!user.has(id)) user.set(id, tombstone(id));
+  return { ...wanted, user };
+}
+
+function tombstone(id: string): UserRecord {
+  return {
+    id,
+    type: 'user',
+    superuser: false,
+    createrole: false,
+    suspended: false,
+    deleted: true,
+    roles: [],
+    workspaces: [],
+    grants: [],
+    owns: [],
+  };
+}
+
+function diff(
+  kind: Kind,
+  stored: ReadonlyMap<string, FactValue>,
+  wanted: ReadonlyMap<string, FactValue>,
+): Change[] {
+  const changes: Change[] = [];
+  for (const [id, value] of wanted) {
+    const old = stored.get(id);
+    // A policy set counts its puts: it is compared at its stored version, and written at the next.
+    const version = old !== undefined && 'version' in old ? old.version : undefined;
+    if (isDeepStrictEqual(old, version === undefined ? value : { ...value, version })) continue;
+    const next = version === undefined ? value : { ...value, version: version + 1 };
+    changes.push({ kind, id, value: next });
+  }
+  for (const id of stored.keys()) if (!wanted.has(id)) changes.push({ kind, id, value: undefined });
+  return changes;
+}
+
+function isGone(value: Change['value']): boolean {
+  return value === undefined || ('deleted' in value && value.deleted);
+}

@@ -1,0 +1,508 @@
+/**
+ * A whole state as records, and records as a whole state. `toFacts` is where references become principals,
+ * memberships become closures, and everything that the state may not be is refused.
+ */
+import { bodyOf, type StateFile } from '../config/state.ts';
+import type { DefaultRole } from '../config/roles.ts';
+import { toPolicySet } from '../config/policy-set.ts';
+import type {
+  GrantRow,
+  Kind,
+  PolicySetRecord,
+  Records,
+  RoleRecord,
+  TreeAction,
+  UserRecord,
+} from '../engine/records.ts';
+import { closureOf, findCycle, type Edges } from './closure.ts';
+
+/** All records of one tenant. */
+export type TenantFacts = { readonly [K in Kind]: ReadonlyMap<string, Records[K]> };
+
+/** What is wrong at a place of the state. */
+export interface Finding {
+  readonly path: readonly PropertyKey[];
+  readonly message: string;
+}
+
+type MutableFacts = { readonly [K in Kind]: Map<string, Records[K]> };
+type Section = Exclude<keyof StateFile, 'tenant'>;
+type Entry<K extends Section> = NonNullable<StateFile[K]>[number];
+
+const TREE_ORDER: readonly TreeAction[] = ['read', 'write', 'create', 'delete', 'admin'];
+
+/**
+ * The records of a state file.
+ * @param base roles that the tenant has besides the state's: the default roles of a new tenant, or the
+ *   system roles of a stored one (RBAC-4)
+ */
+export function toFacts(
+  state: StateFile,
+  base: readonly BaseRole[],
+): { readonly facts: TenantFacts } | { readonly findings: readonly Finding[] } {
+  const builder = new Builder(state, base);
+  return builder.build();
+}
+
+/** A role that exists without being listed. A system role may be listed, for its members, but not changed. */
+export type BaseRole = Pick<RoleRecord, 'id' | 'level' | 'permissions' | 'system' | 'description'>;
+
+export function fromDefaults(roles: readonly DefaultRole[]): BaseRole[] {
+  return roles.map(({ id, level, permissions, system = true, description }) => ({
+    id,
+    level,
+    permissions: [...new Set(permissions)].sort(),
+    system,
+    ...(description === undefined ? {} : { description }),
+  }));
+}
+
+type Ref = { readonly type: 'user' | 'role' | 'workspace'; readonly id: string };
+
+class Builder {
+  readonly #state: StateFile;
+  readonly #base: readonly BaseRole[];
+  readonly #findings: Finding[] = [];
+  readonly #edges = {
+    user: new Map<string, MutableEdges>(),
+    role: new Map<string, MutableEdges>(),
+  };
+  readonly #grants = new Map<string, GrantRow[]>();
+  readonly #owns = new Map<string, string[]>();
+  readonly #deleted = new Set<string>();
+  readonly #workspaces = new Set<string>();
+
+  constructor(state: StateFile, base: readonly BaseRole[]) {
+    this.#state = state;
+    this.#base = base;
+  }
+
+  build(): { readonly facts: TenantFacts } | { readonly findings: readonly Finding[] } {
+    this.#declare();
+    this.#connect();
+    this.#checkCycles();
+    const facts = emptyFacts();
+    facts.tenant.set('', { id: this.#state.tenant });
+    this.#addGrants();
+    this.#addOwners(facts);
+    this.#addPrincipals(facts);
+    this.#addPolicies(facts);
+    return this.#findings.length > 0 ? { findings: this.#findings } : { facts };
+  }
+
+  #find(path: readonly PropertyKey[], message: string): void {
+    this.#findings.push({ path, message });
+  }
+
+  /** Who exists. */
+  #declare(): void {
+    const folded = new Map<string, string>();
+    this.#each('users', ({ id, deleted, ...rest }, path) => {
+      if (this.#edges.user.has(id)) this.#find(path, `user \`${id}\` is listed twice: keep one`);
+      const twin = folded.get(id.toLowerCase());
+      if (twin !== undefined && twin !== id)
+        this.#find(path, `user \`${id}\` differs from \`${twin}\` only in case: rename one (ID-2)`);
+      folded.set(id.toLowerCase(), id);
+      this.#edges.user.set(id, newEdges());
+      if (deleted !== true) return;
+      this.#deleted.add(id);
+      if (Object.keys(rest).length > 0)
+        this.#find(path, `user \`${id}\` is deleted: a tombstone has no other field`);
+    });
+    for (const { id } of this.#base) this.#edges.role.set(id, newEdges());
+    const listed = new Set<string>();
+    this.#each('roles', ({ id }, path) => {
+      if (listed.has(id)) this.#find(path, `role \`${id}\` is listed twice: keep one`);
+      listed.add(id);
+      this.#edges.role.set(id, newEdges());
+    });
+    for (const id of this.#edges.role.keys())
+      if (this.#edges.user.has(id))
+        this.#find(
+          ['users', (this.#state.users ?? []).findIndex((user) => user.id === id)],
+          `\`${id}\` is a user and a role: rename one, they share one name space`,
+        );
+    this.#each('workspaces', ({ id }, path) => {
+      if (this.#workspaces.has(id))
+        this.#find(path, `workspace \`${id}\` is listed twice: keep one`);
+      this.#workspaces.add(id);
+    });
+  }
+
+  /** Membership, from whichever side it is written. */
+  #connect(): void {
+    const join = (
+      type: 'user' | 'role',
+      entry: MemberEntry,
+      path: readonly PropertyKey[],
+    ): void => {
+      const member: Ref = { type, id: entry.id };
+      for (const [index, role] of (entry.roles ?? []).entries())
+        this.#join(member, { type: 'role', id: role }, [...path, 'roles', index]);
+      for (const [index, workspace] of (entry.workspaces ?? []).entries())
+        this.#join(member, { type: 'workspace', id: workspace }, [...path, 'workspaces', index]);
+    };
+    this.#each('users', (user, path) => join('user', user, path));
+    this.#each('roles', (role, path) => join('role', role, path));
+    const members = (
+      group: Ref,
+      refs: readonly string[] | undefined,
+      path: readonly PropertyKey[],
+    ): void => {
+      for (const [index, ref] of (refs ?? []).entries()) {
+        const member = this.#resolve(ref, [...path, 'members', index], ['user', 'role']);
+        if (member !== undefined) this.#join(member, group, [...path, 'members', index]);
+      }
+    };
+    this.#each('roles', (role, path) => members({ type: 'role', id: role.id }, role.members, path));
+    this.#each('workspaces', (workspace, path) =>
+      members({ type: 'workspace', id: workspace.id }, workspace.members, path),
+    );
+  }
+
+  #join(member: Ref, group: Ref, path: readonly PropertyKey[]): void {
+    const known = group.type === 'role' ? this.#edges.role : this.#workspaces;
+    if (!known.has(group.id)) {
+      this.#find(path, `unknown ${group.type} \`${group.id}\`: list it under ${group.type}s`);
+      return;
+    }
+    const edges = member.type === 'workspace' ? undefined : this.#edges[member.type].get(member.id);
+    edges?.[group.type === 'role' ? 'roles' : 'workspaces'].add(group.id);
+  }
+
+  #checkCycles(): void {
+    const cycle = findCycle(this.#roleEdges());
+    if (cycle === undefined) return;
+    const index = (this.#state.roles ?? []).findIndex(({ id }) => cycle.includes(id));
+    this.#find(
+      index < 0 ? ['roles'] : ['roles', index],
+      `membership closes a cycle: ${cycle.join(' → ')}: remove one of its edges (ADM-6)`,
+    );
+  }
+
+  #roleEdges(): Map<string, Edges> {
+    return new Map([...this.#edges.role].map(([id, edges]) => [id, sortEdges(edges)]));
+  }
+
+  #addGrants(): void {
+    const seen = new Map<string, number>();
+    this.#each('grants', ({ principal, path: at, actions, grantor, grant_option }, path) => {
+      const holder = this.#resolve(
+        principal,
+        [...path, 'principal'],
+        ['user', 'role', 'workspace'],
+      );
+      const giver =
+        grantor === undefined
+          ? undefined
+          : this.#resolve(grantor, [...path, 'grantor'], ['user', 'role', 'workspace']);
+      if (holder === undefined || (grantor !== undefined && giver === undefined)) return;
+      const name = `${holder.type}:${holder.id}`;
+      const from = giver === undefined ? '' : `${giver.type}:${giver.id}`;
+      const row = JSON.stringify([name, at, from]);
+      const index = Number(path[1]);
+      const first = seen.get(row);
+      if (first !== undefined)
+        this.#find(
+          path,
+          `\`${principal}\` on '${at}' is granted by the same grantor in grants[${first}]: merge the two rows (TREE-3)`,
+        );
+      seen.set(row, index);
+      const held = new Set<string>(actions.map((verb) => (verb === 'update' ? 'write' : verb)));
+      const rows = this.#grants.get(name) ?? [];
+      this.#grants.set(name, rows);
+      rows.push({
+        path: at,
+        actions: TREE_ORDER.filter((action) => held.has(action)),
+        grantor: from,
+        grantOption: grant_option ?? false,
+      });
+    });
+  }
+
+  #addOwners(facts: MutableFacts): void {
+    this.#each('owners', ({ path: at, owner }, path) => {
+      const user = this.#resolve(owner, [...path, 'owner'], ['user']);
+      if (user === undefined) return;
+      const other = facts.owner.get(at);
+      if (other !== undefined)
+        this.#find(
+          path,
+          `'${at}' is owned by \`${other.owner}\` already: a path has at most one owner (TREE-2)`,
+        );
+      facts.owner.set(at, { path: at, owner: user.id });
+      this.#owns.set(user.id, [...(this.#owns.get(user.id) ?? []), at]);
+    });
+  }
+
+  #addPrincipals(facts: MutableFacts): void {
+    this.#each('users', (user) => {
+      const { external_id, email, metadata } = user;
+      facts.user.set(user.id, {
+        id: user.id,
+        type: user.type ?? 'user',
+        ...(external_id === undefined ? {} : { externalId: external_id }),
+        ...(email === undefined ? {} : { email }),
+        ...(metadata === undefined ? {} : { metadata }),
+        superuser: user.superuser ?? false,
+        createrole: user.createrole ?? false,
+        suspended: user.suspended ?? false,
+        deleted: user.deleted ?? false,
+        ...sortEdges(this.#edges.user.get(user.id) ?? newEdges()),
+        grants: sortRows(this.#grants.get(`user:${user.id}`)),
+        owns: (this.#owns.get(user.id) ?? []).toSorted(),
+      });
+    });
+    const edges = this.#roleEdges();
+    const cyclic = this.#findings.length > 0;
+    for (const role of this.#roles()) {
+      const direct = edges.get(role.id) ?? { roles: [], workspaces: [] };
+      facts.role.set(role.id, {
+        ...role,
+        ...direct,
+        grants: sortRows(this.#grants.get(`role:${role.id}`)),
+        closure: cyclic ? direct : closureOf(role.id, edges),
+      });
+    }
+    this.#each('workspaces', ({ id, description }) => {
+      facts.workspace.set(id, {
+        id,
+        ...(description === undefined ? {} : { description }),
+        grants: sortRows(this.#grants.get(`workspace:${id}`)),
+      });
+    });
+  }
+
+  /** The base roles with the state's roles over them. */
+  #roles(): BaseRole[] {
+    const roles = new Map(this.#base.map((role) => [role.id, role]));
+    this.#each('roles', (listed, path) => {
+      const { id, level, permissions, description, system } = listed;
+      const base = roles.get(id);
+      const wanted: BaseRole = {
+        id,
+        level: level ?? base?.level ?? 0,
+        permissions: [...new Set(permissions ?? base?.permissions ?? [])].sort(),
+        system: system ?? base?.system ?? false,
+        ...(description === undefined ? {} : { description }),
+        ...(description === undefined && base?.description !== undefined
+          ? { description: base.description }
+          : {}),
+      };
+      if (base?.system === true && JSON.stringify(order(wanted)) !== JSON.stringify(order(base)))
+        this.#find(
+          path,
+          `\`${id}\` is a system role and cannot be edited: list only its members, or use another id (RBAC-4)`,
+        );
+      roles.set(id, wanted);
+    });
+    return [...roles.values()];
+  }
+
+  #addPolicies(facts: MutableFacts): void {
+    this.#each('policy_sets', (entry, path) => {
+      const body = bodyOf(entry);
+      if (facts.policy_set.has(body.name))
+        this.#find(path, `policy set \`${body.name}\` is listed twice: keep one`);
+      facts.policy_set.set(body.name, toPolicySet(body));
+    });
+    this.#each('keys', (key, path) => {
+      const { id, description, role, mode, policy_sets = [], user } = key;
+      if (facts.key.has(id)) this.#find(path, `key \`${id}\` is listed twice: keep one`);
+      for (const [index, name] of policy_sets.entries())
+        if (!facts.policy_set.has(name))
+          this.#find(
+            [...path, 'policy_sets', index],
+            `unknown policy set \`${name}\`: list it under policy_sets`,
+          );
+      if (user !== undefined) this.#resolve(`user:${user}`, [...path, 'user'], ['user']);
+      facts.key.set(id, {
+        id,
+        ...(description === undefined ? {} : { description }),
+        role,
+        mode,
+        policySets: [...new Set(policy_sets)].sort(),
+        ...(user === undefined ? {} : { user }),
+      });
+    });
+  }
+
+  /** The principal that a reference means; bare ids must mean exactly one. */
+  #resolve(
+    ref: string,
+    path: readonly PropertyKey[],
+    types: readonly Ref['type'][],
+  ): Ref | undefined {
+    const candidates = types
+      .flatMap((type): Ref[] => [
+        ...(ref.startsWith(`${type}:`) ? [{ type, id: ref.slice(type.length + 1) }] : []),
+        { type, id: ref },
+      ])
+      .filter(({ type, id }) =>
+        type === 'workspace' ? this.#workspaces.has(id) : this.#edges[type].has(id),
+      );
+    const [found, second] = candidates;
+    if (found === undefined) {
+      this.#find(path, `unknown principal \`${ref}\`: list it under ${types.join('s or ')}s`);
+      return undefined;
+    }
+    if (second !== undefined) {
+      this.#find(
+        path,
+        `\`${ref}\` may mean ${found.type}:${found.id} or ${second.type}:${second.id}: write which`,
+      );
+      return undefined;
+    }
+    if (found.type === 'user' && this.#deleted.has(found.id)) {
+      this.#find(path, `user \`${found.id}\` is deleted: it can hold nothing`);
+      return undefined;
+    }
+    return found;
+  }
+
+  #each<K extends Section>(
+    section: K,
+    visit: (entry: Entry<K>, path: readonly PropertyKey[]) => void,
+  ): void {
+    for (const [index, entry] of (this.#state[section] ?? []).entries())
+      visit(entry as Entry<K>, [section, index]);
+  }
+}
+
+interface MemberEntry {
+  readonly id: string;
+  readonly roles?: readonly string[] | undefined;
+  readonly workspaces?: readonly string[] | undefined;
+}
+
+interface MutableEdges {
+  readonly roles: Set<string>;
+  readonly workspaces: Set<string>;
+}
+
+function newEdges(): MutableEdges {
+  return { roles: new Set(), workspaces: new Set() };
+}
+
+function sortEdges({ roles, workspaces }: MutableEdges): Edges {
+  return { roles: [...roles].sort(), workspaces: [...workspaces].sort() };
+}
+
+function sortRows(rows: readonly GrantRow[] = []): readonly GrantRow[] {
+  const key = ({ path, grantor }: GrantRow): string => JSON.stringify([path, grantor]);
+  return rows.toSorted((a, b) => (key(a) < key(b) ? -1 : 1));
+}
+
+function order({ id, level, permissions, system, description }: BaseRole): unknown {
+  return [id, level, permissions, system, description];
+}
+
+function emptyFacts(): MutableFacts {
+  return {
+    tenant: new Map(),
+    user: new Map(),
+    role: new Map(),
+    workspace: new Map(),
+    owner: new Map(),
+    policy_set: new Map(),
+    key: new Map(),
+  };
+}
+
+/** Records as a state file, sorted, so that equal facts give equal files and applying it changes nothing. */
+export function toState(tenant: string, facts: TenantFacts): StateFile {
+  const users = sorted(facts.user);
+  const roles = sorted(facts.role);
+  const workspaces = sorted(facts.workspace);
+  const grantsOf = (type: string, holders: readonly Holder[]): Entry<'grants'>[] =>
+    holders.flatMap(({ id, grants }) =>
+      grants.map(({ path, actions, grantor, grantOption }) => ({
+        principal: `${type}:${id}`,
+        path,
+        actions: [...actions],
+        ...(grantor === '' ? {} : { grantor }),
+        ...(grantOption ? { grant_option: true } : {}),
+      })),
+    );
+  return {
+    tenant,
+    users: users.map(userEntry),
+    roles: roles.map(({ id, description, level, permissions, system, ...edges }) => ({
+      id,
+      ...(description === undefined ? {} : { description }),
+      level,
+      permissions: [...permissions],
+      ...(system ? { system } : {}),
+      ...edgeEntry(edges),
+    })),
+    workspaces: workspaces.map(({ id, description }) => ({
+      id,
+      ...(description === undefined ? {} : { description }),
+    })),
+    grants: [
+      ...grantsOf('user', users),
+      ...grantsOf('role', roles),
+      ...grantsOf('workspace', workspaces),
+    ],
+    owners: sorted(facts.owner).map(({ path, owner }) => ({ path, owner })),
+    policy_sets: sorted(facts.policy_set).map(policySetEntry),
+    keys: sorted(facts.key).map(({ id, description, role, mode, policySets, user }) => ({
+      id,
+      ...(description === undefined ? {} : { description }),
+      role,
+      mode,
+      policy_sets: [...policySets],
+      ...(user === undefined ? {} : { user }),
+    })),
+  };
+}
+
+interface Holder {
+  readonly id: string;
+  readonly grants: readonly GrantRow[];
+}
+
+function userEntry(user: UserRecord): Entry<'users'> {
+  if (user.deleted) return { id: user.id, deleted: true };
+  return {
+    id: user.id,
+    ...(user.externalId === undefined ? {} : { external_id: user.externalId }),
+    ...(user.email === undefined ? {} : { email: user.email }),
+    ...(user.type === 'user' ? {} : { type: user.type }),
+    ...(user.metadata === undefined ? {} : { metadata: { ...user.metadata } }),
+    ...(user.superuser ? { superuser: true } : {}),
+    ...(user.createrole ? { createrole: true } : {}),
+    ...(user.suspended ? { suspended: true } : {}),
+    ...edgeEntry(user),
+  };
+}
+
+function edgeEntry({ roles, workspaces }: Edges): { roles?: string[]; workspaces?: string[] } {
+  return {
+    ...(roles.length > 0 ? { roles: [...roles] } : {}),
+    ...(workspaces.length > 0 ? { workspaces: [...workspaces] } : {}),
+  };
+}
+
+function policySetEntry(set: PolicySetRecord): Entry<'policy_sets'> {
+  return {
+    name: set.name,
+    ...(set.description === undefined ? {} : { description: set.description }),
+    mode: set.mode,
+    rules: set.rules.map(({ id, effect, actions, attributes }) => ({
+      id,
+      effect,
+      actions: [...actions],
+      ...(attributes === undefined
+        ? {}
+        : // Own properties even for `__proto__` (ID-3).
+          {
+            attributes: Object.fromEntries(attributes.map(([key, values]) => [key, [...values]])),
+          }),
+    })),
+  };
+}
+
+function sorted<T>(records: ReadonlyMap<string, T>): readonly T[] {
+  return [...records].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, record]) => record);
+}

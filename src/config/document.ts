@@ -1,0 +1,121 @@
+/** One YAML file: its value, and the line and column of everything in it. */
+import { readFileSync } from 'node:fs';
+import { isMap, isNode, isPair, isScalar, LineCounter, parseDocument, type Document } from 'yaml';
+import type { z } from 'zod';
+import { ConfigError, formatPath, type Problem } from './problem.ts';
+import { issueProblems } from './issues.ts';
+
+/** Largest file that is read, in bytes: a state of a million grants fits, a runaway file does not. */
+const MAX_FILE_BYTES = 512 * 1024 * 1024;
+
+export interface Source {
+  readonly file: string;
+  readonly value: unknown;
+  /** A problem at a path inside the value; the nearest place in the file that exists is named. */
+  readonly problem: (
+    path: readonly PropertyKey[],
+    message: string,
+    severity?: Problem['severity'],
+  ) => Problem;
+}
+
+/** Reads and parses a YAML file. @throws ConfigError where it is unreadable or not YAML. */
+export function readSource(file: string): Source {
+  let text: string;
+  try {
+    const bytes = readFileSync(file);
+    if (bytes.length > MAX_FILE_BYTES) throw new Error(`is larger than ${MAX_FILE_BYTES} bytes`);
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (error) {
+    throw new ConfigError([at(file, 1, 1, [], `cannot be read: ${reason(error)}`, 'error')]);
+  }
+  return parseSource(file, text);
+}
+
+/** Parses YAML text. @throws ConfigError naming each syntax error's place. */
+export function parseSource(file: string, text: string): Source {
+  const counter = new LineCounter();
+  let document: Document.Parsed;
+  let value: unknown;
+  try {
+    document = parseDocument(text, {
+      lineCounter: counter,
+      prettyErrors: false,
+      stringKeys: true,
+      version: '1.2',
+    });
+    const broken = [...document.errors, ...document.warnings];
+    if (broken.length > 0)
+      throw new ConfigError(
+        broken.map(({ pos, message }) => {
+          const { line, col } = counter.linePos(pos[0]);
+          return at(file, line, col, [], message.replace(/\s+/g, ' '), 'error');
+        }),
+      );
+    value = document.toJS({ maxAliasCount: 100 });
+  } catch (error) {
+    if (error instanceof ConfigError) throw error;
+    throw new ConfigError([at(file, 1, 1, [], `is not usable YAML: ${reason(error)}`, 'error')]);
+  }
+  const problem: Source['problem'] = (path, message, severity = 'error') => {
+    const { line, col } = counter.linePos(offsetOf(document, path));
+    return at(file, Math.max(line, 1), Math.max(col, 1), path, message, severity);
+  };
+  return { file, value, problem };
+}
+
+/**
+ * Checks a source against a schema and returns its value as it stands in the file.
+ * @throws ConfigError with every violation.
+ */
+export function parseAs<Schema extends z.ZodType>(source: Source, schema: Schema): z.input<Schema> {
+  checkAs(source, schema);
+  // The value itself, not the schema's copy of it: a copy would lose keys such as `__proto__` (ID-3).
+  return source.value as z.input<Schema>;
+}
+
+/** Like `parseAs`, with the schema's defaults filled in. For settings, whose keys are all known. */
+export function parseWithDefaults<Schema extends z.ZodType>(
+  source: Source,
+  schema: Schema,
+): z.output<Schema> {
+  return checkAs(source, schema);
+}
+
+function checkAs<Schema extends z.ZodType>(source: Source, schema: Schema): z.output<Schema> {
+  const result = schema.safeParse(source.value);
+  if (result.success) return result.data;
+  throw new ConfigError(issueProblems(source, schema, result.error.issues));
+}
+
+function at(
+  file: string,
+  line: number,
+  column: number,
+  path: readonly PropertyKey[],
+  message: string,
+  severity: Problem['severity'],
+): Problem {
+  return { file, line, column, path: formatPath(path), message, severity };
+}
+
+/** Where a path begins in the text: at its key in a map, at its item in a list, else at the nearest parent. */
+function offsetOf(document: Document.Parsed, path: readonly PropertyKey[]): number {
+  for (let length = path.length; length > 0; length--) {
+    const parent = document.getIn(path.slice(0, length - 1), true);
+    const last = path[length - 1];
+    if (isMap(parent)) {
+      const pair = parent.items.find(
+        (item) => isPair(item) && isScalar(item.key) && item.key.value === last,
+      );
+      if (pair !== undefined && isNode(pair.key) && pair.key.range) return pair.key.range[0];
+    }
+    const node = document.getIn(path.slice(0, length), true);
+    if (isNode(node) && node.range) return node.range[0];
+  }
+  return document.contents?.range[0] ?? 0;
+}
+
+function reason(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,135 @@
+/** Schema violations in our own words: the field, the value, the remedy. */
+import { z } from 'zod';
+import type { Source } from './document.ts';
+import { suggest, type Problem } from './problem.ts';
+
+type Issue = z.core.$ZodIssue;
+
+export function issueProblems(
+  source: Source,
+  schema: z.ZodType,
+  issues: readonly Issue[],
+): Problem[] {
+  return issues.flatMap((issue) => describe(source, schema, issue, issue.path));
+}
+
+function describe(
+  source: Source,
+  schema: z.ZodType,
+  issue: Issue,
+  path: readonly PropertyKey[],
+): Problem[] {
+  const value = valueAt(source.value, path);
+  switch (issue.code) {
+    case 'unrecognized_keys': {
+      const known = knownKeys(schemaAt(schema, path));
+      return issue.keys.map((key) =>
+        source.problem([...path, key], `unknown key \`${key}\`${suggest(key, known)}`),
+      );
+    }
+    case 'invalid_value':
+      return [
+        source.problem(
+          path,
+          value === undefined
+            ? `is missing: give one of ${issue.values.join(', ')}`
+            : `${show(value)} is not one of ${issue.values.join(', ')}${typeof value === 'string' ? didYouMean(value, issue.values.map(String)) : ''}`,
+        ),
+      ];
+    case 'invalid_type':
+      return [
+        source.problem(
+          path,
+          value === undefined
+            ? `is missing: give ${article(issue.expected)}`
+            : `${show(value)} is not ${article(issue.expected)}`,
+        ),
+      ];
+    case 'invalid_union': {
+      // The branch that came furthest says best what was meant.
+      const branches = issue.errors.map((errors) =>
+        errors.map((inner) => ({ inner, full: [...path, ...inner.path] })),
+      );
+      const depth = (branch: (typeof branches)[number]): number =>
+        Math.max(0, ...branch.map(({ full }) => full.length));
+      const best = branches.toSorted((a, b) => depth(b) - depth(a))[0] ?? [];
+      if (depth(best) > path.length)
+        return best.flatMap(({ inner, full }) => describe(source, schema, inner, full));
+      const wanted = branches.flat().map(({ inner }) => expectation(inner));
+      return [source.problem(path, `${show(value)} is not ${[...new Set(wanted)].join(' or ')}`)];
+    }
+    case 'too_small':
+      return [source.problem(path, `${show(value)} is too small: at least ${issue.minimum}`)];
+    case 'too_big':
+      return [source.problem(path, `${show(value)} is too large: at most ${issue.maximum}`)];
+    case 'custom':
+      return [source.problem(path, `${show(value)} ${issue.message}`)];
+    default:
+      return [source.problem(path, `${show(value)}: ${issue.message}`)];
+  }
+}
+
+function expectation(issue: Issue): string {
+  if (issue.code === 'invalid_value') return `one of ${issue.values.join(', ')}`;
+  if (issue.code === 'invalid_type') return article(issue.expected);
+  return issue.message;
+}
+
+function didYouMean(value: string, known: readonly string[]): string {
+  const text = suggest(value, known);
+  return text.startsWith(': did') ? text : '';
+}
+
+function article(type: string): string {
+  const names: Record<string, string> = {
+    object: 'map',
+    record: 'map',
+    array: 'list',
+    int: 'whole number',
+  };
+  const name = names[type] ?? type;
+  return `a ${name}`;
+}
+
+/** A value as it can stand in a message: short, in back-ticks. */
+function show(value: unknown): string {
+  const text = JSON.stringify(value) ?? 'nothing';
+  return `\`${text.length > 60 ? `${text.slice(0, 57)}...` : text}\``;
+}
+
+function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
+  let at: unknown = value;
+  for (const part of path) {
+    if (typeof at !== 'object' || at === null || !Object.hasOwn(at, part)) return undefined;
+    at = (at as Record<PropertyKey, unknown>)[part];
+  }
+  return at;
+}
+
+/** The object schemas that stand at a path, through unions and optional parts. */
+function schemaAt(schema: z.core.$ZodType, path: readonly PropertyKey[]): z.core.$ZodType[] {
+  if (
+    schema instanceof z.ZodOptional ||
+    schema instanceof z.ZodDefault ||
+    schema instanceof z.ZodPrefault
+  )
+    return schemaAt(schema.def.innerType, path);
+  if (schema instanceof z.ZodLazy) return schemaAt(schema.def.getter(), path);
+  if (schema instanceof z.ZodUnion)
+    return schema.def.options.flatMap((option) => schemaAt(option, path));
+  const [head, ...rest] = path;
+  if (head === undefined) return [schema];
+  if (schema instanceof z.ZodObject) {
+    const field: unknown = schema.def.shape[String(head)];
+    return field instanceof z.core.$ZodType ? schemaAt(field, rest) : [];
+  }
+  if (schema instanceof z.ZodArray) return schemaAt(schema.def.element, rest);
+  if (schema instanceof z.ZodRecord) return schemaAt(schema.def.valueType, rest);
+  return [];
+}
+
+function knownKeys(schemas: readonly z.core.$ZodType[]): string[] {
+  return schemas.flatMap((schema) =>
+    schema instanceof z.ZodObject ? Object.keys(schema.def.shape) : [],
+  );
+}

@@ -1,0 +1,125 @@
+/** State files: everything that one tenant's facts are made of (`apply`, `export`, `--state`). */
+import { z } from 'zod';
+import type { Catalog } from '../engine/action.ts';
+import { id, level, mode, permission, treeAction, treePath } from './common.ts';
+import { parseAs, type Source } from './document.ts';
+import { lintKey, lintPolicySet } from './lint.ts';
+import { policySetBody, verifyPolicySet, type PolicySetBody } from './policy-set.ts';
+import { ConfigError, type Problem } from './problem.ts';
+
+const ref = z.string().min(1).meta({
+  description: 'user:alice, role:team, workspace:w1, or bare where only one of them exists',
+});
+
+const user = z.strictObject({
+  id,
+  external_id: z.string().optional(),
+  email: z.string().optional(),
+  type: z.enum(['user', 'developerUser', 'agent']).optional(),
+  metadata: z.record(z.string(), z.unknown()).optional(),
+  superuser: z.boolean().optional(),
+  createrole: z.boolean().optional(),
+  suspended: z.boolean().optional(),
+  deleted: z
+    .boolean()
+    .optional()
+    .meta({ description: 'A tombstone: denied by every model (ACL-4)' }),
+  roles: z.array(id).optional(),
+  workspaces: z.array(id).optional(),
+});
+
+const role = z.strictObject({
+  id,
+  description: z.string().optional(),
+  level: level.optional(),
+  permissions: z.array(permission).optional(),
+  system: z.boolean().optional(),
+  members: z.array(ref).optional().meta({ description: 'Users and roles' }),
+  roles: z.array(id).optional().meta({ description: 'Roles that this role is a member of' }),
+  workspaces: z.array(id).optional(),
+});
+
+const workspace = z.strictObject({
+  id,
+  description: z.string().optional(),
+  members: z.array(ref).optional().meta({ description: 'Users and roles' }),
+});
+
+const grant = z.strictObject({
+  principal: ref,
+  path: treePath,
+  actions: z.array(treeAction).min(1),
+  grantor: ref.optional(),
+  grant_option: z.boolean().optional(),
+});
+
+const owner = z.strictObject({ path: treePath, owner: ref });
+
+const key = z.strictObject({
+  id,
+  description: z.string().optional(),
+  role: z.enum(['default_allow', 'default_deny']),
+  mode,
+  policy_sets: z.array(id).optional(),
+  user: id.optional().meta({ description: 'The user on whose behalf the key acts' }),
+});
+
+const policySet = z.union([policySetBody, z.strictObject({ policy_set: policySetBody })]);
+
+export const stateSchema = z
+  .strictObject({
+    tenant: id,
+    users: z.array(user).optional(),
+    roles: z.array(role).optional(),
+    workspaces: z.array(workspace).optional(),
+    grants: z.array(grant).optional(),
+    owners: z.array(owner).optional(),
+    policy_sets: z.array(policySet).optional(),
+    keys: z.array(key).optional(),
+  })
+  .meta({ title: 'Postern tenant state' });
+
+export type StateFile = z.input<typeof stateSchema>;
+
+/** The body of a state's policy set, whichever of the two forms it is written in. */
+export function bodyOf(entry: NonNullable<StateFile['policy_sets']>[number]): PolicySetBody {
+  return 'policy_set' in entry ? entry.policy_set : entry;
+}
+
+/**
+ * A state file, its policy sets checked against the catalog. References between its parts are checked
+ * by `admin/state.ts`, which has the tenant's stored facts beside it.
+ * @throws ConfigError
+ */
+export function parseState(source: Source, catalog: Catalog): StateFile {
+  const state = parseAs(source, stateSchema);
+  const problems = placedSets(state).flatMap(({ path, body }) =>
+    verifyPolicySet(source, path, body, catalog),
+  );
+  if (problems.length > 0) throw new ConfigError(problems);
+  return state;
+}
+
+/** Warnings on the state's policy sets and on how its keys combine them. */
+export function lintState(source: Source, state: StateFile, catalog: Catalog): Problem[] {
+  const sets = placedSets(state).map((set) => ({ ...set, source }));
+  const problems = sets.flatMap(({ path, body }) => lintPolicySet(source, path, body, catalog));
+  for (const entry of state.keys ?? [])
+    problems.push(
+      ...lintKey(
+        entry,
+        sets.filter(({ body }) => entry.policy_sets?.includes(body.name) === true),
+        catalog,
+      ),
+    );
+  return problems;
+}
+
+function placedSets(
+  state: StateFile,
+): { readonly path: readonly PropertyKey[]; readonly body: PolicySetBody }[] {
+  return (state.policy_sets ?? []).map((entry, index) => ({
+    path: ['policy_sets', index, ...('policy_set' in entry ? ['policy_set'] : [])],
+    body: bodyOf(entry),
+  }));
+}

@@ -1,0 +1,189 @@
+/**
+ * The embedded store on LMDB: reads are memory-mapped and synchronous, a commit is one transaction that is
+ * flushed before it is acknowledged, and several processes may share the directory.
+ */
+import { randomBytes, createHash } from 'node:crypto';
+import { mkdirSync, watch as watchFile, type FSWatcher } from 'node:fs';
+import { join } from 'node:path';
+import { open, type Database, type RootDatabase } from 'lmdb';
+import type { Kind } from '../engine/records.ts';
+import {
+  StoreError,
+  type Commit,
+  type CommitResult,
+  type FactValue,
+  type Feed,
+  type FeedEntry,
+  type Head,
+  type Page,
+  type Snapshot,
+  type Store,
+} from './store.ts';
+
+/** Layout of the database; a directory with another one is refused. */
+const LAYOUT = 1;
+/** Feed entries kept a tenant; a reader further behind reads everything again. */
+export const FEED_LENGTH = 10_000;
+/** LMDB's keys are bounded; longer ids (paths of 64 labels) are stored under their hash. */
+const MAX_KEY_CHARS = 512;
+/** Address space, not memory: the file grows as it is filled. */
+const MAP_BYTES = 64 * 1024 ** 3;
+
+type FactDbKey = [tenant: string, kind: Kind, id: string];
+type FeedDbKey = [tenant: string, revision: number];
+
+interface StoredFact {
+  readonly id: string;
+  readonly value: FactValue;
+}
+
+/** @throws StoreError where the directory cannot be used, with the reason. */
+export function openEmbeddedStore(directory: string): Store {
+  let root: RootDatabase;
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    root = open({
+      path: join(directory, 'postern.mdb'),
+      noSubdir: true,
+      encoding: 'json',
+      mapSize: MAP_BYTES,
+      maxDbs: 4,
+      // Acknowledge only what is on disk.
+      overlappingSync: false,
+    });
+  } catch (error) {
+    throw new StoreError(`cannot open the embedded store in \`${directory}\``, { cause: error });
+  }
+  const meta: Database<number, string> = root.openDB({ name: 'meta', encoding: 'json' });
+  const heads: Database<Head, string> = root.openDB({ name: 'heads', encoding: 'json' });
+  const facts: Database<StoredFact, FactDbKey> = root.openDB({ name: 'facts', encoding: 'json' });
+  const entries: Database<FeedEntry, FeedDbKey> = root.openDB({ name: 'feed', encoding: 'json' });
+
+  const layout = meta.get('layout');
+  if (layout === undefined) meta.putSync('layout', LAYOUT);
+  else if (layout !== LAYOUT) {
+    void root.close();
+    throw new StoreError(
+      `\`${directory}\` has layout ${layout}, this version reads layout ${LAYOUT}: export with the version that wrote it, then apply to a new directory`,
+    );
+  }
+
+  /** Runs reads in one snapshot. */
+  const reading = <T>(read: (transaction: ReturnType<typeof root.useReadTransaction>) => T): T => {
+    const transaction = root.useReadTransaction();
+    try {
+      return read(transaction);
+    } finally {
+      transaction.done();
+    }
+  };
+
+  const listeners = new Set<() => void>();
+  let watcher: FSWatcher | undefined;
+  let closed = false;
+
+  const apply = (commit: Commit): CommitResult => {
+    const { tenant, expected, changes, event } = commit;
+    const head = heads.get(tenant);
+    if ((head?.revision ?? 0) !== expected) return { committed: false, head };
+    const revision = expected + 1;
+    const nonce = randomBytes(9).toString('base64url');
+    for (const { kind, id, value } of changes) {
+      const key: FactDbKey = [tenant, kind, keyId(id)];
+      if (value === undefined) void facts.remove(key);
+      else void facts.put(key, { id, value });
+    }
+    const entry: FeedEntry = {
+      revision,
+      nonce,
+      previous: head?.nonce ?? '',
+      keys: changes.map(({ kind, id }) => ({ kind, id })),
+      event,
+      time: Date.now(),
+    };
+    void entries.put([tenant, revision], entry);
+    if (revision > FEED_LENGTH) void entries.remove([tenant, revision - FEED_LENGTH]);
+    void heads.put(tenant, { revision, nonce });
+    return { committed: true, head: { revision, nonce } };
+  };
+
+  return {
+    get: (tenant, keys): Snapshot =>
+      reading((transaction) => ({
+        head: heads.get(tenant, { transaction }),
+        values: keys.map(
+          ({ kind, id }) => facts.get([tenant, kind, keyId(id)], { transaction })?.value,
+        ),
+      })),
+
+    scan: (tenant, kind, after, limit): Page =>
+      reading((transaction) => {
+        const start: FactDbKey = [tenant, kind, after ?? ''];
+        const range = facts.getRange({
+          start,
+          // The next string after `kind` that can follow it: kinds have no such suffix.
+          end: [tenant, `${kind}\u{1}` as Kind, ''],
+          limit: limit + 2,
+          transaction,
+        });
+        const found = [...range].filter(({ key }) => key[2] !== after);
+        const page = found.slice(0, limit);
+        return {
+          head: heads.get(tenant, { transaction }),
+          entries: page.map(({ value }) => [value.id, value.value] as const),
+          next: found.length > limit ? page[page.length - 1]?.key[2] : undefined,
+        };
+      }),
+
+    async commit(commit): Promise<CommitResult> {
+      let result: CommitResult;
+      try {
+        result = await root.childTransaction(() => apply(commit));
+      } catch (error) {
+        throw new StoreError('the embedded store could not commit', { cause: error });
+      }
+      if (result.committed) for (const listener of listeners) listener();
+      return result;
+    },
+
+    feed: (tenant, after, limit): Feed =>
+      reading((transaction) => {
+        const range = entries.getRange({
+          start: [tenant, after + 1],
+          end: [tenant, Number.MAX_SAFE_INTEGER],
+          limit,
+          transaction,
+        });
+        const found = [...range].map(({ value }) => value);
+        const dense = found[0]?.revision === after + 1;
+        return { head: heads.get(tenant, { transaction }), entries: dense ? found : [] };
+      }),
+
+    tenants: (): readonly string[] => [...heads.getKeys()],
+
+    watch(onChange): () => void {
+      listeners.add(onChange);
+      // Commits of other processes: LMDB writes its file with ordinary writes, which inotify reports.
+      watcher ??= watchFile(join(directory, 'postern.mdb'), { persistent: false }, () => {
+        for (const listener of listeners) listener();
+      }).on('error', () => {
+        // A hint only: readers look on their own at every heartbeat.
+      });
+      return () => void listeners.delete(onChange);
+    },
+
+    async close(): Promise<void> {
+      if (closed) return;
+      closed = true;
+      listeners.clear();
+      watcher?.close();
+      await root.close();
+    },
+  };
+}
+
+function keyId(id: string): string {
+  return id.length <= MAX_KEY_CHARS
+    ? id
+    : `sha256:${createHash('sha256').update(id).digest('hex')}`;
+}
