@@ -1,5 +1,5 @@
 /** `actions.yaml`: the action catalog and how resource types join the models (ACT-1, COMB-3). */
-import { z } from 'zod';
+import * as z from 'zod';
 import { compileCatalog, type Catalog } from '../engine/action.ts';
 import { READONLY } from '../engine/abac.ts';
 import { idProblem } from '../engine/id.ts';

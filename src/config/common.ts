@@ -1,5 +1,5 @@
 /** Schema pieces that several file kinds share, with the rules of `engine/` as their refinements. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { idProblem } from '../engine/id.ts';
 import type { Access } from '../engine/action.ts';
 import { pathProblem } from '../engine/path.ts';

@@ -1,7 +1,7 @@
 /** One YAML file: its value, and the line and column of everything in it. */
 import { readFileSync } from 'node:fs';
 import { isMap, isNode, isPair, isScalar, LineCounter, parseDocument, type Document } from 'yaml';
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { ConfigError, formatPath, type Problem } from './problem.ts';
 import { issueProblems } from './issues.ts';
 

@@ -1,5 +1,5 @@
 /** Schema violations in our own words: the field, the value, the remedy. */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Source } from './document.ts';
 import { suggest, type Problem } from './problem.ts';
 

@@ -1,5 +1,5 @@
 /** Policy set files: named, versioned rules for API keys (ABAC-2). */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Catalog } from '../engine/action.ts';
 import type { PolicySetRecord, RuleRecord } from '../engine/records.ts';
 import { ruleActionProblem } from './catalog.ts';

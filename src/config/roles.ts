@@ -1,5 +1,5 @@
 /** `roles.yaml`: the roles that every new tenant gets (RBAC-4). */
-import { z } from 'zod';
+import * as z from 'zod';
 import { id, level, permission } from './common.ts';
 import { parseAs, type Source } from './document.ts';
 import { ConfigError } from './problem.ts';

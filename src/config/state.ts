@@ -1,5 +1,5 @@
 /** State files: everything that one tenant's facts are made of (`apply`, `export`, `--state`). */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Catalog } from '../engine/action.ts';
 import { id, level, mode, permission, treeAction, treePath } from './common.ts';
 import { parseAs, type Source } from './document.ts';

@@ -1,7 +1,7 @@
 /** ABAC for API keys: base role, modes, policy sets, deny first (ABAC-1 to ABAC-9). */
 import type { Action } from './action.ts';
 import { allHold, compileConstraints, type Constraint } from './attributes.ts';
-import type { Resource } from './model.ts';
+import type { Resource, Subject } from './model.ts';
 import type { KeyRecord, PolicySetRecord } from './records.ts';
 
 /** The macro that stands for every readonly action (ACT-5). */
@@ -57,6 +57,16 @@ export function compileKey(record: KeyRecord, sets: readonly PolicySetRecord[]):
     enforced: compileTable(base, enforced),
     shadow: counted.length === enforced.length ? undefined : compileTable(base, counted),
   };
+}
+
+/** For whom a key acts: a key that is bound to a user acts for that user and for no other. */
+export function actingSubject(
+  { user }: KeyRecord,
+  subject: Subject | undefined,
+): Subject | undefined | 'mismatch' {
+  if (user === undefined) return subject;
+  if (subject === undefined) return { type: 'user', id: user };
+  return subject.type === 'user' && subject.id === user ? subject : 'mismatch';
 }
 
 function compileTable(base: Rule, sets: readonly PolicySetRecord[]): RuleTable {

@@ -10,6 +10,12 @@ export interface Directory {
   readonly workspaces: ReadonlyMap<string, WorkspaceRecord>;
 }
 
+/** The groups that a principal is a member of itself. */
+export interface Direct {
+  readonly roles: readonly string[];
+  readonly workspaces: readonly string[];
+}
+
 /** A closed set of groups. Subjects with the same direct groups share one. */
 export interface GroupFacts {
   readonly roles: ReadonlyMap<string, RoleRecord>;
@@ -36,10 +42,7 @@ export interface SubjectFacts {
  * The closure of some direct groups (RBAC-2, TREE-1, ACL-2). Role records carry their own closure,
  * so that nothing is walked here. A group without a record gives nothing.
  */
-export function groupsOf(
-  directory: Directory,
-  direct: { readonly roles: readonly string[]; readonly workspaces: readonly string[] },
-): GroupFacts {
+export function groupsOf(directory: Directory, direct: Direct): GroupFacts {
   const roles = new Map<string, RoleRecord>();
   const workspaces = new Map<string, WorkspaceRecord>();
   const addRole = (id: string): void => {
@@ -103,4 +106,18 @@ export function compileGroup(subject: Subject, groups: GroupFacts): SubjectFacts
     own: NO_GRANTS,
     groups,
   };
+}
+
+/** A role or a workspace as the subject counts itself in its closure; without a record it has none. */
+export function groupSubject(
+  directory: Directory,
+  subject: Subject,
+  closure: (direct: Direct) => GroupFacts,
+): SubjectFacts {
+  const role = subject.type === 'role';
+  const exists = (role ? directory.roles : directory.workspaces).has(subject.id);
+  const direct = role
+    ? { roles: [subject.id], workspaces: [] }
+    : { roles: [], workspaces: [subject.id] };
+  return compileGroup(subject, exists ? closure(direct) : NO_GROUPS);
 }

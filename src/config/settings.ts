@@ -1,0 +1,205 @@
+/** `postern.yaml`: every option, its default, and the environment variables that override some. */
+import { existsSync } from 'node:fs';
+import { dirname, isAbsolute, join, resolve } from 'node:path';
+import * as z from 'zod';
+import { parseSource, parseWithDefaults, readSource, type Source } from './document.ts';
+import { ConfigError, suggest, type Problem } from './problem.ts';
+
+const count = (fallback: number, description: string): z.ZodDefault<z.ZodInt> =>
+  z.int().min(1).default(fallback).meta({ description });
+
+const millis = (fallback: number, description: string): z.ZodDefault<z.ZodInt> =>
+  z
+    .int()
+    .min(0)
+    .default(fallback)
+    .meta({ description: `${description} (milliseconds)` });
+
+const address = z
+  .string()
+  .regex(
+    /^(unix:.+|(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):\d{1,5})$/,
+    'is not host:port or unix:/path',
+  );
+
+export const settingsSchema = z
+  .strictObject({
+    catalog: z.string().default('actions.yaml').meta({ description: 'The action catalog' }),
+    default_roles: z.string().default('roles.yaml').meta({ description: 'Roles of a new tenant' }),
+    store: z
+      .string()
+      .default('embedded:../data')
+      .meta({ description: 'embedded:DIR; a relative DIR is relative to this file' }),
+    grpc: z
+      .strictObject({
+        address: address.default('127.0.0.1:4700').meta({ description: 'host:port or unix:/path' }),
+        reflection: z.boolean().default(false).meta({ description: 'Serve reflection v1' }),
+        max_message_bytes: count(4_194_304, 'Largest message that is read'),
+        max_concurrent_streams: count(256, 'Calls at once on one connection'),
+      })
+      .prefault({}),
+    http: z
+      .strictObject({
+        address: address.default('127.0.0.1:4701').meta({ description: 'host:port or unix:/path' }),
+      })
+      .prefault({}),
+    limits: z
+      .strictObject({
+        checks_per_batch: count(1_000, 'Checks in a BatchCheck'),
+        objects_per_filter: count(10_000, 'Objects in a Filter'),
+        attributes_per_resource: count(64, 'Attribute keys of a resource or source'),
+        values_per_attribute: count(256, 'Values of an attribute'),
+        stream_in_flight: count(256, 'Messages of a CheckStream that wait for facts'),
+        max_wait_ms: millis(5_000, 'Longest wait for facts of a call without a deadline'),
+      })
+      .prefault({}),
+    facts: z
+      .strictObject({
+        max_staleness_ms: millis(30_000, 'Age of facts beyond which nothing is answered'),
+        heartbeat_ms: z.int().min(10).default(500).meta({
+          description: 'How often the change feed is looked at without a hint (milliseconds)',
+        }),
+        cached_subjects: count(100_000, 'Users kept compiled in memory'),
+        cached_keys: count(10_000, 'API keys kept compiled in memory'),
+        cached_absent: count(10_000, 'Users and keys known not to exist'),
+        cached_closures: count(10_000, 'Sets of groups kept compiled, a tenant'),
+        cached_tenants: count(1_000, 'Tenants whose policies are kept in memory'),
+      })
+      .prefault({}),
+    audit: z
+      .strictObject({
+        sink: z.enum(['stdout', 'file', 'off']).default('stdout'),
+        file: z.string().optional().meta({ description: 'Path for sink: file' }),
+        attributes: z
+          .boolean()
+          .default(false)
+          .meta({ description: 'Record attributes and context' }),
+        buffer_bytes: count(16_777_216, 'Records that wait for a slow sink before any is dropped'),
+      })
+      .prefault({}),
+    log: z
+      .strictObject({
+        level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
+      })
+      .prefault({}),
+    shutdown: z
+      .strictObject({
+        lame_duck_ms: millis(0, 'Time between not ready and GOAWAY, for probes to notice'),
+        grace_ms: millis(10_000, 'Time for calls in flight before they are cut'),
+      })
+      .prefault({}),
+  })
+  .meta({ title: 'Postern settings' });
+
+export type Settings = Readonly<z.output<typeof settingsSchema>>;
+
+/** Settings with the paths of their files made absolute. */
+export interface LoadedSettings {
+  readonly file: string;
+  readonly settings: Settings;
+  readonly warnings: readonly string[];
+}
+
+const ENVIRONMENT = [
+  'POSTERN_CONFIG',
+  'POSTERN_GRPC_ADDRESS',
+  'POSTERN_HTTP_ADDRESS',
+  'POSTERN_STORE',
+  'POSTERN_LOG_LEVEL',
+] as const;
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Reads the settings: the file named on the command line, else by POSTERN_CONFIG, else `config/postern.yaml`
+ * here, else the one that comes with Postern.
+ * @throws ConfigError
+ */
+export function loadSettings(
+  fromArguments: string | undefined,
+  environment: Environment,
+  packageRoot: string,
+): LoadedSettings {
+  const file = settingsFile(fromArguments ?? environment['POSTERN_CONFIG'], packageRoot);
+  const source = readSource(file);
+  // An empty file is every default.
+  const usable = source.value === null ? parseSource(file, '{}') : source;
+  const parsed = parseWithDefaults(usable, settingsSchema);
+  const problems: Problem[] = [];
+  if (parsed.audit.sink === 'file' && parsed.audit.file === undefined)
+    problems.push(usable.problem(['audit', 'file'], 'is missing: `sink: file` needs a path'));
+  if (parsed.facts.heartbeat_ms >= parsed.facts.max_staleness_ms)
+    problems.push(
+      usable.problem(
+        ['facts', 'heartbeat_ms'],
+        'is not below max_staleness_ms: facts would go stale between two looks',
+      ),
+    );
+  if (problems.length > 0) throw new ConfigError(problems);
+  const settings = overridden(absolute(parsed, dirname(file)), environment, usable);
+  return { file, settings: deepFreeze(settings), warnings: misspelt(environment) };
+}
+
+function settingsFile(named: string | undefined, packageRoot: string): string {
+  if (named !== undefined) return resolve(named);
+  const here = resolve('config/postern.yaml');
+  return existsSync(here) ? here : join(packageRoot, 'config/postern.yaml');
+}
+
+/** Paths are relative to the file that names them. */
+function absolute(settings: Settings, directory: string): Settings {
+  const from = (path: string): string => (isAbsolute(path) ? path : join(directory, path));
+  const { audit, store } = settings;
+  return {
+    ...settings,
+    catalog: from(settings.catalog),
+    default_roles: from(settings.default_roles),
+    store: store.startsWith('embedded:') ? `embedded:${from(store.slice(9))}` : store,
+    audit: audit.file === undefined ? audit : { ...audit, file: from(audit.file) },
+  };
+}
+
+function overridden(settings: Settings, environment: Environment, source: Source): Settings {
+  const grpc = environment['POSTERN_GRPC_ADDRESS'];
+  const http = environment['POSTERN_HTTP_ADDRESS'];
+  const level = environment['POSTERN_LOG_LEVEL'];
+  for (const [name, value, schema] of [
+    ['POSTERN_GRPC_ADDRESS', grpc, address],
+    ['POSTERN_HTTP_ADDRESS', http, address],
+    ['POSTERN_LOG_LEVEL', level, settingsSchema.shape.log.unwrap().shape.level],
+  ] as const)
+    if (value !== undefined && !schema.safeParse(value).success)
+      throw new ConfigError([
+        { ...source.problem([], `${name}: \`${value}\` is not usable`), file: 'environment' },
+      ]);
+  return {
+    ...settings,
+    store: environment['POSTERN_STORE'] ?? settings.store,
+    grpc: { ...settings.grpc, ...(grpc === undefined ? {} : { address: grpc }) },
+    http: { ...settings.http, ...(http === undefined ? {} : { address: http }) },
+    log: settingsSchema.shape.log.parse(level === undefined ? settings.log : { level }),
+  };
+}
+
+/** A misspelt variable would be ignored silently. Others that begin alike may be an orchestrator's. */
+function misspelt(environment: Environment): string[] {
+  return Object.keys(environment)
+    .filter((name) => name.startsWith('POSTERN_') && !ENVIRONMENT.some((known) => known === name))
+    .map((name) => ({ name, hint: suggest(name, ENVIRONMENT) }))
+    .filter(({ hint }) => hint.startsWith(': did'))
+    .map(({ name, hint }) => `unknown environment variable ${name}${hint}`);
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null) {
+    Object.values(value).forEach(deepFreeze);
+    Object.freeze(value);
+  }
+  return value;
+}
+
+/** The directory of an `embedded:DIR` store. @throws Error naming what is supported */
+export function embeddedDirectory(store: string): string {
+  if (store.startsWith('embedded:') && store.length > 9) return store.slice(9);
+  throw new Error(`store: \`${store}\` is not supported: use embedded:DIR`);
+}

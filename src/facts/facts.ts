@@ -1,0 +1,453 @@
+/**
+ * What decisions read. Policies and groups of a tenant are all here (`plane.ts`); users and keys are read on
+ * demand and kept in bounded caches, dropped by the change feed. A warm resolve neither awaits nor reads.
+ */
+import { LRUCache } from 'lru-cache';
+import { actingSubject, compileKey, type KeyFacts } from '../engine/abac.ts';
+import type { Catalog } from '../engine/action.ts';
+import type { Facts, Request } from '../engine/model.ts';
+import type { KeyRecord, UserRecord } from '../engine/records.ts';
+import {
+  compileUser,
+  groupSubject,
+  NO_GROUPS,
+  type Directory,
+  type SubjectFacts,
+} from '../engine/subject.ts';
+import type { FactKey, FeedEntry, MaybePromise, Store } from '../store/store.ts';
+import { later } from './later.ts';
+import { follow, groupsIn, loadPlane, type Plane } from './plane.ts';
+
+export interface FactsOptions {
+  /** Beyond this age nothing is answered (CONS-3), ms. */
+  readonly maxStalenessMs: number;
+  /** How often the feed is looked at without a hint, ms. */
+  readonly heartbeatMs: number;
+  /** Bounds of the caches, in entries over all tenants. */
+  readonly cache: {
+    readonly subjects: number;
+    readonly keys: number;
+    /** Users and keys that do not exist have a cache of their own, so that a flood of them evicts nobody. */
+    readonly absent: number;
+    readonly groups: number;
+    readonly tenants: number;
+  };
+  /** Monotonic milliseconds: a jump of the wall clock must not open anything. */
+  readonly now: () => number;
+  readonly onResync: (tenant: string, cause: string) => void;
+  readonly onError: (error: unknown) => void;
+}
+
+/** Who asks: the part of a request that facts depend on. */
+export type Who = Pick<Request, 'tenant' | 'subject' | 'keyId'>;
+
+/** Facts true at one revision, or why there are none. */
+export type Loaded = LoadedFacts | { readonly unavailable: string; readonly stale: boolean };
+
+export interface LoadedFacts {
+  readonly facts: Facts;
+  /** All groups of the tenant: for Explain, which looks beyond the subject's own. */
+  readonly directory: Directory;
+  readonly revision: number;
+  readonly ageMs: number;
+}
+
+export interface FactsRoom {
+  /**
+   * The facts for one question.
+   * @param minRevision answer from this revision or newer (CONS-1); 0: any
+   * @param waitMs how long to wait for it
+   */
+  resolve(who: Who, minRevision: number, waitMs: number): MaybePromise<Loaded>;
+  setCatalog(catalog: Catalog): void;
+  /** Loads the planes of all tenants, up to the bound of the cache. */
+  warmUp(): Promise<number>;
+  /** Age of the oldest plane that is kept, ms; the store has answered since then. */
+  ageMs(): number;
+  stats(): FactsStats;
+  close(): void;
+}
+
+export interface FactsStats {
+  readonly hits: number;
+  readonly misses: number;
+  readonly subjects: number;
+  readonly keys: number;
+  readonly tenants: number;
+  readonly resyncs: number;
+}
+
+interface Cached<Record, Compiled> {
+  readonly record: Record | undefined;
+  plane: Plane;
+  generation: number;
+  compiled: Compiled;
+}
+type CachedUser = Cached<UserRecord, SubjectFacts>;
+type CachedKey = Cached<KeyRecord, KeyFacts | undefined>;
+
+/** A read under way: whoever needs the same key waits for it, and a change seen meanwhile spoils it. */
+interface Flight {
+  readonly done: Promise<void>;
+  /** Newest revision at which the feed named the key since the read began. */
+  changedAt: number;
+}
+
+/** Reads of the same question that were spoiled by changes, before we give up rather than spin. */
+const MAX_ROUNDS = 20;
+const EMPTY_DIRECTORY: Directory = { roles: new Map(), workspaces: new Map() };
+
+export function openFacts(store: Store, firstCatalog: Catalog, options: FactsOptions): FactsRoom {
+  const { cache, now } = options;
+  let catalog = firstCatalog;
+  const planes = new LRUCache<string, Plane>({ max: cache.tenants });
+  const users = new LRUCache<string, CachedUser>({ max: cache.subjects });
+  const keys = new LRUCache<string, CachedKey>({ max: cache.keys });
+  const absentUsers = new LRUCache<string, CachedUser>({ max: cache.absent });
+  const absentKeys = new LRUCache<string, CachedKey>({ max: cache.absent });
+  const absentTenants = new LRUCache<string, number>({ max: cache.absent });
+  const planeFlights = new Map<string, Promise<Plane | undefined>>();
+  const flights = new Map<string, Flight>();
+  const waiting = new Set<() => void>();
+  let hits = 0;
+  let misses = 0;
+  let resyncs = 0;
+
+  // ── the change feed ───────────────────────────────────────────────────────────────────────────
+
+  const drop = (tenant: string, entries: readonly FeedEntry[]): void => {
+    for (const { revision, keys: changed } of entries)
+      for (const { kind, id } of changed) {
+        if (kind !== 'user' && kind !== 'key') continue;
+        const name = cacheKey(kind, tenant, id);
+        const [present, absent] = kind === 'user' ? [users, absentUsers] : [keys, absentKeys];
+        present.delete(name);
+        absent.delete(name);
+        const flight = flights.get(name);
+        if (flight !== undefined) flight.changedAt = revision;
+      }
+  };
+
+  /** Brings one plane up to date; what went wrong is told, and shows as age. */
+  const catchUp = (plane: Plane): MaybePromise<void> => {
+    const failed = (error: unknown): void => options.onError(error);
+    try {
+      const looked = later(
+        follow(store, plane, now, (entries) => drop(plane.tenant, entries)),
+        (found): void => {
+          if (found.kind !== 'broken') return;
+          resyncs++;
+          if (planes.peek(plane.tenant) === plane) planes.delete(plane.tenant);
+          options.onResync(plane.tenant, found.cause);
+        },
+      );
+      return looked instanceof Promise ? looked.catch(failed) : looked;
+    } catch (error) {
+      return failed(error);
+    }
+  };
+
+  const wake = (): void => {
+    for (const go of waiting) go();
+  };
+  const look = (): void => {
+    absentTenants.clear();
+    for (const plane of planes.values()) {
+      const looked = catchUp(plane);
+      if (looked instanceof Promise) void looked.then(wake);
+    }
+    wake();
+  };
+  const unwatch = store.watch(look);
+  const heartbeat = setInterval(look, options.heartbeatMs).unref();
+
+  const loadTenant = (tenant: string): Promise<Plane | undefined> => {
+    const running = planeFlights.get(tenant);
+    if (running !== undefined) return running;
+    const started = loadPlane(store, tenant, { groups: cache.groups, now })
+      .then((plane) => {
+        if (plane === undefined) absentTenants.set(tenant, now());
+        else planes.set(tenant, plane);
+        return plane;
+      })
+      .finally(() => planeFlights.delete(tenant));
+    planeFlights.set(tenant, started);
+    return started;
+  };
+
+  // ── one question ──────────────────────────────────────────────────────────────────────────────
+
+  const resolve = (who: Who, minRevision: number, waitMs: number): MaybePromise<Loaded> => {
+    const plane = planes.get(who.tenant);
+    if (
+      plane !== undefined &&
+      !plane.broken &&
+      minRevision <= plane.head.revision &&
+      now() - plane.confirmedAt <= options.maxStalenessMs
+    ) {
+      const answer = fromCaches(plane, who);
+      if (!Array.isArray(answer)) {
+        hits++;
+        return answer;
+      }
+    }
+    misses++;
+    return resolveSlowly(who, minRevision, now() + waitMs);
+  };
+
+  const resolveSlowly = async (
+    who: Who,
+    minRevision: number,
+    deadline: number,
+  ): Promise<Loaded> => {
+    try {
+      for (let round = 0; round < MAX_ROUNDS;) {
+        const plane = planes.get(who.tenant) ?? (await knownTenant(who.tenant));
+        const reached = plane?.head.revision ?? 0;
+        if (reached < minRevision) {
+          if (!(await newer(who.tenant, plane, deadline)))
+            return unavailable(
+              `revision ${minRevision} was asked for, this instance has ${reached}: retry with a longer deadline`,
+            );
+          continue;
+        }
+        if (plane === undefined) return noTenant(who);
+        if (now() - plane.confirmedAt > options.maxStalenessMs) {
+          await catchUp(plane);
+          if (plane.broken) continue;
+          const age = now() - plane.confirmedAt;
+          if (age > options.maxStalenessMs)
+            return unavailable(
+              `facts are ${Math.round(age)} ms old, ${options.maxStalenessMs} ms are allowed: the store does not answer`,
+              true,
+            );
+        }
+        const answer = fromCaches(plane, who);
+        if (!Array.isArray(answer)) return answer;
+        await fetch(plane, answer);
+        round++;
+      }
+      return unavailable('facts change faster than they can be read: retry');
+    } catch (error) {
+      options.onError(error);
+      return unavailable(
+        'the store does not answer, and facts that are not cached cannot be guessed',
+      );
+    }
+  };
+
+  const knownTenant = (tenant: string): MaybePromise<Plane | undefined> => {
+    const seen = absentTenants.get(tenant);
+    if (seen !== undefined && now() - seen <= options.heartbeatMs) return undefined;
+    return loadTenant(tenant);
+  };
+
+  /** Waits for a sign of a newer revision; false: none came in time. */
+  const newer = async (
+    tenant: string,
+    plane: Plane | undefined,
+    deadline: number,
+  ): Promise<boolean> => {
+    const before = plane?.head;
+    if (plane !== undefined) await catchUp(plane);
+    if ((planes.peek(tenant)?.head ?? before) !== before) return true;
+    const left = deadline - now();
+    if (left <= 0) return false;
+    await new Promise<void>((done) => {
+      const go = (): void => {
+        clearTimeout(timer);
+        waiting.delete(go);
+        done();
+      };
+      // A tenant without a plane is nobody's feed: look for it at every heartbeat.
+      const timer = setTimeout(go, Math.min(left, options.heartbeatMs));
+      waiting.add(go);
+    });
+    return true;
+  };
+
+  const noTenant = ({ keyId }: Who): Loaded => ({
+    facts: {
+      catalog,
+      tenantExists: false,
+      key: keyId === undefined ? undefined : 'invalid',
+      subject: undefined,
+    },
+    directory: EMPTY_DIRECTORY,
+    revision: 0,
+    ageMs: 0,
+  });
+
+  /** Facts from what is here, or the keys that must be read first. */
+  const fromCaches = (plane: Plane, { subject, keyId }: Who): Loaded | FactKey[] => {
+    let key: Facts['key'];
+    let asking = subject;
+    if (keyId !== undefined) {
+      const cached = cachedKey(plane, keyId);
+      if (cached === undefined) {
+        const missing: FactKey[] = [{ kind: 'key', id: keyId }];
+        // Both in one round trip.
+        if (subject?.type === 'user' && cachedUser(plane, subject.id) === undefined)
+          missing.push({ kind: 'user', id: subject.id });
+        return missing;
+      }
+      key = cached.compiled ?? 'invalid';
+      if (key !== 'invalid') {
+        const acting = actingSubject(key.record, subject);
+        if (acting === 'mismatch') key = 'invalid';
+        else asking = acting;
+      }
+    }
+    let known: SubjectFacts | undefined;
+    if (asking !== undefined && key !== 'invalid') {
+      if (asking.type === 'user') {
+        known = cachedUser(plane, asking.id)?.compiled;
+        if (known === undefined) return [{ kind: 'user', id: asking.id }];
+      } else known = groupSubject(plane.directory, asking, (direct) => groupsIn(plane, direct));
+    }
+    return {
+      facts: { catalog, tenantExists: true, key, subject: known },
+      directory: plane.directory,
+      revision: plane.head.revision,
+      ageMs: now() - plane.confirmedAt,
+    };
+  };
+
+  const cachedUser = (plane: Plane, id: string): CachedUser | undefined => {
+    const name = cacheKey('user', plane.tenant, id);
+    const cached = users.get(name) ?? absentUsers.get(name);
+    if (cached === undefined || cached.plane !== plane) return undefined;
+    if (cached.generation !== plane.generation) {
+      cached.compiled = compiledUser(plane, id, cached.record);
+      cached.generation = plane.generation;
+    }
+    return cached;
+  };
+
+  const cachedKey = (plane: Plane, id: string): CachedKey | undefined => {
+    const name = cacheKey('key', plane.tenant, id);
+    const cached = keys.get(name) ?? absentKeys.get(name);
+    if (cached === undefined || cached.plane !== plane) return undefined;
+    if (cached.generation !== plane.generation) {
+      cached.compiled = compiledKey(plane, cached.record);
+      cached.generation = plane.generation;
+    }
+    return cached;
+  };
+
+  const compiledKey = (plane: Plane, record: KeyRecord | undefined): KeyFacts | undefined => {
+    const sets = (record?.policySets ?? []).map((name) => plane.sets.get(name));
+    if (record === undefined) return undefined;
+    // A set that is attached and gone may have held a deny: the key is shut.
+    if (sets.some((set) => set === undefined)) {
+      options.onError(
+        new Error(`key \`${record.id}\` of \`${plane.tenant}\` has a lost policy set`),
+      );
+      return undefined;
+    }
+    return compileKey(
+      record,
+      sets.filter((set) => set !== undefined),
+    );
+  };
+
+  // ── reading ───────────────────────────────────────────────────────────────────────────────────
+
+  /** Reads keys once for everybody who waits for them, and caches what no change has spoiled meanwhile. */
+  const fetch = async (plane: Plane, wanted: readonly FactKey[]): Promise<void> => {
+    const names = wanted.map(({ kind, id }) => cacheKey(kind, plane.tenant, id));
+    const fresh = wanted.filter((_, index) => !flights.has(names[index] ?? ''));
+    if (fresh.length > 0) {
+      const done = read(plane, fresh);
+      for (const { kind, id } of fresh) {
+        const name = cacheKey(kind, plane.tenant, id);
+        flights.set(name, { done, changedAt: 0 });
+        const land = (): void => void flights.delete(name);
+        done.then(land, land);
+      }
+    }
+    await Promise.all(names.map((name) => flights.get(name)?.done));
+  };
+
+  const read = async (plane: Plane, wanted: readonly FactKey[]): Promise<void> => {
+    // The flights are registered in the turn of the call, before anything is read.
+    await Promise.resolve();
+    const { head, values } = await store.get(plane.tenant, wanted);
+    if (head !== undefined && head.revision > plane.head.revision) await catchUp(plane);
+    // Read ahead of the feed, or from another history: not for this plane.
+    if (plane.broken || head === undefined || head.revision > plane.head.revision) return;
+    for (const [index, { kind, id }] of wanted.entries()) {
+      const name = cacheKey(kind, plane.tenant, id);
+      const changedAt = flights.get(name)?.changedAt ?? 0;
+      if (changedAt <= head.revision) fill(plane, kind, id, name, values[index]);
+    }
+  };
+
+  const fill = (
+    plane: Plane,
+    kind: FactKey['kind'],
+    id: string,
+    name: string,
+    value: unknown,
+  ): void => {
+    const { generation } = plane;
+    if (kind === 'user') {
+      // The store returns a record of the kind that was asked for.
+      const record = value as UserRecord | undefined;
+      const compiled = compiledUser(plane, id, record);
+      (record === undefined ? absentUsers : users).set(name, {
+        record,
+        plane,
+        generation,
+        compiled,
+      });
+    } else {
+      const record = value as KeyRecord | undefined;
+      const compiled = compiledKey(plane, record);
+      (record === undefined ? absentKeys : keys).set(name, { record, plane, generation, compiled });
+    }
+  };
+
+  return {
+    resolve,
+    setCatalog(next): void {
+      catalog = next;
+    },
+    async warmUp(): Promise<number> {
+      const tenants = (await store.tenants()).slice(0, cache.tenants);
+      for (const tenant of tenants) await loadTenant(tenant);
+      return tenants.length;
+    },
+    ageMs(): number {
+      let oldest = 0;
+      for (const plane of planes.values()) oldest = Math.max(oldest, now() - plane.confirmedAt);
+      return oldest;
+    },
+    stats: () => ({
+      hits,
+      misses,
+      subjects: users.size,
+      keys: keys.size,
+      tenants: planes.size,
+      resyncs,
+    }),
+    close(): void {
+      clearInterval(heartbeat);
+      unwatch();
+      wake();
+    },
+  };
+}
+
+function compiledUser(plane: Plane, id: string, record: UserRecord | undefined): SubjectFacts {
+  return compileUser(id, record, record === undefined ? NO_GROUPS : groupsIn(plane, record));
+}
+
+/** Injective: the tenant's length keeps it apart from the id, whatever characters either has. */
+function cacheKey(kind: FactKey['kind'], tenant: string, id: string): string {
+  return `${kind} ${tenant.length} ${tenant}${id}`;
+}
+
+function unavailable(message: string, stale = false): Loaded {
+  return { unavailable: message, stale };
+}

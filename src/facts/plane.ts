@@ -1,0 +1,163 @@
+/**
+ * The policy plane of one tenant: all roles, workspaces and policy sets, as they stand at one revision.
+ * It follows the change feed, or notices that it cannot and must be read again (CONS-1, CONS-4).
+ */
+import { LRUCache } from 'lru-cache';
+import type { PolicySetRecord, RoleRecord, WorkspaceRecord } from '../engine/records.ts';
+import { groupsOf, type Direct, type GroupFacts } from '../engine/subject.ts';
+import {
+  readAll,
+  type FactKey,
+  type FactValue,
+  type FeedEntry,
+  type Head,
+  type MaybePromise,
+  type Store,
+} from '../store/store.ts';
+import { later } from './later.ts';
+
+export interface Plane {
+  readonly tenant: string;
+  head: Head;
+  readonly directory: {
+    readonly roles: Map<string, RoleRecord>;
+    readonly workspaces: Map<string, WorkspaceRecord>;
+  };
+  readonly sets: Map<string, PolicySetRecord>;
+  /** Counts the changes of the plane itself; what was compiled from an older generation is compiled again. */
+  generation: number;
+  /** When the store was last known to have nothing newer, on the monotonic clock, ms. */
+  confirmedAt: number;
+  /** A gap, a wipe or a roll-back was seen: nothing of it may answer any more. */
+  broken: boolean;
+  /** Compiled closures by their direct groups: subjects with the same groups share one. */
+  readonly groups: LRUCache<string, GroupFacts>;
+}
+
+type PlaneKind = 'role' | 'workspace' | 'policy_set';
+type PlaneChange = FactKey<PlaneKind> & { readonly value: FactValue | undefined };
+const PLANE_KINDS = ['role', 'workspace', 'policy_set'] as const;
+
+/** Reads a tenant's plane. `undefined`: the tenant does not exist. */
+export async function loadPlane(
+  store: Store,
+  tenant: string,
+  options: { readonly groups: number; readonly now: () => number },
+): Promise<Plane | undefined> {
+  const startedAt = options.now();
+  const { head, records } = await readAll(store, tenant, PLANE_KINDS);
+  if (head === undefined) return undefined;
+  return {
+    tenant,
+    head,
+    directory: { roles: new Map(records.role), workspaces: new Map(records.workspace) },
+    sets: new Map(records.policy_set),
+    generation: 0,
+    confirmedAt: startedAt,
+    broken: false,
+    groups: new LRUCache({ max: options.groups }),
+  };
+}
+
+/** What a look at the feed found. */
+export type Followed =
+  | { readonly kind: 'current' }
+  | { readonly kind: 'advanced'; readonly entries: readonly FeedEntry[] }
+  | { readonly kind: 'broken'; readonly cause: 'wiped' | 'rolled_back' | 'gap' };
+
+/** Brings the plane to the store's newest revision. The caller drops what the entries name from its caches. */
+export function follow(
+  store: Store,
+  plane: Plane,
+  now: () => number,
+  onEntries: (entries: readonly FeedEntry[]) => void,
+): MaybePromise<Followed> {
+  const startedAt = now();
+  const from = plane.head;
+  return later(
+    store.feed(plane.tenant, from.revision, Number.MAX_SAFE_INTEGER),
+    ({ head, entries }) => {
+      // Another look came first: this one's reading is old.
+      if (plane.head !== from || plane.broken) return { kind: 'current' };
+      const broken = breakOf(from, head, entries);
+      if (broken !== undefined) {
+        plane.broken = true;
+        return { kind: 'broken', cause: broken };
+      }
+      if (head === undefined || entries.length === 0) {
+        plane.confirmedAt = startedAt;
+        return { kind: 'current' };
+      }
+      const keys = planeKeys(entries);
+      return later(store.get(plane.tenant, keys), (snapshot): MaybePromise<Followed> => {
+        if (plane.head !== from || plane.broken) return { kind: 'current' };
+        // A commit came between the two reads: look again from where we stand.
+        if (snapshot.head?.nonce !== head.nonce) return follow(store, plane, now, onEntries);
+        advance(
+          plane,
+          head,
+          keys.map((key, index) => ({ ...key, value: snapshot.values[index] })),
+        );
+        plane.confirmedAt = startedAt;
+        onEntries(entries);
+        return { kind: 'advanced', entries };
+      });
+    },
+  );
+}
+
+/** Whether the feed leads from where we stand to the head without a gap, nonce by nonce. */
+function breakOf(
+  from: Head,
+  head: Head | undefined,
+  entries: readonly FeedEntry[],
+): 'wiped' | 'rolled_back' | 'gap' | undefined {
+  if (head === undefined) return 'wiped';
+  if (head.revision < from.revision) return 'rolled_back';
+  let at: Head = from;
+  for (const entry of entries) {
+    if (entry.revision !== at.revision + 1) return 'gap';
+    if (entry.previous !== at.nonce) return 'rolled_back';
+    at = entry;
+  }
+  if (at.revision !== head.revision) return 'gap';
+  return at.nonce === head.nonce ? undefined : 'rolled_back';
+}
+
+function planeKeys(entries: readonly FeedEntry[]): FactKey<PlaneKind>[] {
+  const keys = new Map<string, FactKey<PlaneKind>>();
+  for (const { keys: changed } of entries)
+    for (const { kind, id } of changed)
+      if (kind === 'role' || kind === 'workspace' || kind === 'policy_set')
+        keys.set(`${kind} ${id}`, { kind, id });
+  return [...keys.values()];
+}
+
+function advance(plane: Plane, head: Head, changes: readonly PlaneChange[]): void {
+  const maps = {
+    role: plane.directory.roles,
+    workspace: plane.directory.workspaces,
+    policy_set: plane.sets,
+  };
+  for (const { kind, id, value } of changes) {
+    // The store returns a record of the kind that was asked for.
+    const map = maps[kind] as Map<string, unknown>;
+    if (value === undefined) map.delete(id);
+    else map.set(id, value);
+  }
+  if (changes.length > 0) {
+    plane.generation++;
+    plane.groups.clear();
+  }
+  plane.head = head;
+}
+
+/** The closure of some direct groups, compiled once for all subjects that have the same. */
+export function groupsIn(plane: Plane, direct: Direct): GroupFacts {
+  const key = JSON.stringify([direct.roles, direct.workspaces]);
+  const known = plane.groups.get(key);
+  if (known !== undefined) return known;
+  const compiled = groupsOf(plane.directory, direct);
+  plane.groups.set(key, compiled);
+  return compiled;
+}

@@ -1,0 +1,208 @@
+/**
+ * Every instrument, declared once. The hot path adds to typed arrays; Prometheus text is made at scrape time.
+ * Labels are enums only, never ids.
+ */
+import { Registry, type MetricObjectWithValues, type MetricValue } from 'prom-client';
+import type { Reason } from './engine/model.ts';
+import type { FactsStats } from './facts/facts.ts';
+
+const APIS = ['check', 'batch_check', 'filter', 'explain', 'check_stream'] as const;
+export type Api = (typeof APIS)[number];
+
+const REASONS: readonly Reason[] = [
+  'ALLOWED',
+  'ACTION_DENIED',
+  'OBJECT_HIDDEN',
+  'NO_GRANT',
+  'UNKNOWN_ACTION',
+  'SUBJECT_INACTIVE',
+  'KEY_INVALID',
+  'TENANT_MISMATCH',
+  'STALE',
+  'INTERNAL',
+  'INVALID_ARGUMENT',
+];
+
+/** Upper bounds in seconds: a warm decision takes microseconds, a cold one a round trip. */
+const BUCKETS = [1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 5e-3, 2.5e-2, 0.1, 1];
+
+export interface Metrics {
+  decision(api: Api, reason: Reason, seconds: number): void;
+  shadow(actuallyAllowed: boolean): void;
+  filtered(visible: number, hidden: number): void;
+  resync(cause: string): void;
+  reload(ok: boolean): void;
+  /** Prometheus exposition text. */
+  render(): Promise<string>;
+  readonly contentType: string;
+}
+
+export interface Gauges {
+  readonly facts: () => FactsStats;
+  readonly factsAgeMs: () => number;
+  readonly storeUp: () => boolean;
+  readonly auditDropped: () => number;
+  readonly version: string;
+}
+
+export function createMetrics(gauges: Gauges): Metrics {
+  const decisions = new Float64Array(APIS.length * REASONS.length);
+  const buckets = new Float64Array(APIS.length * (BUCKETS.length + 1));
+  const sums = new Float64Array(APIS.length);
+  const shadows = { newly_denied: 0, newly_allowed: 0 };
+  const objects = { true: 0, false: 0 };
+  const resyncs = new Map<string, number>();
+  const reloads = { ok: 0, refused: 0 };
+  const registry = new Registry();
+
+  const declare = (
+    name: string,
+    help: string,
+    type: 'counter' | 'gauge' | 'histogram',
+    values: () => Value[],
+  ): void => registry.registerMetric(instrument(name, help, type, values));
+
+  declare('postern_decisions_total', 'Decisions by outcome.', 'counter', () =>
+    APIS.flatMap((api, a) =>
+      REASONS.map((reason, r) => ({
+        labels: { api, allowed: String(reason === 'ALLOWED'), reason },
+        value: decisions[a * REASONS.length + r] ?? 0,
+      })),
+    ).filter(({ value }) => value > 0),
+  );
+  declare(
+    'postern_decision_duration_seconds',
+    'Time from a decoded request to its decision.',
+    'histogram',
+    () => APIS.flatMap((api, a) => histogram(api, a, buckets, sums)),
+  );
+  declare(
+    'postern_shadow_disagreements_total',
+    'Decisions that full enforcement would change.',
+    'counter',
+    () => Object.entries(shadows).map(([kind, value]) => ({ labels: { kind }, value })),
+  );
+  declare('postern_filter_objects_total', 'Objects that Filter looked at.', 'counter', () =>
+    Object.entries(objects).map(([visible, value]) => ({ labels: { visible }, value })),
+  );
+  declare(
+    'postern_cache_requests_total',
+    'Questions answered from caches, or not.',
+    'counter',
+    () => [
+      { labels: { cache: 'facts', result: 'hit' }, value: gauges.facts().hits },
+      { labels: { cache: 'facts', result: 'miss' }, value: gauges.facts().misses },
+    ],
+  );
+  declare('postern_cache_entries', 'Entries kept.', 'gauge', () => {
+    const { subjects, keys, tenants } = gauges.facts();
+    return Object.entries({ subjects, keys, tenants }).map(([cache, value]) => ({
+      labels: { cache },
+      value,
+    }));
+  });
+  declare('postern_store_up', 'Whether the store answers.', 'gauge', () => [
+    { labels: {}, value: gauges.storeUp() ? 1 : 0 },
+  ]);
+  declare('postern_facts_age_seconds', 'Age of the oldest facts in use.', 'gauge', () => [
+    { labels: {}, value: gauges.factsAgeMs() / 1000 },
+  ]);
+  declare(
+    'postern_feed_resyncs_total',
+    'Policies read again after a break of the feed.',
+    'counter',
+    () => [...resyncs].map(([cause, value]) => ({ labels: { cause }, value })),
+  );
+  declare('postern_policy_reload_total', 'Reloads of the catalog.', 'counter', () =>
+    Object.entries(reloads).map(([result, value]) => ({ labels: { result }, value })),
+  );
+  declare('postern_audit_records_total', 'Audit records that were lost.', 'counter', () => [
+    { labels: { sink: 'main', result: 'dropped' }, value: gauges.auditDropped() },
+  ]);
+  declare('postern_build_info', 'Version of this process.', 'gauge', () => [
+    { labels: { version: gauges.version, node: process.version }, value: 1 },
+  ]);
+  declare('process_resident_memory_bytes', 'Resident memory.', 'gauge', () => [
+    { labels: {}, value: process.memoryUsage.rss() },
+  ]);
+  declare('process_cpu_seconds_total', 'CPU time, user and system.', 'counter', () => {
+    const { user, system } = process.cpuUsage();
+    return [{ labels: {}, value: (user + system) / 1e6 }];
+  });
+
+  return {
+    decision(api, reason, seconds): void {
+      const a = APIS.indexOf(api);
+      bump(decisions, a * REASONS.length + REASONS.indexOf(reason), 1);
+      let bucket = 0;
+      while (bucket < BUCKETS.length && seconds > (BUCKETS[bucket] ?? Infinity)) bucket++;
+      bump(buckets, a * (BUCKETS.length + 1) + bucket, 1);
+      bump(sums, a, seconds);
+    },
+    shadow(actuallyAllowed): void {
+      shadows[actuallyAllowed ? 'newly_denied' : 'newly_allowed']++;
+    },
+    filtered(visible, hidden): void {
+      objects.true += visible;
+      objects.false += hidden;
+    },
+    reload(ok): void {
+      reloads[ok ? 'ok' : 'refused']++;
+    },
+    resync(cause): void {
+      resyncs.set(cause, (resyncs.get(cause) ?? 0) + 1);
+    },
+    render: () => registry.metrics(),
+    contentType: registry.contentType,
+  };
+}
+
+interface Value {
+  readonly labels: Record<string, string | number>;
+  readonly value: number;
+  readonly suffix?: string;
+}
+
+function bump(array: Float64Array, index: number, by: number): void {
+  array[index] = (array[index] ?? 0) + by;
+}
+
+function histogram(api: string, a: number, buckets: Float64Array, sums: Float64Array): Value[] {
+  const values: Value[] = [];
+  let count = 0;
+  for (const [b, bound] of [...BUCKETS, Infinity].entries()) {
+    count += buckets[a * (BUCKETS.length + 1) + b] ?? 0;
+    const le = bound === Infinity ? '+Inf' : bound;
+    values.push({ labels: { api, le }, value: count, suffix: '_bucket' });
+  }
+  if (count === 0) return [];
+  values.push({ labels: { api }, value: sums[a] ?? 0, suffix: '_sum' });
+  values.push({ labels: { api }, value: count, suffix: '_count' });
+  return values;
+}
+
+/** A metric whose values are made when it is scraped. */
+function instrument(
+  name: string,
+  help: string,
+  type: 'counter' | 'gauge' | 'histogram',
+  values: () => Value[],
+): Parameters<Registry['registerMetric']>[0] {
+  const collected = (): MetricObjectWithValues<MetricValue<string>> => ({
+    name,
+    help,
+    // The library's enum is a type only; its values are these words.
+    type: type as unknown as MetricObjectWithValues<MetricValue<string>>['type'],
+    aggregator: 'sum',
+    collect: () => {},
+    values: values().map(({ labels, value, suffix = '' }) => ({
+      labels,
+      value,
+      metricName: `${name}${suffix}`,
+    })),
+  });
+  // The registry asks a metric for nothing but its name and `get`.
+  return { name, get: () => Promise.resolve(collected()) } as unknown as Parameters<
+    Registry['registerMetric']
+  >[0];
+}

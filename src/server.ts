@@ -1,0 +1,212 @@
+/** The composition root: settings → store, facts, service, audit, transports. */
+import { randomBytes } from 'node:crypto';
+import { pino, type Logger } from 'pino';
+import { applyState } from './admin/apply.ts';
+import { openAudit, type AuditSink } from './audit/sink.ts';
+import { parseCatalog } from './config/catalog.ts';
+import { readSource } from './config/document.ts';
+import { parseDefaultRoles } from './config/roles.ts';
+import { embeddedDirectory, type Settings } from './config/settings.ts';
+import { parseState } from './config/state.ts';
+import { openFacts, type FactsRoom } from './facts/facts.ts';
+import { createMetrics, type Metrics } from './metrics.ts';
+import { createService } from './service.ts';
+import { openEmbeddedStore } from './store/embedded.ts';
+import type { Store } from './store/store.ts';
+import { createHealth, reflection, type Health } from './transport/grpc/extras.ts';
+import { authorizationMethods } from './transport/grpc/methods.ts';
+import { listenGrpc, type GrpcListener } from './transport/grpc/server.ts';
+import { listenOps } from './transport/ops/server.ts';
+
+export interface ServerOptions {
+  readonly settings: Settings;
+  /** State files whose tenants are created if they are absent. */
+  readonly states: readonly string[];
+  /** Where `proto/` is. */
+  readonly packageRoot: string;
+  readonly version: string;
+}
+
+export interface Running {
+  readonly addresses: { readonly grpc: string; readonly http: string };
+  readonly tenants: readonly string[];
+  readonly log: Logger;
+  /** Reads the catalog again; a bad one is logged and leaves the last valid one in force. */
+  reload(): boolean;
+  /** Not ready, GOAWAY, calls in flight finish, audit is flushed. */
+  close(): Promise<void>;
+}
+
+/** A log line of one kind of error at most so often, ms: a store that is down fails every call. */
+const ERROR_LOG_INTERVAL_MS = 1_000;
+
+/** @throws ConfigError, StoreError or Error with what keeps it from starting */
+export async function startServer(options: ServerOptions): Promise<Running> {
+  const { settings } = options;
+  const log = pino({ level: settings.log.level, base: null }, pino.destination(2));
+  const onError = errorLogger(log);
+  const catalog = parseCatalog(readSource(settings.catalog));
+  const defaults = parseDefaultRoles(readSource(settings.default_roles));
+  const states = options.states.map((file) => parseState(readSource(file), catalog));
+
+  const cleanups: (() => Promise<void> | void)[] = [];
+  const cleanUp = async (): Promise<void> => {
+    for (const undo of cleanups.toReversed()) await undo();
+  };
+  try {
+    const store = openEmbeddedStore(embeddedDirectory(settings.store));
+    cleanups.push(() => store.close());
+    for (const state of states) {
+      const { head } = await store.get(state.tenant, []);
+      if (head === undefined) await applyState(store, state, defaults, 'operator:serve --state');
+    }
+    const audit = openAudit({
+      ...settings.audit,
+      file: settings.audit.file,
+      bufferBytes: settings.audit.buffer_bytes,
+    });
+    cleanups.push(() => audit.close());
+    const { facts, metrics } = openFactsAndMetrics(options, store, audit, catalog, log, onError);
+    cleanups.push(() => facts.close());
+    await facts.warmUp();
+
+    const health = createHealth();
+    let ready = false;
+    const http = await listenOps({
+      address: settings.http.address,
+      metrics,
+      readiness: () => {
+        const fresh = facts.ageMs() <= settings.facts.max_staleness_ms;
+        return { ready: ready && fresh, checks: { serving: ready, facts_fresh: fresh } };
+      },
+    });
+    cleanups.push(() => http.close());
+    const grpc = await listenDecisions(options, facts, metrics, audit, health, onError);
+    cleanups.push(() => grpc.drain(settings.shutdown.grace_ms));
+    const tenants = await store.tenants();
+    health.set(true);
+    ready = true;
+
+    return {
+      addresses: { grpc: grpc.address, http: http.address },
+      tenants,
+      log,
+      reload(): boolean {
+        try {
+          facts.setCatalog(parseCatalog(readSource(settings.catalog)));
+          metrics.reload(true);
+          log.info('catalog reloaded');
+          return true;
+        } catch (error) {
+          metrics.reload(false);
+          log.error(
+            { error: messageOf(error) },
+            'catalog refused: the last valid one stays in force',
+          );
+          return false;
+        }
+      },
+      async close(): Promise<void> {
+        ready = false;
+        health.set(false);
+        await new Promise((done) => setTimeout(done, settings.shutdown.lame_duck_ms));
+        await cleanUp();
+      },
+    };
+  } catch (error) {
+    await cleanUp();
+    throw error;
+  }
+}
+
+function openFactsAndMetrics(
+  { settings, version }: ServerOptions,
+  store: Store,
+  audit: AuditSink,
+  catalog: ReturnType<typeof parseCatalog>,
+  log: Logger,
+  onError: (error: unknown) => void,
+): { readonly facts: FactsRoom; readonly metrics: Metrics } {
+  const metrics = createMetrics({
+    facts: () => facts.stats(),
+    factsAgeMs: () => facts.ageMs(),
+    storeUp: () => facts.ageMs() <= settings.facts.heartbeat_ms * 4,
+    auditDropped: () => audit.dropped(),
+    version,
+  });
+  const { facts: limits } = settings;
+  const facts = openFacts(store, catalog, {
+    maxStalenessMs: limits.max_staleness_ms,
+    heartbeatMs: limits.heartbeat_ms,
+    cache: {
+      subjects: limits.cached_subjects,
+      keys: limits.cached_keys,
+      absent: limits.cached_absent,
+      groups: limits.cached_closures,
+      tenants: limits.cached_tenants,
+    },
+    now: () => performance.now(),
+    onResync: (tenant, cause) => {
+      metrics.resync(cause);
+      log.warn({ tenant, cause }, 'the change feed broke: reading the tenant again');
+    },
+    onError,
+  });
+  return { facts, metrics };
+}
+
+async function listenDecisions(
+  { settings, packageRoot }: ServerOptions,
+  facts: FactsRoom,
+  metrics: Metrics,
+  audit: AuditSink,
+  health: Health,
+  onError: (error: unknown) => void,
+): Promise<GrpcListener> {
+  const { limits, grpc } = settings;
+  const service = createService({
+    facts,
+    metrics,
+    record: audit.write,
+    recordAttributes: settings.audit.attributes,
+    limits: {
+      attributes: limits.attributes_per_resource,
+      valuesPerAttribute: limits.values_per_attribute,
+    },
+    instance: randomBytes(6).toString('hex'),
+    onError,
+  });
+  const methods = authorizationMethods(service, {
+    checksPerBatch: limits.checks_per_batch,
+    objectsPerFilter: limits.objects_per_filter,
+    attributesPerResource: limits.attributes_per_resource,
+    valuesPerAttribute: limits.values_per_attribute,
+  });
+  const extras = [health.extra, ...(grpc.reflection ? [await reflection(packageRoot)] : [])];
+  return listenGrpc(methods, extras, {
+    address: grpc.address,
+    maxMessageBytes: grpc.max_message_bytes,
+    maxConcurrentStreams: grpc.max_concurrent_streams,
+    streamInFlight: limits.stream_in_flight,
+    maxWaitMs: limits.max_wait_ms,
+    onError,
+  });
+}
+
+function errorLogger(log: Logger): (error: unknown) => void {
+  let last = -Infinity;
+  let silenced = 0;
+  return (error) => {
+    if (performance.now() - last < ERROR_LOG_INTERVAL_MS) {
+      silenced++;
+      return;
+    }
+    last = performance.now();
+    log.error({ err: error, silenced }, 'an error was answered with a deny');
+    silenced = 0;
+  };
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

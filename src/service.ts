@@ -1,0 +1,331 @@
+/**
+ * The one async room of the hot path: validate → load facts → decide → record. Every entry point translates to
+ * and from these four calls and does nothing else. What fails, denies (COMB-5).
+ */
+import { decisionRecord, type DecisionRecord } from './audit/event.ts';
+import { decide } from './engine/decide.ts';
+import { explain, type Explanation } from './engine/explain.ts';
+import { filter, type FilterResult } from './engine/filter.ts';
+import type { Decision, Outcome, Reason, Request, Resource } from './engine/model.ts';
+import {
+  callerProblem,
+  requestProblem,
+  resourceProblem,
+  type Problem,
+  type RequestLimits,
+} from './engine/validate.ts';
+import type { FactsRoom, Loaded, LoadedFacts } from './facts/facts.ts';
+import { later } from './facts/later.ts';
+import type { Api, Metrics } from './metrics.ts';
+import type { MaybePromise } from './store/store.ts';
+
+export interface CheckCall {
+  /** Correlation id of the caller; `''`: none. */
+  readonly id: string;
+  readonly request: Request;
+  readonly hasCredential: boolean;
+  readonly context: Readonly<Record<string, unknown>> | undefined;
+  /** 0: any. */
+  readonly minRevision: number;
+}
+
+export interface FilterCall extends CheckCall {
+  readonly objects: readonly Resource[];
+  readonly limit: number;
+  readonly offset: number;
+  readonly indexesOnly: boolean;
+}
+
+export type BatchSemantic = 'EXECUTE_ALL' | 'DENY_ON_FIRST_DENY' | 'PERMIT_ON_FIRST_PERMIT';
+
+export interface BatchCall {
+  readonly semantic: BatchSemantic;
+  /** A malformed item is its error; it is answered in its place, as denied. */
+  readonly checks: readonly (CheckCall | { readonly id: string; readonly error: string })[];
+}
+
+export interface Answered {
+  readonly decisionId: string;
+  readonly revision: number;
+  readonly ageMs: number;
+}
+
+export interface CheckAnswer extends Answered {
+  readonly id: string;
+  readonly decision: Decision;
+  /** Replaces the reason's own sentence. */
+  readonly detail?: string | undefined;
+}
+
+export interface FilterAnswer extends Answered {
+  readonly result: FilterResult;
+}
+
+/** No answer; the transports have a code for each kind. */
+export type Failure =
+  | { readonly failure: 'invalid'; readonly problem: Problem }
+  | { readonly failure: 'unavailable'; readonly message: string; readonly stale: boolean }
+  | { readonly failure: 'internal'; readonly message: string };
+
+export interface Service {
+  check(call: CheckCall, api: Api, waitMs: number): MaybePromise<CheckAnswer | Failure>;
+  /** The answers in order, up to where the semantic stops. A failure of the store fails the batch. */
+  batch(call: BatchCall, waitMs: number): MaybePromise<readonly CheckAnswer[] | Failure>;
+  filter(call: FilterCall, waitMs: number): MaybePromise<FilterAnswer | Failure>;
+  explain(
+    call: CheckCall,
+    waitMs: number,
+  ): MaybePromise<(CheckAnswer & { readonly explanation: Explanation }) | Failure>;
+}
+
+export interface ServiceOptions {
+  readonly facts: FactsRoom;
+  readonly metrics: Metrics;
+  readonly record: (record: DecisionRecord) => void;
+  /** Attributes and context go into audit records. */
+  readonly recordAttributes: boolean;
+  readonly limits: RequestLimits;
+  /** Names this process in decision ids and audit records. */
+  readonly instance: string;
+  readonly onError: (error: unknown) => void;
+}
+
+export function createService(options: ServiceOptions): Service {
+  const { facts, metrics, instance } = options;
+  let seq = 0;
+
+  /** Gives a decision its number, and tells audit and metrics of it: once, here. */
+  const record = (
+    api: Api,
+    call: CheckCall,
+    startedAt: number,
+    loaded: Loaded,
+    outcome: Outcome & { readonly shadow?: Outcome | undefined },
+    objects?: DecisionRecord['objects'],
+  ): Answered => {
+    seq++;
+    const decisionId = `${instance}-${seq.toString(36)}`;
+    const seconds = (performance.now() - startedAt) / 1000;
+    const allowed = outcome.reason === 'ALLOWED';
+    const shadow = outcome.shadow === undefined ? undefined : outcome.shadow.reason === 'ALLOWED';
+    const known = 'facts' in loaded ? loaded : undefined;
+    const key = known?.facts.key;
+    metrics.decision(api, outcome.reason, seconds);
+    if (shadow !== undefined && shadow !== allowed) metrics.shadow(allowed);
+    options.record(
+      decisionRecord({
+        decisionId,
+        seq,
+        instance,
+        time: new Date(),
+        requestId: call.id,
+        api,
+        request: call.request,
+        // A key that acts for its user is recorded with that user.
+        subject: known?.facts.subject?.subject ?? call.request.subject,
+        context: call.context,
+        revision: known?.revision ?? 0,
+        allowed,
+        outcome,
+        shadow,
+        mode: typeof key === 'object' ? key.record.mode : undefined,
+        objects,
+        durationUs: Math.round(seconds * 1e6),
+        withAttributes: options.recordAttributes,
+      }),
+    );
+    return { decisionId, revision: known?.revision ?? 0, ageMs: known?.ageMs ?? 0 };
+  };
+
+  /** Loads facts and answers with them; a failure is recorded as the deny that it is. */
+  const answer = <T>(
+    api: Api,
+    call: CheckCall,
+    waitMs: number,
+    conclusion: (loaded: LoadedFacts, startedAt: number) => T,
+  ): MaybePromise<T | Failure> => {
+    const startedAt = performance.now();
+    const failed = (error: unknown): Failure => {
+      options.onError(error);
+      record(api, call, startedAt, NOTHING_LOADED, refusal('INTERNAL'));
+      return { failure: 'internal', message: 'a layer of the decision failed: see the log' };
+    };
+    const conclude = (loaded: Loaded): T | Failure => {
+      try {
+        if ('facts' in loaded) return conclusion(loaded, startedAt);
+        record(api, call, startedAt, loaded, refusal('STALE'));
+        return { failure: 'unavailable', message: loaded.unavailable, stale: loaded.stale };
+      } catch (error) {
+        return failed(error);
+      }
+    };
+    try {
+      const loading = later(load(call, waitMs), conclude);
+      return loading instanceof Promise ? loading.catch(failed) : loading;
+    } catch (error) {
+      return failed(error);
+    }
+  };
+
+  const load = (call: CheckCall, waitMs: number): MaybePromise<Loaded> => {
+    const loaded = facts.resolve(call.request, call.minRevision, waitMs);
+    return call.hasCredential ? later(loaded, withoutCredential) : loaded;
+  };
+
+  const checkOne = (
+    call: CheckCall,
+    api: Api,
+    waitMs: number,
+  ): MaybePromise<CheckAnswer | Failure> => {
+    const problem = check(call, options.limits);
+    if (problem !== undefined) return invalid(problem);
+    return answer(api, call, waitMs, (loaded, startedAt) => {
+      const decision = decide(call.request, loaded.facts);
+      return { id: call.id, decision, ...record(api, call, startedAt, loaded, decision) };
+    });
+  };
+
+  /** An item of a batch; what is wrong with the item alone is its own denied answer. */
+  const checkItem = (
+    item: BatchCall['checks'][number],
+    waitMs: number,
+  ): MaybePromise<CheckAnswer | Failure> =>
+    'error' in item
+      ? malformed(item.id, item.error)
+      : later(checkOne(item, 'batch_check', waitMs), (answered) =>
+          'failure' in answered && answered.failure === 'invalid'
+            ? malformed(item.id, problemText(answered.problem))
+            : answered,
+        );
+
+  return {
+    check: checkOne,
+
+    batch({ checks, semantic }, waitMs): MaybePromise<readonly CheckAnswer[] | Failure> {
+      if (semantic !== 'EXECUTE_ALL')
+        return inOrder(checks, semantic, (item) => checkItem(item, waitMs));
+      const answers = checks.map((item) => checkItem(item, waitMs));
+      return answers.some((one) => one instanceof Promise)
+        ? Promise.all(answers).then(allOrFailure)
+        : // None is a promise, as was just seen.
+          allOrFailure(answers as (CheckAnswer | Failure)[]);
+    },
+
+    filter(call, waitMs): MaybePromise<FilterAnswer | Failure> {
+      const problem = checkFilter(call, options.limits);
+      if (problem !== undefined) return invalid(problem);
+      return answer('filter', call, waitMs, (loaded, startedAt) => {
+        const { action } = call.request;
+        const result = filter({ ...call, action }, loaded.facts);
+        const outcome = refusal(result.reason);
+        const total = call.objects.length;
+        const objects = { total, visible: result.visible.length };
+        metrics.filtered(objects.visible, total - objects.visible);
+        return { result, ...record('filter', call, startedAt, loaded, outcome, objects) };
+      });
+    },
+
+    explain(
+      call,
+      waitMs,
+    ): MaybePromise<(CheckAnswer & { readonly explanation: Explanation }) | Failure> {
+      const problem = check(call, options.limits);
+      if (problem !== undefined) return invalid(problem);
+      return answer('explain', call, waitMs, (loaded, startedAt) => {
+        const explanation = explain(call.request, loaded.facts, loaded.directory);
+        const { decision } = explanation;
+        const answered = record('explain', call, startedAt, loaded, decision);
+        return { id: call.id, decision, explanation, ...answered };
+      });
+    },
+  };
+}
+
+/** Evaluates one item after the other until the semantic is satisfied. */
+async function inOrder(
+  checks: BatchCall['checks'],
+  semantic: BatchSemantic,
+  check: (item: BatchCall['checks'][number]) => MaybePromise<CheckAnswer | Failure>,
+): Promise<readonly CheckAnswer[] | Failure> {
+  const stopOn = semantic === 'PERMIT_ON_FIRST_PERMIT';
+  const answers: CheckAnswer[] = [];
+  for (const item of checks) {
+    const answered = await check(item);
+    if ('failure' in answered) return answered;
+    answers.push(answered);
+    if (answered.decision.allowed === stopOn) break;
+  }
+  return answers;
+}
+
+function allOrFailure(
+  answers: readonly (CheckAnswer | Failure)[],
+): readonly CheckAnswer[] | Failure {
+  const good: CheckAnswer[] = [];
+  for (const answered of answers)
+    if ('failure' in answered) return answered;
+    else good.push(answered);
+  return good;
+}
+
+function malformed(id: string, detail: string): CheckAnswer {
+  const decision: Decision = {
+    ...refusal('INVALID_ARGUMENT'),
+    allowed: false,
+    by: undefined,
+    shadow: undefined,
+  };
+  return { id, decision, detail, decisionId: '', revision: 0, ageMs: 0 };
+}
+
+/** `resource.path: `a..b` has an empty label: …` */
+export function problemText(problem: Problem): string {
+  return `${problem.field}: ${valueText(problem)}`;
+}
+
+/** The same without the field, for where it is named beside it. */
+export function valueText({ value, problem }: Problem): string {
+  return value === '' ? problem : `\`${printable(value)}\` ${problem}`;
+}
+
+/** User input in a message: short, and nothing that a terminal or a log would obey. */
+function printable(value: string): string {
+  const text = JSON.stringify(value).slice(1, -1);
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+}
+
+const NOTHING_LOADED: Loaded = { unavailable: '', stale: false };
+
+function invalid(problem: Problem): Failure {
+  return { failure: 'invalid', problem };
+}
+
+function refusal(reason: Reason): Outcome {
+  return { reason, actionRule: undefined, objectRule: undefined };
+}
+
+/** A credential needs no subject beside it; it is what names one. */
+function check(call: CheckCall, limits: RequestLimits): Problem | undefined {
+  return requestProblem(named(call), limits);
+}
+
+function checkFilter(call: FilterCall, limits: RequestLimits): Problem | undefined {
+  const problem = callerProblem(named(call));
+  if (problem !== undefined) return problem;
+  for (const [index, object] of call.objects.entries()) {
+    const found = resourceProblem(object, `objects[${index}]`, limits);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+function named({ request, hasCredential }: CheckCall): Request {
+  return hasCredential && request.subject === undefined
+    ? { ...request, keyId: request.keyId ?? 'credential' }
+    : request;
+}
+
+/** No kind of credential is accepted by this version: shut, not ignored (KEY_INVALID). */
+function withoutCredential(loaded: Loaded): Loaded {
+  return 'facts' in loaded ? { ...loaded, facts: { ...loaded.facts, key: 'invalid' } } : loaded;
+}

@@ -1,0 +1,618 @@
+/**
+ * The messages of `proto/postern/v1/authorization.proto`, read straight into the engine's types and written
+ * straight from its decisions. A test holds every message against a second, general codec.
+ */
+import type { Explanation, LayerVerdict } from '../../engine/explain.ts';
+import type {
+  Attributes,
+  PrincipalType,
+  Reason,
+  Request,
+  Resource,
+  Scalar,
+  Subject,
+} from '../../engine/model.ts';
+import { detailOf } from '../../engine/detail.ts';
+import type {
+  BatchCall,
+  BatchSemantic,
+  CheckAnswer,
+  CheckCall,
+  FilterAnswer,
+  FilterCall,
+} from '../../service.ts';
+import { badRequest } from './status.ts';
+import { Reader, WireError, Writer } from './wire.ts';
+
+/** Bounds that are kept while reading, before anything is built (api.md, Limits). */
+export interface CodecLimits {
+  readonly checksPerBatch: number;
+  readonly objectsPerFilter: number;
+  readonly attributesPerResource: number;
+  readonly valuesPerAttribute: number;
+}
+
+const NO_ATTRIBUTES: Attributes = new Map();
+const NO_RESOURCE: Resource = {
+  type: '',
+  id: '',
+  path: undefined,
+  attributes: NO_ATTRIBUTES,
+  sources: [],
+};
+/** How deep a value of `context` may nest. */
+const MAX_CONTEXT_DEPTH = 16;
+
+/** A CheckRequest as it was sent; what is absent may have a default in a batch. */
+interface RawCheck {
+  id: string;
+  tenant: string;
+  subject: Subject | undefined;
+  keyId: string;
+  hasCredential: boolean;
+  action: string;
+  resource: Resource | undefined;
+  context: Readonly<Record<string, unknown>> | undefined;
+  minRevision: number;
+}
+
+// ── reading ───────────────────────────────────────────────────────────────────────────────────────
+
+/** @throws RpcError INVALID_ARGUMENT */
+export function decodeCheck(bytes: Buffer, limits: CodecLimits): CheckCall {
+  return decoding(() => toCall(readCheck(new Reader(bytes), limits)));
+}
+
+/** @throws RpcError INVALID_ARGUMENT where the batch itself is malformed */
+export function decodeBatch(bytes: Buffer, limits: CodecLimits): BatchCall {
+  return decoding(() => {
+    const defaults = emptyCheck();
+    const items: (RawCheck | string)[] = [];
+    let semantic: BatchSemantic = 'EXECUTE_ALL';
+    const reader = new Reader(bytes);
+    while (reader.next())
+      switch (reader.field) {
+        case 1:
+          defaults.tenant = reader.string('tenant');
+          break;
+        case 2:
+          defaults.subject = once(defaults.subject, 'subject', readSubject(reader));
+          break;
+        case 3:
+          defaults.keyId = reader.string('key_id');
+          break;
+        case 4:
+          readCredential(reader);
+          defaults.hasCredential = true;
+          break;
+        case 5:
+          defaults.action = reader.string('action');
+          break;
+        case 6:
+          defaults.resource = once(
+            defaults.resource,
+            'resource',
+            readResource(reader, 'resource', limits),
+          );
+          break;
+        case 7:
+          defaults.minRevision = reader.uint('min_revision');
+          break;
+        case 8:
+          if (items.length === limits.checksPerBatch)
+            throw badRequest(
+              'checks',
+              `more than ${limits.checksPerBatch} checks: split the batch or raise \`limits.checks_per_batch\``,
+            );
+          items.push(readItem(reader, limits));
+          break;
+        case 9:
+          semantic = readSemantic(reader);
+          break;
+        default:
+          reader.skip();
+      }
+    return {
+      semantic,
+      checks: items.map((item) => {
+        if (typeof item === 'string') return { id: '', error: item };
+        try {
+          return toCall(withDefaults(item, defaults));
+        } catch (error) {
+          if (error instanceof Error) return { id: item.id, error: error.message };
+          throw error;
+        }
+      }),
+    };
+  });
+}
+
+/** An item that cannot be read is its error; the reader stands behind it all the same. */
+function readItem(reader: Reader, limits: CodecLimits): RawCheck | string {
+  return reader.message('checks', (inner) => {
+    try {
+      return readCheck(inner, limits);
+    } catch (error) {
+      if (error instanceof Error) return error.message;
+      throw error;
+    }
+  });
+}
+
+/** @throws RpcError INVALID_ARGUMENT */
+export function decodeFilter(bytes: Buffer, limits: CodecLimits): FilterCall {
+  return decoding(() => {
+    const raw = emptyCheck();
+    const objects: Resource[] = [];
+    let limit = 0;
+    let offset = 0;
+    let indexesOnly = false;
+    const reader = new Reader(bytes);
+    while (reader.next())
+      switch (reader.field) {
+        case 1:
+          raw.tenant = reader.string('tenant');
+          break;
+        case 2:
+          raw.subject = once(raw.subject, 'subject', readSubject(reader));
+          break;
+        case 3:
+          raw.keyId = reader.string('key_id');
+          break;
+        case 4:
+          readCredential(reader);
+          raw.hasCredential = true;
+          break;
+        case 5:
+          raw.action = reader.string('action');
+          break;
+        case 6:
+          if (objects.length === limits.objectsPerFilter)
+            throw badRequest(
+              'objects',
+              `more than ${limits.objectsPerFilter} objects: page through them or raise \`limits.objects_per_filter\``,
+            );
+          objects.push(readResource(reader, `objects[${objects.length}]`, limits));
+          break;
+        case 7:
+          limit = reader.uint32('limit');
+          break;
+        case 8:
+          offset = reader.uint32('offset');
+          break;
+        case 9:
+          raw.minRevision = reader.uint('min_revision');
+          break;
+        case 10:
+          indexesOnly = reader.bool('indexes_only');
+          break;
+        case 11:
+          raw.id = reader.string('id');
+          break;
+        default:
+          reader.skip();
+      }
+    return { ...toCall(raw), objects, limit, offset, indexesOnly };
+  });
+}
+
+/** Bytes that are no message are the caller's mistake, and told as such. */
+function decoding<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof WireError)
+      throw badRequest('', `the message cannot be read: ${error.message}`);
+    throw error;
+  }
+}
+
+function emptyCheck(): RawCheck {
+  return {
+    id: '',
+    tenant: '',
+    subject: undefined,
+    keyId: '',
+    hasCredential: false,
+    action: '',
+    resource: undefined,
+    context: undefined,
+    minRevision: 0,
+  };
+}
+
+function readCheck(reader: Reader, limits: CodecLimits): RawCheck {
+  const check = emptyCheck();
+  while (reader.next())
+    switch (reader.field) {
+      case 1:
+        check.id = reader.string('id');
+        break;
+      case 2:
+        check.tenant = reader.string('tenant');
+        break;
+      case 3:
+        check.subject = once(check.subject, 'subject', readSubject(reader));
+        break;
+      case 4:
+        check.keyId = reader.string('key_id');
+        break;
+      case 5:
+        readCredential(reader);
+        check.hasCredential = true;
+        break;
+      case 6:
+        check.action = reader.string('action');
+        break;
+      case 7:
+        check.resource = once(check.resource, 'resource', readResource(reader, 'resource', limits));
+        break;
+      case 8:
+        check.context = readContext(reader, check.context);
+        break;
+      case 9:
+        check.minRevision = reader.uint('min_revision');
+        break;
+      default:
+        reader.skip();
+    }
+  return check;
+}
+
+/** Decoders disagree on a message field that is sent twice (merge or replace): refused. */
+function once<T>(before: T | undefined, field: string, value: T): T {
+  if (before !== undefined) throw badRequest(field, 'is sent twice: send it once');
+  return value;
+}
+
+function readSubject(reader: Reader): Subject {
+  return reader.message('subject', (inner) => {
+    let type: PrincipalType = 'user';
+    let id = '';
+    while (inner.next())
+      if (inner.field === 1) type = principalType(inner.string('subject.type'));
+      else if (inner.field === 2) id = inner.string('subject.id');
+      else inner.skip();
+    return { type, id };
+  });
+}
+
+function principalType(text: string): PrincipalType {
+  if (text === '' || text === 'user') return 'user';
+  if (text === 'role' || text === 'workspace') return text;
+  throw badRequest('subject.type', `\`${text}\` is not one of user, role, workspace`);
+}
+
+/** The secret is not even read: nothing of it can leak. */
+function readCredential(reader: Reader): void {
+  reader.message('credential', (inner) => {
+    while (inner.next()) inner.skip();
+  });
+}
+
+function readResource(reader: Reader, field: string, limits: CodecLimits): Resource {
+  return reader.message(field, (inner) => {
+    let type = '';
+    let id = '';
+    let path: string | undefined;
+    let attributes: Map<string, readonly Scalar[]> | undefined;
+    let sources: Attributes[] | undefined;
+    while (inner.next())
+      switch (inner.field) {
+        case 1:
+          type = inner.string('type');
+          break;
+        case 2:
+          id = inner.string('id');
+          break;
+        case 3:
+          path = inner.string('path');
+          break;
+        case 4:
+          attributes ??= new Map();
+          readAttribute(inner, attributes, field, limits);
+          break;
+        case 5:
+          sources ??= [];
+          sources.push(readSource(inner, `${field}.sources[${sources.length}]`, limits));
+          break;
+        default:
+          inner.skip();
+      }
+    return {
+      type,
+      id,
+      path,
+      attributes: attributes ?? NO_ATTRIBUTES,
+      sources: sources ?? NO_RESOURCE.sources,
+    };
+  });
+}
+
+function readSource(reader: Reader, field: string, limits: CodecLimits): Attributes {
+  return reader.message(field, (inner) => {
+    const attributes = new Map<string, readonly Scalar[]>();
+    while (inner.next())
+      if (inner.field === 1) readAttribute(inner, attributes, field, limits);
+      else inner.skip();
+    return attributes;
+  });
+}
+
+function readAttribute(
+  reader: Reader,
+  into: Map<string, readonly Scalar[]>,
+  field: string,
+  limits: CodecLimits,
+): void {
+  reader.message('attributes', (inner) => {
+    let key = '';
+    let values: readonly Scalar[] | undefined;
+    while (inner.next())
+      if (inner.field === 1) key = inner.string('attributes key');
+      else if (inner.field === 2)
+        values = inner.message('attributes value', (value) =>
+          readValues(value, key, field, limits),
+        );
+      else inner.skip();
+    const name = `${field}.attributes[${key}]`;
+    if (values === undefined) throw badRequest(name, 'has no value: send a scalar or a list');
+    if (into.has(key)) throw badRequest(name, 'is sent twice: send one list');
+    if (into.size === limits.attributesPerResource)
+      throw badRequest(
+        `${field}.attributes`,
+        `more than ${limits.attributesPerResource} attributes: send those that policies name, or raise \`limits.attributes_per_resource\``,
+      );
+    into.set(key, values);
+  });
+}
+
+/** A `google.protobuf.Value` that is a scalar or a list of scalars; a scalar is a list of one. */
+function readValues(
+  reader: Reader,
+  key: string,
+  field: string,
+  limits: CodecLimits,
+): readonly Scalar[] | undefined {
+  let values: readonly Scalar[] | undefined;
+  const name = `${field}.attributes[${key}]`;
+  while (reader.next())
+    if (reader.field === 6)
+      values = reader.message('list_value', (list) => {
+        const items: Scalar[] = [];
+        while (list.next()) {
+          if (list.field !== 1) {
+            list.skip();
+            continue;
+          }
+          if (items.length === limits.valuesPerAttribute)
+            throw badRequest(
+              name,
+              `more than ${limits.valuesPerAttribute} values: raise \`limits.values_per_attribute\` if they are needed`,
+            );
+          items.push(list.message('values', (item) => readListItem(item, name)));
+        }
+        return items;
+      });
+    else values = [readScalar(reader, name)];
+  return values;
+}
+
+function readListItem(reader: Reader, name: string): Scalar {
+  let value: Scalar | undefined;
+  while (reader.next()) value = readScalar(reader, name);
+  if (value === undefined) throw badRequest(name, 'holds an empty value: send scalars');
+  return value;
+}
+
+function readScalar(reader: Reader, name: string): Scalar {
+  switch (reader.field) {
+    case 2: {
+      const value = reader.double(name);
+      if (!Number.isFinite(value)) throw badRequest(name, `\`${value}\` is not a finite number`);
+      return value;
+    }
+    case 3:
+      return reader.string(name);
+    case 4:
+      return reader.bool(name);
+    case 1:
+      throw badRequest(name, 'is null: leave the attribute out, or send a value');
+    default:
+      throw badRequest(name, 'is nested: send a scalar or a list of scalars');
+  }
+}
+
+/** Context is recorded, not decided on: any JSON value, of bounded depth. */
+function readContext(
+  reader: Reader,
+  before: Readonly<Record<string, unknown>> | undefined,
+): Readonly<Record<string, unknown>> {
+  const [key, value] = readJsonField(reader, MAX_CONTEXT_DEPTH);
+  return Object.fromEntries([...Object.entries(before ?? {}), [key, value]]);
+}
+
+function readJsonField(reader: Reader, depth: number): readonly [string, unknown] {
+  return reader.message('context', (inner) => {
+    let key = '';
+    let value: unknown = null;
+    while (inner.next())
+      if (inner.field === 1) key = inner.string('context key');
+      else if (inner.field === 2) value = inner.message('context', (v) => readJson(v, depth));
+      else inner.skip();
+    return [key, value];
+  });
+}
+
+function readJson(reader: Reader, depth: number): unknown {
+  if (depth === 0) throw badRequest('context', `is nested deeper than ${MAX_CONTEXT_DEPTH} levels`);
+  let value: unknown = null;
+  while (reader.next())
+    switch (reader.field) {
+      case 1:
+        reader.uint('context');
+        value = null;
+        break;
+      case 5:
+        value = reader.message('context', (inner) => {
+          const fields: (readonly [string, unknown])[] = [];
+          while (inner.next())
+            if (inner.field === 1) fields.push(readJsonField(inner, depth - 1));
+            else inner.skip();
+          return Object.fromEntries(fields);
+        });
+        break;
+      case 6:
+        value = reader.message('context', (inner) => {
+          const items: unknown[] = [];
+          while (inner.next())
+            if (inner.field === 1)
+              items.push(inner.message('context', (item) => readJson(item, depth - 1)));
+            else inner.skip();
+          return items;
+        });
+        break;
+      default:
+        value = readScalar(reader, 'context');
+    }
+  return value;
+}
+
+const SEMANTICS: readonly BatchSemantic[] = [
+  'EXECUTE_ALL',
+  'EXECUTE_ALL',
+  'DENY_ON_FIRST_DENY',
+  'PERMIT_ON_FIRST_PERMIT',
+];
+
+function readSemantic(reader: Reader): BatchSemantic {
+  const value = reader.uint('semantic');
+  const semantic = SEMANTICS[value];
+  if (semantic === undefined) throw badRequest('semantic', `${value} is not a known semantic`);
+  return semantic;
+}
+
+/** Each field given replaces the default whole; a key or a credential replaces both. */
+function withDefaults(check: RawCheck, defaults: RawCheck): RawCheck {
+  const ownsKey = check.keyId !== '' || check.hasCredential;
+  return {
+    ...check,
+    tenant: check.tenant === '' ? defaults.tenant : check.tenant,
+    subject: check.subject ?? defaults.subject,
+    keyId: ownsKey ? check.keyId : defaults.keyId,
+    hasCredential: ownsKey ? check.hasCredential : defaults.hasCredential,
+    action: check.action === '' ? defaults.action : check.action,
+    resource: check.resource ?? defaults.resource,
+    minRevision: check.minRevision === 0 ? defaults.minRevision : check.minRevision,
+  };
+}
+
+function toCall(raw: RawCheck): CheckCall {
+  if (raw.hasCredential && raw.keyId !== '')
+    throw badRequest('key_id', 'is given beside `credential`: send one of the two');
+  const request: Request = {
+    tenant: raw.tenant,
+    subject: raw.subject,
+    keyId: raw.keyId === '' ? undefined : raw.keyId,
+    action: raw.action,
+    resource: raw.resource ?? NO_RESOURCE,
+  };
+  return {
+    id: raw.id,
+    request,
+    hasCredential: raw.hasCredential,
+    context: raw.context,
+    minRevision: raw.minRevision,
+  };
+}
+
+// ── writing ───────────────────────────────────────────────────────────────────────────────────────
+
+const writer = new Writer();
+
+/** Numbers of `Reason` in the proto file. */
+const REASON: Readonly<Record<Reason, number>> = {
+  ALLOWED: 1,
+  ACTION_DENIED: 2,
+  OBJECT_HIDDEN: 3,
+  NO_GRANT: 4,
+  UNKNOWN_ACTION: 5,
+  SUBJECT_INACTIVE: 6,
+  KEY_INVALID: 7,
+  TENANT_MISMATCH: 8,
+  STALE: 9,
+  INTERNAL: 10,
+  INVALID_ARGUMENT: 11,
+};
+
+export function encodeCheck(answer: CheckAnswer): Buffer {
+  writeCheck(answer);
+  return writer.finish();
+}
+
+function writeCheck({ id, decision, detail, decisionId, revision, ageMs }: CheckAnswer): void {
+  const { allowed, reason, shadow } = decision;
+  writer.string(1, id);
+  writer.bool(2, allowed);
+  writer.uint(3, REASON[reason]);
+  writer.string(4, detail ?? detailOf(decision));
+  writer.string(5, decisionId);
+  writer.uint(6, revision);
+  writer.uint(7, Math.round(ageMs));
+  if (shadow === undefined) return;
+  const would = shadow.reason === 'ALLOWED';
+  writer.message(8, () => {
+    writer.bool(1, would);
+    writer.bool(2, would !== allowed);
+  });
+}
+
+export function encodeBatch(answers: readonly CheckAnswer[]): Buffer {
+  for (const answer of answers) writer.message(1, () => writeCheck(answer));
+  return writer.finish();
+}
+
+export function encodeFilter(call: FilterCall, answer: FilterAnswer): Buffer {
+  const { result, decisionId, revision, ageMs } = answer;
+  const ids = (field: number, indexes: readonly number[]): void => {
+    for (const index of indexes) writer.element(field, call.objects[index]?.id ?? '');
+  };
+  writer.bool(1, result.actionAllowed);
+  writer.uint(2, REASON[result.reason]);
+  if (!call.indexesOnly) ids(3, result.visible);
+  writer.packed(4, result.visible);
+  writer.bool(5, result.complete);
+  writer.uint(6, result.nextOffset);
+  writer.string(7, decisionId);
+  writer.uint(8, revision);
+  writer.uint(9, Math.round(ageMs));
+  ids(10, result.shadowHidden);
+  ids(11, result.shadowShown);
+  return writer.finish();
+}
+
+const VERDICT: Readonly<Record<LayerVerdict, number>> = { allow: 1, deny: 2, silent: 3 };
+
+export function encodeExplain(answer: CheckAnswer & { readonly explanation: Explanation }): Buffer {
+  const { layers, missing, missingComplete } = answer.explanation;
+  writer.message(1, () => writeCheck(answer));
+  for (const layer of layers)
+    writer.message(2, () => {
+      writer.string(1, layer.name);
+      writer.uint(2, VERDICT[layer.verdict]);
+      writer.string(3, layer.summary);
+      for (const fact of layer.facts)
+        writer.message(4, () => {
+          writer.string(1, fact.kind);
+          writer.string(2, fact.text);
+          for (const link of fact.chain ?? []) writer.element(3, link);
+        });
+    });
+  for (const { kind, text } of missing)
+    writer.message(3, () => {
+      writer.string(1, kind);
+      writer.string(2, text);
+    });
+  writer.bool(4, missingComplete);
+  return writer.finish();
+}

@@ -1,0 +1,125 @@
+/**
+ * `postern.v1.AuthorizationService` as functions from bytes to bytes, so that any transport can carry them.
+ * Two translations around one service call, nothing else.
+ */
+import type { CheckAnswer, Failure, Service } from '../../service.ts';
+import { problemText, valueText } from '../../service.ts';
+import { later } from '../../facts/later.ts';
+import type { MaybePromise } from '../../store/store.ts';
+import {
+  decodeBatch,
+  decodeCheck,
+  decodeFilter,
+  encodeBatch,
+  encodeCheck,
+  encodeExplain,
+  encodeFilter,
+  type CodecLimits,
+} from './codec.ts';
+import { badRequest, CODE, RpcError, withReason } from './status.ts';
+
+/**
+ * One message in, one out. Throws or rejects with `RpcError`.
+ * @param waitMs how long the caller is willing to wait for facts
+ */
+export type Method = (bytes: Buffer, waitMs: number) => MaybePromise<Buffer>;
+
+export interface Methods {
+  /** By full path. */
+  readonly unary: Readonly<Record<string, Method>>;
+  /** Each message of the stream is answered by one. */
+  readonly stream: Readonly<Record<string, Method>>;
+}
+
+export function authorizationMethods(service: Service, limits: CodecLimits): Methods {
+  const path = (name: string): string => `/postern.v1.AuthorizationService/${name}`;
+  return {
+    unary: {
+      [path('Check')]: (bytes, waitMs) =>
+        later(service.check(decodeCheck(bytes, limits), 'check', waitMs), (answer) =>
+          encodeCheck(orThrow(answer)),
+        ),
+      [path('BatchCheck')]: (bytes, waitMs) =>
+        later(service.batch(decodeBatch(bytes, limits), waitMs), (answers) =>
+          encodeBatch(orThrow(answers)),
+        ),
+      [path('Filter')]: (bytes, waitMs) => {
+        const call = decodeFilter(bytes, limits);
+        return later(service.filter(call, waitMs), (answer) => encodeFilter(call, orThrow(answer)));
+      },
+      [path('Explain')]: (bytes, waitMs) =>
+        later(service.explain(decodeCheck(bytes, limits), waitMs), (answer) =>
+          encodeExplain(orThrow(answer)),
+        ),
+    },
+    stream: { [path('CheckStream')]: (bytes, waitMs) => streamed(service, bytes, limits, waitMs) },
+  };
+}
+
+/** In a stream, an error of one message is that message's answer: the others go on. */
+function streamed(
+  service: Service,
+  bytes: Buffer,
+  limits: CodecLimits,
+  waitMs: number,
+): MaybePromise<Buffer> {
+  let call;
+  try {
+    call = decodeCheck(bytes, limits);
+  } catch (error) {
+    if (!(error instanceof RpcError)) throw error;
+    return encodeCheck(denied('', 'INVALID_ARGUMENT', error.message));
+  }
+  const { id } = call;
+  return later(service.check(call, 'check_stream', waitMs), (answer) =>
+    encodeCheck('failure' in answer ? failed(id, answer) : answer),
+  );
+}
+
+function failed(id: string, failure: Failure): CheckAnswer {
+  switch (failure.failure) {
+    case 'invalid':
+      return denied(id, 'INVALID_ARGUMENT', problemText(failure.problem));
+    case 'unavailable':
+      return denied(id, 'STALE', failure.message);
+    case 'internal':
+      return denied(id, 'INTERNAL', failure.message);
+  }
+}
+
+function denied(
+  id: string,
+  reason: 'INVALID_ARGUMENT' | 'STALE' | 'INTERNAL',
+  detail: string,
+): CheckAnswer {
+  return {
+    id,
+    detail,
+    decision: {
+      allowed: false,
+      reason,
+      by: undefined,
+      actionRule: undefined,
+      objectRule: undefined,
+      shadow: undefined,
+    },
+    decisionId: '',
+    revision: 0,
+    ageMs: 0,
+  };
+}
+
+/** The one table from failures to codes. */
+function orThrow<T extends object>(answer: T | Failure): T {
+  if (!('failure' in answer)) return answer;
+  // `T` has no `failure`: only failures do.
+  const failure = answer as Failure;
+  switch (failure.failure) {
+    case 'invalid':
+      throw badRequest(failure.problem.field, valueText(failure.problem));
+    case 'unavailable':
+      throw withReason(CODE.UNAVAILABLE, failure.stale ? 'STALE' : 'UNAVAILABLE', failure.message);
+    case 'internal':
+      throw withReason(CODE.INTERNAL, 'INTERNAL', failure.message);
+  }
+}

@@ -1,0 +1,69 @@
+/** gRPC errors: one table of codes, and details as `google.rpc` messages. */
+import { Writer } from './wire.ts';
+
+export const CODE = {
+  INVALID_ARGUMENT: 3,
+  DEADLINE_EXCEEDED: 4,
+  RESOURCE_EXHAUSTED: 8,
+  UNIMPLEMENTED: 12,
+  INTERNAL: 13,
+  UNAVAILABLE: 14,
+} as const;
+
+/** An error that goes to the caller. Its message names the field, the value and the remedy. */
+export class RpcError extends Error {
+  readonly code: number;
+  /** `google.rpc.Status` with its details, for the `grpc-status-details-bin` trailer. */
+  readonly statusDetails: Buffer | undefined;
+
+  constructor(code: number, message: string, statusDetails?: Buffer) {
+    super(message);
+    this.code = code;
+    this.statusDetails = statusDetails;
+  }
+}
+
+/** INVALID_ARGUMENT with a `google.rpc.BadRequest` that names the field. */
+export function badRequest(field: string, message: string): RpcError {
+  const text = field === '' ? message : `${field}: ${message}`;
+  return new RpcError(
+    CODE.INVALID_ARGUMENT,
+    text,
+    statusWith(CODE.INVALID_ARGUMENT, text, 'google.rpc.BadRequest', (writer) => {
+      writer.message(1, () => {
+        writer.string(1, field);
+        writer.string(2, message);
+      });
+    }),
+  );
+}
+
+/** An error with a `google.rpc.ErrorInfo` that carries Postern's reason. */
+export function withReason(code: number, reason: string, message: string): RpcError {
+  return new RpcError(
+    code,
+    message,
+    statusWith(code, message, 'google.rpc.ErrorInfo', (writer) => {
+      writer.string(1, reason);
+      writer.string(2, 'postern.v1');
+    }),
+  );
+}
+
+function statusWith(
+  code: number,
+  message: string,
+  type: string,
+  detail: (writer: Writer) => void,
+): Buffer {
+  const writer = new Writer();
+  detail(writer);
+  const value = writer.finish();
+  writer.uint(1, code);
+  writer.string(2, message);
+  writer.message(3, () => {
+    writer.string(1, `type.googleapis.com/${type}`);
+    writer.bytes(2, value);
+  });
+  return writer.finish();
+}
