@@ -1,0 +1,26 @@
+/** Bundles the command into dist/: it starts faster and keeps less in memory than modules one by one. */
+import { rmSync } from 'node:fs';
+import { build } from 'esbuild';
+
+rmSync('dist', { recursive: true, force: true });
+await build({
+  entryPoints: { postern: 'src/cli/main.ts' },
+  outdir: 'dist',
+  bundle: true,
+  splitting: true,
+  format: 'esm',
+  platform: 'node',
+  target: 'node24',
+  // Stack traces keep their names; everything else is what V8 would have to keep in memory.
+  minify: true,
+  keepNames: true,
+  sourcemap: 'linked',
+  legalComments: 'linked',
+  logLevel: 'warning',
+  // They load files of their own at run time: native code, proto files, worker threads.
+  external: ['lmdb', 'pino', 'grpc-health-check', '@grpc/reflection', '@grpc/proto-loader', '@grpc/grpc-js'],
+  // CommonJS packages inside the bundle ask for Node's own modules with `require`.
+  banner: {
+    js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
+  },
+});

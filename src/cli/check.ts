@@ -1,0 +1,116 @@
+/** `postern check`: one decision from a running server, explained on request. */
+import { toSubject } from '../config/policy-test.ts';
+import { parseAttributes, parseSourceArgument, type AttributeArguments } from './attributes.ts';
+import { connect, toProtoValue, type CheckResponse, type ExplainResponse } from './client.ts';
+import { CliError, EXIT, paint, print, visible, type Format } from './output.ts';
+
+export interface CheckOptions {
+  readonly output: Format;
+  readonly address: string;
+  readonly tenant: string | undefined;
+  readonly packageRoot: string;
+  readonly resource?: string;
+  readonly attr: readonly string[];
+  readonly source: readonly string[];
+  readonly key?: string;
+  readonly minRevision?: string;
+  readonly explain?: boolean;
+}
+
+/** Exit code 0: allowed, 1: denied. */
+export async function check(
+  subject: string,
+  action: string,
+  path: string | undefined,
+  options: CheckOptions,
+): Promise<number> {
+  if (options.tenant === undefined)
+    throw new CliError('no tenant: give --tenant NAME, or set POSTERN_TENANT');
+  const request = {
+    tenant: options.tenant,
+    ...(subject === '-' ? {} : { subject: toSubject(subject) }),
+    ...(options.key === undefined ? {} : { key_id: options.key }),
+    action,
+    resource: {
+      ...typeAndId(options.resource),
+      ...(path === undefined ? {} : { path }),
+      attributes: toProto(parseAttributes(options.attr)),
+      sources: options.source.map((text) => ({ attributes: toProto(parseSourceArgument(text)) })),
+    },
+    ...(options.minRevision === undefined ? {} : { min_revision: revision(options.minRevision) }),
+  };
+  const client = connect(options.address, options.packageRoot);
+  try {
+    if (options.explain === true) {
+      const explained = await client.explain(request);
+      print(options.output, explained, () => drawExplanation(explained));
+      return exitCode(explained.check);
+    }
+    const answer = await client.check(request);
+    print(options.output, answer, () => drawAnswer(answer));
+    return exitCode(answer);
+  } finally {
+    client.close();
+  }
+}
+
+function exitCode({ allowed }: CheckResponse): number {
+  return allowed ? EXIT.ok : EXIT.refused;
+}
+
+function revision(text: string): string {
+  if (!/^\d{1,16}$/.test(text)) throw new CliError(`--min-revision: \`${text}\` is not a number`);
+  return text;
+}
+
+/** `type/id`, where the id may hold slashes. */
+function typeAndId(resource: string | undefined): { type?: string; id?: string } {
+  if (resource === undefined) return {};
+  const slash = resource.indexOf('/');
+  return slash < 0
+    ? { type: resource }
+    : { type: resource.slice(0, slash), id: resource.slice(slash + 1) };
+}
+
+function toProto(attributes: AttributeArguments): object {
+  return Object.fromEntries([...attributes].map(([key, value]) => [key, toProtoValue(value)]));
+}
+
+function drawAnswer(answer: CheckResponse): string {
+  const { allowed, reason, detail, shadow, revision: at } = answer;
+  const word = allowed
+    ? paint('green', 'allowed')
+    : `${paint('red', 'denied')} ${reason.replace('REASON_', '')}`;
+  const lines = [`${word}: ${visible(detail)} ${paint('dim', `(revision ${at})`)}`];
+  if (shadow !== null)
+    lines.push(
+      shadow.differs
+        ? paint('yellow', `under full enforcement: ${shadow.allowed ? 'allowed' : 'denied'}`)
+        : paint('dim', 'under full enforcement: the same'),
+    );
+  return lines.join('\n');
+}
+
+const MARKS: Readonly<Record<string, () => string>> = {
+  VERDICT_ALLOW: () => paint('green', '✓'),
+  VERDICT_DENY: () => paint('red', '✗'),
+  VERDICT_SILENT: () => paint('dim', '·'),
+};
+
+function drawExplanation({ check, layers, missing, missing_complete }: ExplainResponse): string {
+  const width = Math.max(0, ...layers.map(({ name }) => name.length));
+  const lines = [drawAnswer(check), ''];
+  for (const { name, verdict, summary, facts } of layers) {
+    lines.push(`${MARKS[verdict]?.() ?? '?'} ${name.padEnd(width)}  ${visible(summary)}`);
+    for (const { text, chain } of facts) {
+      const way = chain.length > 1 ? paint('dim', `  [${chain.join(' → ')}]`) : '';
+      lines.push(`  ${' '.repeat(width)}  └ ${visible(text)}${visible(way)}`);
+    }
+  }
+  if (missing.length > 0) {
+    lines.push('', 'Any one of these would have allowed it:');
+    for (const { text } of missing) lines.push(`  + ${visible(text)}`);
+    if (!missing_complete) lines.push('  (there are more groups than were tried)');
+  } else if (!check.allowed) lines.push('', 'No single fact would have allowed it.');
+  return lines.join('\n');
+}

@@ -1,0 +1,36 @@
+/** Settings and the files they name, for the commands that work without a server. */
+import { parseCatalog } from '../config/catalog.ts';
+import { readSource } from '../config/document.ts';
+import { parseDefaultRoles, type DefaultRole } from '../config/roles.ts';
+import { embeddedDirectory, loadSettings, type LoadedSettings } from '../config/settings.ts';
+import type { Catalog } from '../engine/action.ts';
+import { openEmbeddedStore } from '../store/embedded.ts';
+import type { Store } from '../store/store.ts';
+
+export interface Configuration extends LoadedSettings {
+  readonly catalog: Catalog;
+  readonly defaults: readonly DefaultRole[];
+}
+
+export function loadConfiguration(file: string | undefined, packageRoot: string): Configuration {
+  const loaded = loadSettings(file, process.env, packageRoot);
+  for (const warning of loaded.warnings) process.stderr.write(`warning: ${warning}\n`);
+  return {
+    ...loaded,
+    catalog: parseCatalog(readSource(loaded.settings.catalog)),
+    defaults: parseDefaultRoles(readSource(loaded.settings.default_roles)),
+  };
+}
+
+/** Runs on the store that the settings name, and closes it. */
+export async function withStore<T>(
+  { settings }: Configuration,
+  use: (store: Store) => Promise<T>,
+): Promise<T> {
+  const store = openEmbeddedStore(embeddedDirectory(settings.store));
+  try {
+    return await use(store);
+  } finally {
+    await store.close();
+  }
+}

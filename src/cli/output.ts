@@ -1,0 +1,80 @@
+/** What commands print: tables and colour for people on a terminal, JSON and YAML for programs. */
+import { styleText } from 'node:util';
+import Table from 'cli-table3';
+import { stringify } from 'yaml';
+
+export type Format = 'table' | 'json' | 'yaml';
+
+/** Exit codes of every command. */
+export const EXIT = { ok: 0, refused: 1, usage: 2 } as const;
+
+/** A command's failure: its message goes to stderr, its code is the exit code. */
+export class CliError extends Error {
+  readonly code: number;
+
+  constructor(message: string, code: number = EXIT.usage) {
+    super(message);
+    this.code = code;
+  }
+}
+
+type Style = Parameters<typeof styleText>[0];
+
+/** Colours a text if stdout is a terminal that wants colours. */
+export function paint(style: Style, text: string): string {
+  return styleText(style, text, { stream: process.stdout });
+}
+
+/** Prints a value as the format asks; `human` makes the form for people. */
+export function print(format: Format, value: unknown, human: () => string): void {
+  const text =
+    format === 'json'
+      ? JSON.stringify(value, null, 2)
+      : format === 'yaml'
+        ? stringify(value).trimEnd()
+        : human();
+  process.stdout.write(`${text}\n`);
+}
+
+/** A table without lines, as wide as its cells. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const made = new Table({
+    head: head.map((cell) => paint('bold', cell)),
+    chars: EMPTY_BORDERS,
+    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 2 },
+  });
+  made.push(...rows.map((row) => [...row]));
+  return made
+    .toString()
+    .split('\n')
+    .map((line) => line.trimEnd())
+    .join('\n');
+}
+
+const EMPTY_BORDERS = Object.fromEntries(
+  [
+    'top',
+    'top-mid',
+    'top-left',
+    'top-right',
+    'bottom',
+    'bottom-mid',
+    'bottom-left',
+    'bottom-right',
+    'left',
+    'left-mid',
+    'mid',
+    'mid-mid',
+    'right',
+    'right-mid',
+    'middle',
+  ].map((name) => [name, '']),
+);
+
+/** Text from elsewhere, safe for a terminal: no control character is obeyed. */
+export function visible(text: string): string {
+  return text.replace(
+    /[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu,
+    (c) => `\\u${(c.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`,
+  );
+}

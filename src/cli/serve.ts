@@ -1,0 +1,47 @@
+/** `postern serve`: the decision service, until a signal ends it. */
+import { join } from 'node:path';
+import { loadSettings } from '../config/settings.ts';
+import { startServer } from '../server.ts';
+import { EXIT } from './output.ts';
+
+export interface ServeOptions {
+  readonly packageRoot: string;
+  readonly version: string;
+  readonly config?: string;
+  readonly state: readonly string[];
+  readonly demo?: boolean;
+}
+
+export async function serve(options: ServeOptions): Promise<number> {
+  const startedAt = performance.now();
+  const { packageRoot, version } = options;
+  const { settings, file, warnings } = loadSettings(options.config, process.env, packageRoot);
+  const demo = options.demo === true ? [join(packageRoot, 'config/demo.yaml')] : [];
+  const states = [...options.state, ...demo];
+  const running = await startServer({ settings, states, packageRoot, version });
+  for (const warning of warnings) running.log.warn(warning);
+  const { grpc, http } = running.addresses;
+  const say = (line: string): void => void process.stderr.write(`${line}\n`);
+  say(
+    `postern ${version} is ready after ${Math.round(performance.now() - startedAt)} ms: gRPC on ${grpc}, HTTP on ${http}`,
+  );
+  say(`  settings  ${file}`);
+  say(`  store     ${settings.store}`);
+  say(
+    `  tenants   ${running.tenants.slice(0, 10).join(', ')}${running.tenants.length > 10 ? ` and ${running.tenants.length - 10} more` : ''}`,
+  );
+  say(`  audit     ${settings.audit.sink === 'file' ? settings.audit.file : settings.audit.sink}`);
+  if (options.demo === true)
+    say(`Try it: npx postern check alice read work.projects.api --tenant demo --address ${grpc}`);
+
+  process.on('SIGHUP', () => running.reload());
+  await new Promise<void>((done) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const)
+      process.once(signal, () => {
+        running.log.info({ signal }, 'closing: calls in flight finish');
+        done();
+      });
+  });
+  await running.close();
+  return EXIT.ok;
+}

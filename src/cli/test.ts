@@ -1,0 +1,58 @@
+/** `postern test DIR`: policy unit tests (`*_test.yaml`) on the engine. */
+import { writeFileSync } from 'node:fs';
+import builderFor from 'junit-report-builder';
+import { readSource } from '../config/document.ts';
+import { loadSuite, runSuite, type TestResult } from '../policy-test.ts';
+import { CliError, EXIT, paint, print, type Format } from './output.ts';
+import { contextOf, yamlFiles } from './validate.ts';
+
+export interface TestOptions {
+  readonly output: Format;
+  readonly packageRoot: string;
+  /** Where a JUnit report goes. */
+  readonly junit?: string;
+  readonly verbose?: boolean;
+}
+
+/** Exit code 1: a test failed. */
+export async function test(directory: string, options: TestOptions): Promise<number> {
+  const sources = yamlFiles(directory).map(readSource);
+  const context = contextOf(directory, sources, options.packageRoot);
+  const suites = sources.filter(
+    ({ value }) => typeof value === 'object' && value !== null && Object.hasOwn(value, 'tests'),
+  );
+  if (suites.length === 0)
+    throw new CliError(`no policy test in \`${directory}\`: a test file has a key \`tests\``);
+  const results = suites.flatMap((source) =>
+    runSuite(loadSuite(source, context.catalog, context.defaults)),
+  );
+  const failed = results.filter(({ failures }) => failures.length > 0);
+  if (options.junit !== undefined) writeReport(options.junit, results);
+  print(
+    options.output,
+    { passed: results.length - failed.length, failed: failed.length, results },
+    () =>
+      [
+        ...(options.verbose === true ? results : failed).flatMap(draw),
+        `${results.length - failed.length} passed, ${failed.length} failed`,
+      ].join('\n'),
+  );
+  return failed.length === 0 ? EXIT.ok : EXIT.refused;
+}
+
+function draw({ suite, name, failures }: TestResult): string[] {
+  const mark = failures.length === 0 ? paint('green', '✓') : paint('red', '✗');
+  return [`${mark} ${suite}: ${name}`, ...failures.map((failure) => `    ${failure}`)];
+}
+
+function writeReport(file: string, results: readonly TestResult[]): void {
+  const builder = builderFor.default.newBuilder();
+  for (const [name, tests] of Map.groupBy(results, ({ suite }) => suite)) {
+    const suite = builder.testSuite().name(name);
+    for (const { name: title, failures } of tests) {
+      const entry = suite.testCase().className(name).name(title);
+      if (failures.length > 0) entry.failure(failures.join('\n'));
+    }
+  }
+  writeFileSync(file, builder.build());
+}

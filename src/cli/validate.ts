@@ -1,0 +1,157 @@
+/** `postern validate DIR`: every YAML file of a directory, checked and linted as the loader would. */
+import { readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { fromDefaults, toFacts } from '../admin/state.ts';
+import { parseCatalog } from '../config/catalog.ts';
+import { parseAs, readSource, type Source } from '../config/document.ts';
+import { kindOf, SCHEMAS, type FileKind } from '../config/kinds.ts';
+import { lintPolicySet } from '../config/lint.ts';
+import { parsePolicySet } from '../config/policy-set.ts';
+import { ConfigError, formatProblem, type Problem } from '../config/problem.ts';
+import { parseDefaultRoles, type DefaultRole } from '../config/roles.ts';
+import { lintState, parseState } from '../config/state.ts';
+import type { Catalog } from '../engine/action.ts';
+import { loadSuite } from '../policy-test.ts';
+import { CliError, EXIT, paint, print, type Format } from './output.ts';
+
+export interface ValidateOptions {
+  readonly output: Format;
+  readonly packageRoot: string;
+}
+
+interface Checked {
+  readonly file: string;
+  readonly kind: FileKind | 'unknown';
+  readonly problems: readonly Problem[];
+}
+
+/** Exit code 1: a file is refused. Warnings alone leave it at 0. */
+export async function validate(directory: string, options: ValidateOptions): Promise<number> {
+  const sources = yamlFiles(directory).map(read);
+  if (sources.length === 0) throw new CliError(`no YAML file in \`${directory}\``);
+  const context = contextOf(directory, sources, options.packageRoot);
+  const results = sources.map((source) => check(source, context));
+  const problems = results.flatMap((result) => result.problems);
+  const errors = problems.filter(({ severity }) => severity === 'error').length;
+  print(options.output, { files: results.length, errors, problems }, () =>
+    [
+      ...problems.map(formatProblem),
+      ...results
+        .filter((result) => result.problems.every(({ severity }) => severity === 'warning'))
+        .map(({ file, kind }) => `${paint('green', 'ok')} ${file} (${kind})`),
+      `${results.length} file(s), ${errors} error(s), ${problems.length - errors} warning(s)`,
+    ].join('\n'),
+  );
+  return errors === 0 ? EXIT.ok : EXIT.refused;
+}
+
+/** All YAML files below a directory, in a stable order. */
+export function yamlFiles(directory: string): string[] {
+  let names: string[];
+  try {
+    if (!statSync(directory).isDirectory()) return [directory];
+    names = readdirSync(directory, { recursive: true, encoding: 'utf8' });
+  } catch (error) {
+    throw new CliError(
+      `\`${directory}\` cannot be read: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
+  return names
+    .filter((name) => /\.ya?ml$/.test(name))
+    .sort()
+    .map((name) => join(directory, name));
+}
+
+type Read = Source | ConfigError;
+
+function read(file: string): Read {
+  try {
+    return readSource(file);
+  } catch (error) {
+    if (error instanceof ConfigError) return error;
+    throw error;
+  }
+}
+
+export interface Context {
+  readonly catalog: Catalog;
+  readonly defaults: readonly DefaultRole[];
+}
+
+/** The catalog and default roles that stand in the directory, else those that come with Postern. */
+export function contextOf(
+  directory: string,
+  sources: readonly Read[],
+  packageRoot: string,
+): Context {
+  const find = <T>(kind: FileKind, name: string, parse: (source: Source) => T): T => {
+    const at = join(directory, name);
+    const own = sources.find(
+      (source) =>
+        !(source instanceof ConfigError) && source.file === at && kindOf(source.value) === kind,
+    );
+    const fallback = (): T => parse(readSource(join(packageRoot, 'config', name)));
+    if (own === undefined || own instanceof ConfigError) return fallback();
+    try {
+      return parse(own);
+    } catch {
+      // The file's own errors are told where the file is checked.
+      return fallback();
+    }
+  };
+  return {
+    catalog: find('actions', 'actions.yaml', parseCatalog),
+    defaults: find('roles', 'roles.yaml', parseDefaultRoles),
+  };
+}
+
+function check(source: Read, context: Context): Checked {
+  if (source instanceof ConfigError)
+    return { file: source.problems[0]?.file ?? '', kind: 'unknown', problems: source.problems };
+  const { file } = source;
+  const kind = kindOf(source.value);
+  if (kind === undefined) {
+    const known = 'policy_set, tenant, actions, roles, tests or settings';
+    const problem = source.problem(
+      [],
+      `is none of Postern's files: its top level has none of ${known}`,
+    );
+    return { file, kind: 'unknown', problems: [problem] };
+  }
+  try {
+    return { file, kind, problems: warningsOf(kind, source, context) };
+  } catch (error) {
+    if (error instanceof ConfigError) return { file, kind, problems: error.problems };
+    throw error;
+  }
+}
+
+/** @throws ConfigError where the file is refused */
+function warningsOf(kind: FileKind, source: Source, context: Context): readonly Problem[] {
+  const { catalog, defaults } = context;
+  switch (kind) {
+    case 'actions':
+      parseCatalog(source);
+      return [];
+    case 'roles':
+      parseDefaultRoles(source);
+      return [];
+    case 'policy-set':
+      return lintPolicySet(source, ['policy_set'], parsePolicySet(source, catalog), catalog);
+    case 'state': {
+      const state = parseState(source, catalog);
+      const built = toFacts(state, fromDefaults(defaults));
+      if ('findings' in built)
+        throw new ConfigError(
+          built.findings.map(({ path, message }) => source.problem(path, message)),
+        );
+      return lintState(source, state, catalog);
+    }
+    case 'policy-test':
+      loadSuite(source, catalog, defaults);
+      return [];
+    case 'postern':
+      parseAs(source, SCHEMAS.postern);
+      return [];
+  }
+}
