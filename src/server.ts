@@ -33,7 +33,7 @@ export interface Running {
   readonly log: Logger;
   /** Reads the catalog again; a bad one is logged and leaves the last valid one in force. */
   reload(): boolean;
-  /** Not ready, GOAWAY, calls in flight finish, audit is flushed. */
+  /** Not ready, GOAWAY, calls in flight finish, audit is flushed. May be called again. */
   close(): Promise<void>;
 }
 
@@ -87,6 +87,13 @@ export async function startServer(options: ServerOptions): Promise<Running> {
     health.set(true);
     ready = true;
 
+    let closing: Promise<void> | undefined;
+    const close = async (): Promise<void> => {
+      ready = false;
+      health.set(false);
+      await new Promise((done) => setTimeout(done, settings.shutdown.lame_duck_ms));
+      await cleanUp();
+    };
     return {
       addresses: { grpc: grpc.address, http: http.address },
       tenants,
@@ -106,12 +113,7 @@ export async function startServer(options: ServerOptions): Promise<Running> {
           return false;
         }
       },
-      async close(): Promise<void> {
-        ready = false;
-        health.set(false);
-        await new Promise((done) => setTimeout(done, settings.shutdown.lame_duck_ms));
-        await cleanUp();
-      },
+      close: () => (closing ??= close()),
     };
   } catch (error) {
     await cleanUp();

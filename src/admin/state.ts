@@ -97,7 +97,7 @@ class Builder {
   /** Who exists. */
   #declare(): void {
     const folded = new Map<string, string>();
-    this.#each('users', ({ id, deleted, ...rest }, path) => {
+    this.#each('users', ({ id, deleted, roles = [], workspaces = [] }, path) => {
       if (this.#edges.user.has(id)) this.#find(path, `user \`${id}\` is listed twice: keep one`);
       const twin = folded.get(id.toLowerCase());
       if (twin !== undefined && twin !== id)
@@ -106,8 +106,8 @@ class Builder {
       this.#edges.user.set(id, newEdges());
       if (deleted !== true) return;
       this.#deleted.add(id);
-      if (Object.keys(rest).length > 0)
-        this.#find(path, `user \`${id}\` is deleted: a tombstone has no other field`);
+      if (roles.length + workspaces.length > 0)
+        this.#find(path, `user \`${id}\` is deleted: a tombstone is in no group (ADM-8)`);
     });
     for (const { id } of this.#base) this.#edges.role.set(id, newEdges());
     const listed = new Set<string>();
@@ -463,7 +463,6 @@ interface Holder {
 }
 
 function userEntry(user: UserRecord): Entry<'users'> {
-  if (user.deleted) return { id: user.id, deleted: true };
   return {
     id: user.id,
     ...(user.externalId === undefined ? {} : { external_id: user.externalId }),
@@ -473,6 +472,7 @@ function userEntry(user: UserRecord): Entry<'users'> {
     ...(user.superuser ? { superuser: true } : {}),
     ...(user.createrole ? { createrole: true } : {}),
     ...(user.suspended ? { suspended: true } : {}),
+    ...(user.deleted ? { deleted: true } : {}),
     ...edgeEntry(user),
   };
 }

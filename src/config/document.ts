@@ -1,6 +1,15 @@
 /** One YAML file: its value, and the line and column of everything in it. */
 import { readFileSync } from 'node:fs';
-import { isMap, isNode, isPair, isScalar, LineCounter, parseDocument, type Document } from 'yaml';
+import {
+  isMap,
+  isNode,
+  isPair,
+  isScalar,
+  LineCounter,
+  parseDocument,
+  visit,
+  type Document,
+} from 'yaml';
 import type * as z from 'zod';
 import { ConfigError, formatPath, type Problem } from './problem.ts';
 import { issueProblems } from './issues.ts';
@@ -44,12 +53,17 @@ export function parseSource(file: string, text: string): Source {
       stringKeys: true,
       version: '1.2',
     });
-    const broken = [...document.errors, ...document.warnings];
+    const broken = [
+      ...[...document.errors, ...document.warnings].map(
+        ({ pos, message }) => [pos[0], message.replace(/\s+/g, ' ')] as const,
+      ),
+      ...lostAliases(document),
+    ];
     if (broken.length > 0)
       throw new ConfigError(
-        broken.map(({ pos, message }) => {
-          const { line, col } = counter.linePos(pos[0]);
-          return at(file, line, col, [], message.replace(/\s+/g, ' '), 'error');
+        broken.map(([offset, message]) => {
+          const { line, col } = counter.linePos(offset);
+          return at(file, Math.max(line, 1), Math.max(col, 1), [], message, 'error');
         }),
       );
     value = document.toJS({ maxAliasCount: 100 });
@@ -62,6 +76,21 @@ export function parseSource(file: string, text: string): Source {
     return at(file, Math.max(line, 1), Math.max(col, 1), path, message, severity);
   };
   return { file, value, problem };
+}
+
+/** Aliases without an anchor before them, which the library notices too late to say where. */
+function lostAliases(document: Document.Parsed): (readonly [offset: number, message: string])[] {
+  const lost: (readonly [number, string])[] = [];
+  visit(document, {
+    Alias(_key, alias): void {
+      if (alias.resolve(document) === undefined)
+        lost.push([
+          alias.range?.[0] ?? 0,
+          `no anchor \`&${alias.source}\` stands before its alias`,
+        ]);
+    },
+  });
+  return lost;
 }
 
 /**

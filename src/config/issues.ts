@@ -55,8 +55,13 @@ function describe(
       const best = branches.toSorted((a, b) => depth(b) - depth(a))[0] ?? [];
       if (depth(best) > path.length)
         return best.flatMap(({ inner, full }) => describe(source, schema, inner, full));
-      const wanted = branches.flat().map(({ inner }) => expectation(inner));
-      return [source.problem(path, `${show(value)} is not ${[...new Set(wanted)].join(' or ')}`)];
+      const issues = branches.flat().map(({ inner }) => inner);
+      const wanted = [...new Set(issues.map(expectation))].join(' or ');
+      const words = issues.flatMap((inner) =>
+        inner.code === 'invalid_value' ? inner.values.map(String) : [],
+      );
+      const hint = typeof value === 'string' ? didYouMean(value, words) : '';
+      return [source.problem(path, `${show(value)} is not ${wanted}${hint}`)];
     }
     case 'too_small':
       return [source.problem(path, `${show(value)} is too small: at least ${issue.minimum}`)];

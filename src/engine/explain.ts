@@ -361,7 +361,8 @@ function ruleUse(
   resource: Resource,
   object: boolean,
 ): { readonly counts: boolean; readonly text: string } | undefined {
-  const named = rule.actions.includes(action.name);
+  // A request may say the bare word `readonly`; in a rule it is the macro and names no action.
+  const named = action.name !== READONLY && rule.actions.includes(action.name);
   if (!named && !(action.readonly && rule.actions.includes(READONLY))) return undefined;
   const how = `matches ${named ? action.name : `${action.name} by ${READONLY}`}`;
   const constraints = compileConstraints(rule.attributes);

@@ -1,0 +1,165 @@
+/**
+ * The load generator, a process of its own: keeps a fixed number of calls in flight over several connections
+ * and prints what it saw as JSON. It speaks HTTP/2 by Node's own client, which costs less than a gRPC client,
+ * so that the server is what is measured.
+ */
+import { connect, constants, type ClientHttp2Session } from 'node:http2';
+import { readFileSync } from 'node:fs';
+
+export interface LoadOptions {
+  readonly address: string;
+  readonly path: string;
+  /** JSON file with the base64 of each request message; they are sent in turns. */
+  readonly requests: string;
+  readonly connections: number;
+  readonly inFlight: number;
+  readonly warmUpCalls: number;
+  readonly ms: number;
+  readonly stream: boolean;
+}
+
+export interface LoadResult {
+  readonly calls: number;
+  readonly seconds: number;
+  /** Latencies in milliseconds. */
+  readonly p50: number;
+  readonly p99: number;
+  readonly p999: number;
+  /** CPU time of this process during the measurement, seconds. */
+  readonly loadCpu: number;
+}
+
+const options = JSON.parse(process.argv[2] ?? '{}') as LoadOptions;
+const messages = (JSON.parse(readFileSync(options.requests, 'utf8')) as readonly string[]).map(
+  framed,
+);
+
+/** A gRPC message on the wire: not compressed, its length, its bytes. */
+function framed(base64: string): Buffer {
+  const bytes = Buffer.from(base64, 'base64');
+  const head = Buffer.alloc(5);
+  head.writeUInt32BE(bytes.length, 1);
+  return Buffer.concat([head, bytes]);
+}
+
+function fail(message: string): never {
+  process.stderr.write(`${message}\n`);
+  process.exit(1);
+}
+
+const latencies: number[] = [];
+let next = 0;
+let done = 0;
+let recording = false;
+let stopping = false;
+let onWarm: () => void = () => {};
+
+function message(): Buffer {
+  next = next + 1 === messages.length ? 0 : next + 1;
+  return messages[next] ?? fail('no requests');
+}
+
+function answered(startedAt: number): void {
+  done++;
+  if (recording) latencies.push(performance.now() - startedAt);
+  else if (done === options.warmUpCalls) onWarm();
+}
+
+const headers = {
+  [constants.HTTP2_HEADER_METHOD]: 'POST',
+  [constants.HTTP2_HEADER_PATH]: options.path,
+  [constants.HTTP2_HEADER_CONTENT_TYPE]: 'application/grpc',
+  te: 'trailers',
+};
+
+/** One call after the other. */
+function unaryLoop(session: ClientHttp2Session): void {
+  if (stopping) return;
+  const startedAt = performance.now();
+  const call = session.request(headers);
+  let size = 0;
+  call.on('data', (bytes: Buffer) => (size += bytes.length));
+  call.on('trailers', (trailers) => {
+    if (trailers['grpc-status'] !== '0' || size <= 5) fail(`refused: ${JSON.stringify(trailers)}`);
+  });
+  call.on('response', (fields) => {
+    if ((fields['grpc-status'] ?? '0') !== '0') fail(`refused: ${JSON.stringify(fields)}`);
+  });
+  call.on('end', () => {
+    answered(startedAt);
+    unaryLoop(session);
+  });
+  call.on('error', (error) => fail(`failed: ${error.message}`));
+  call.end(message());
+}
+
+/** One stream that keeps `inFlight` messages unanswered; answers come in the order of the questions here. */
+function streamLoop(session: ClientHttp2Session, inFlight: number): void {
+  const call = session.request(headers);
+  const asked: number[] = [];
+  let first = 0;
+  let rest = Buffer.alloc(0);
+  const ask = (): void => {
+    asked.push(performance.now());
+    call.write(message());
+  };
+  call.on('data', (bytes: Buffer) => {
+    rest = rest.length === 0 ? bytes : Buffer.concat([rest, bytes]);
+    let at = 0;
+    while (rest.length - at >= 5) {
+      const end = at + 5 + rest.readUInt32BE(at + 1);
+      if (end > rest.length) break;
+      at = end;
+      answered(asked[first++] ?? 0);
+      if (!stopping) ask();
+    }
+    rest = rest.subarray(at);
+    if (first > 10_000) asked.splice(0, first), (first = 0);
+  });
+  call.on('error', (error) => fail(`failed: ${error.message}`));
+  for (let i = 0; i < inFlight; i++) ask();
+}
+
+const sessions = Array.from({ length: options.connections }, () =>
+  connect(`http://${options.address}`, { settings: { enablePush: false } }),
+);
+await Promise.all(
+  sessions.map(
+    (session) =>
+      new Promise<void>((connected) => {
+        session.on('error', (error) => fail(`connection: ${error.message}`));
+        session.once('connect', () => connected());
+      }),
+  ),
+);
+const warm = new Promise<void>((go) => (onWarm = go));
+const each = Math.ceil(options.inFlight / options.connections);
+for (const session of sessions)
+  if (options.stream) streamLoop(session, each);
+  else for (let i = 0; i < each; i++) unaryLoop(session);
+await warm;
+// Tells the caller to read the server's CPU clock, and that the measurement begins.
+process.stdout.write('begin\n');
+recording = true;
+const before = done;
+const cpu = process.cpuUsage();
+const startedAt = performance.now();
+await new Promise((over) => setTimeout(over, options.ms));
+const seconds = (performance.now() - startedAt) / 1000;
+const { user, system } = process.cpuUsage(cpu);
+recording = false;
+const calls = done - before;
+process.stdout.write('end\n');
+latencies.sort((a, b) => a - b);
+const at = (share: number): number =>
+  latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * share))] ?? NaN;
+const result: LoadResult = {
+  calls,
+  seconds,
+  p50: at(0.5),
+  p99: at(0.99),
+  p999: at(0.999),
+  loadCpu: (user + system) / 1e6,
+};
+stopping = true;
+process.stdout.write(`${JSON.stringify(result)}\n`, () => process.exit(0));

@@ -1,0 +1,167 @@
+/** Starts the servers that are measured, each a process of its own on a core of its own, and stops them. */
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { build } from 'esbuild';
+import { stringify } from 'yaml';
+import type { LoadOptions, LoadResult } from './load.ts';
+import { CATALOG, STATE } from './world.ts';
+
+/** As `npm start` has it. */
+export const NODE_FLAGS: readonly string[] = ['--max-semi-space-size=16'];
+const SERVER_CORE = 1;
+const LOAD_CORE = 0;
+const root = resolve(import.meta.dirname, '..');
+
+export interface RunningServer {
+  readonly pid: number;
+  readonly address: string;
+  stop(): Promise<void>;
+}
+
+/** A directory that is removed when the work is over. */
+export async function withDirectory<T>(work: (directory: string) => Promise<T>): Promise<T> {
+  const directory = mkdtempSync(join(tmpdir(), 'postern-bench-'));
+  try {
+    return await work(directory);
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+/** `postern serve` with the bench tenant, as a user would run it. */
+export function startPostern(directory: string, audit: 'file' | 'off'): Promise<RunningServer> {
+  const own = join(directory, `postern-${audit}-${process.hrtime.bigint()}`);
+  mkdirSync(own, { recursive: true });
+  writeFileSync(join(own, 'actions.yaml'), stringify(CATALOG));
+  writeFileSync(join(own, 'roles.yaml'), 'roles: []\n');
+  writeFileSync(join(own, 'state.yaml'), stringify(STATE));
+  const settings = {
+    catalog: 'actions.yaml',
+    default_roles: 'roles.yaml',
+    store: 'embedded:data',
+    grpc: { address: '127.0.0.1:0' },
+    http: { address: '127.0.0.1:0' },
+    audit: audit === 'file' ? { sink: 'file', file: 'audit.jsonl' } : { sink: 'off' },
+  };
+  writeFileSync(join(own, 'postern.yaml'), stringify(settings));
+  return start([
+    ...NODE_FLAGS,
+    join(root, 'dist/postern.js'),
+    'serve',
+    '--config',
+    join(own, 'postern.yaml'),
+    '--state',
+    join(own, 'state.yaml'),
+  ]);
+}
+
+/** The no-op service, compiled as Postern is. @param answers JSON file of its constant answers */
+export async function startNoop(answers: string): Promise<RunningServer> {
+  // Beside the packages, so that the bundle finds the gRPC library that Postern uses.
+  const outfile = join(root, 'node_modules/.cache/postern-bench/noop-server.mjs');
+  await build({
+    entryPoints: [join(root, 'bench/noop-server.ts')],
+    outfile,
+    bundle: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node24',
+    minify: true,
+    packages: 'external',
+    logLevel: 'warning',
+  });
+  return start([...NODE_FLAGS, outfile, answers]);
+}
+
+function start(args: readonly string[]): Promise<RunningServer> {
+  const child = pinned(SERVER_CORE, args, ['ignore', 'ignore', 'pipe']);
+  let text = '';
+  return new Promise((ready, failed) => {
+    child.once('exit', (code) => failed(new Error(`the server ended with ${code}: ${text}`)));
+    child.stderr?.on('data', (bytes: Buffer) => {
+      text += bytes.toString();
+      const address = /gRPC on (\S+?),?\s/.exec(text)?.[1];
+      if (address === undefined) return;
+      ready({ pid: child.pid ?? 0, address, stop: () => stop(child) });
+    });
+  });
+}
+
+function stop(child: ChildProcess): Promise<void> {
+  return new Promise((stopped) => {
+    child.once('exit', () => stopped());
+    child.kill('SIGTERM');
+  });
+}
+
+const taskset = spawnSync('taskset', ['-c', `${SERVER_CORE}`, 'true']).status === 0;
+
+/** Whether servers and load have a core each. */
+export const pinnedToCores = taskset;
+
+function pinned(
+  core: number,
+  args: readonly string[],
+  stdio: readonly ('ignore' | 'pipe' | 'inherit')[],
+): ChildProcess {
+  const command = [process.execPath, ...args];
+  const [program = '', ...rest] = taskset ? ['taskset', '-c', `${core}`, ...command] : command;
+  return spawn(program, rest, { stdio: [...stdio], cwd: root });
+}
+
+export interface Measured extends LoadResult {
+  /** CPU time of the server a call, microseconds. */
+  readonly serverCpuUs: number;
+  /** Of the server's and of the load's core, how much was used. */
+  readonly serverLoad: number;
+  readonly loadLoad: number;
+}
+
+/** Runs the load generator against a server. */
+export function runLoad(server: RunningServer, options: LoadOptions): Promise<Measured> {
+  const load = pinned(
+    LOAD_CORE,
+    [join(root, 'bench/load.ts'), JSON.stringify(options)],
+    ['ignore', 'pipe', 'inherit'],
+  );
+  let text = '';
+  let before = 0;
+  let after = 0;
+  load.stdout?.on('data', (bytes: Buffer) => {
+    const was = text;
+    text += bytes.toString();
+    if (!was.includes('begin') && text.includes('begin')) before = cpuSeconds(server.pid);
+    if (!was.includes('end\n') && text.includes('end\n')) after = cpuSeconds(server.pid);
+  });
+  return new Promise((done, failed) => {
+    load.once('exit', (code) => {
+      const line = text.trim().split('\n').at(-1) ?? '';
+      if (code !== 0 || !line.startsWith('{')) {
+        failed(new Error(`the load generator ended with ${code}`));
+        return;
+      }
+      const result = JSON.parse(line) as LoadResult;
+      done({
+        ...result,
+        serverCpuUs: ((after - before) / result.calls) * 1e6,
+        serverLoad: (after - before) / result.seconds,
+        loadLoad: result.loadCpu / result.seconds,
+      });
+    });
+  });
+}
+
+/** User and system time of a process so far, from Linux's `/proc`, seconds. */
+function cpuSeconds(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /s, '').split(' ');
+  const ticks = Number(fields[11]) + Number(fields[12]);
+  return ticks / 100;
+}
+
+/** Resident memory, bytes. */
+export function rssBytes(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? NaN) * 1024;
+}

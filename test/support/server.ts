@@ -1,0 +1,119 @@
+/** A real server in this process, on ports of its own and a store of its own, and a client made from the proto files. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import {
+  credentials,
+  loadPackageDefinition,
+  type Client,
+  type ClientDuplexStream,
+  type ServiceError,
+} from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+import { settingsSchema, type Settings } from '../../src/config/settings.ts';
+import { startServer, type Running } from '../../src/server.ts';
+import { stringify } from 'yaml';
+
+export const PACKAGE_ROOT = resolve(import.meta.dirname, '../..');
+
+export interface TestServer {
+  readonly running: Running;
+  readonly client: TestClient;
+  readonly directory: string;
+  readonly settings: Settings;
+  close(): Promise<void>;
+}
+
+export interface TestClient {
+  /** Resolves with the answer, rejects with the `ServiceError`. */
+  call(method: string, request: object, deadlineMs?: number): Promise<Answer>;
+  /** Bytes as they are, to any path. */
+  raw(path: string, bytes: Buffer, deadlineMs?: number): Promise<Buffer>;
+  stream(): ClientDuplexStream<object, Answer>;
+  close(): void;
+}
+
+/** Any message of the API as the loader's codec gives it. */
+export type Answer = Readonly<Record<string, unknown>>;
+
+export async function startTestServer(
+  state: object | string,
+  overrides: Readonly<Record<string, object>> = {},
+): Promise<TestServer> {
+  const directory = mkdtempSync(join(tmpdir(), 'postern-server-'));
+  const settings = settingsSchema.parse({
+    catalog: join(PACKAGE_ROOT, 'config/actions.yaml'),
+    default_roles: join(PACKAGE_ROOT, 'config/roles.yaml'),
+    store: `embedded:${join(directory, 'store')}`,
+    audit: { sink: 'file', file: join(directory, 'audit.jsonl') },
+    log: { level: 'silent' },
+    ...overrides,
+    grpc: { address: '127.0.0.1:0', ...overrides['grpc'] },
+    http: { address: '127.0.0.1:0', ...overrides['http'] },
+  });
+  const stateFile = typeof state === 'string' ? state : join(directory, 'state.yaml');
+  if (typeof state !== 'string') writeFileSync(stateFile, stringify(state));
+  const running = await startServer({
+    settings,
+    states: [stateFile],
+    packageRoot: PACKAGE_ROOT,
+    version: 'test',
+  });
+  const client = connectTo(running.addresses.grpc);
+  return {
+    running,
+    client,
+    directory,
+    settings,
+    async close(): Promise<void> {
+      client.close();
+      await running.close();
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+type UnaryMethod = (
+  request: object,
+  options: object,
+  done: (error: ServiceError | null, answer: Answer) => void,
+) => void;
+
+export function connectTo(address: string): TestClient {
+  const definition = loadSync('postern/v1/authorization.proto', {
+    includeDirs: [join(PACKAGE_ROOT, 'proto')],
+    keepCase: true,
+    longs: Number,
+    enums: String,
+    defaults: true,
+  });
+  const { postern } = loadPackageDefinition(definition) as unknown as {
+    postern: { v1: { AuthorizationService: new (...args: unknown[]) => Client } };
+  };
+  const client = new postern.v1.AuthorizationService(address, credentials.createInsecure(), {
+    'grpc.max_receive_message_length': -1,
+    'grpc.max_send_message_length': -1,
+  });
+  const methods = client as unknown as Record<string, UnaryMethod> & {
+    CheckStream(): ClientDuplexStream<object, Answer>;
+  };
+  const same = (bytes: Buffer): Buffer => bytes;
+  return {
+    call: (method, request, deadlineMs = 10_000) =>
+      new Promise((done, failed) => {
+        const options = { deadline: Date.now() + deadlineMs };
+        methods[method]?.call(client, request, options, (error, answer) =>
+          error === null ? done(answer) : failed(error),
+        );
+      }),
+    raw: (path, bytes, deadlineMs = 10_000) =>
+      new Promise((done, failed) => {
+        const options = { deadline: Date.now() + deadlineMs };
+        client.makeUnaryRequest(path, same, same, bytes, options, (error, answer) =>
+          error === null ? done(answer ?? Buffer.alloc(0)) : failed(error),
+        );
+      }),
+    stream: () => methods.CheckStream.call(client),
+    close: () => client.close(),
+  };
+}
