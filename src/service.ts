@@ -205,10 +205,10 @@ export function createService(options: ServiceOptions): Service {
       if (semantic !== 'EXECUTE_ALL')
         return inOrder(checks, semantic, (item) => checkItem(item, waitMs));
       const answers = checks.map((item) => checkItem(item, waitMs));
-      return answers.some((one) => one instanceof Promise)
-        ? Promise.all(answers).then(allOrFailure)
-        : // None is a promise, as was just seen.
-          allOrFailure(answers as (CheckAnswer | Failure)[]);
+      const ready = answers.filter(isReady);
+      return ready.length === answers.length
+        ? allOrFailure(ready)
+        : Promise.all(answers.map((one) => Promise.resolve(one))).then(allOrFailure);
     },
 
     filter(call, waitMs): MaybePromise<FilterAnswer | Failure> {
@@ -256,6 +256,10 @@ async function inOrder(
     if (answered.decision.allowed === stopOn) break;
   }
   return answers;
+}
+
+function isReady<T extends object>(answer: MaybePromise<T>): answer is T {
+  return !(answer instanceof Promise);
 }
 
 function allOrFailure(

@@ -365,7 +365,7 @@ class Builder {
     visit: (entry: Entry<K>, path: readonly PropertyKey[]) => void,
   ): void {
     for (const [index, entry] of (this.#state[section] ?? []).entries())
-      visit(entry as Entry<K>, [section, index]);
+      visit(entry, [section, index]);
   }
 }
 

@@ -3,7 +3,7 @@ import type { Outcome, Reason, Request, Subject } from '../engine/model.ts';
 import type { Rule } from '../engine/abac.ts';
 
 /** Version of the record's shape. */
-export const AUDIT_VERSION = 1;
+const AUDIT_VERSION = 1;
 
 export interface DecisionRecord {
   readonly v: number;
@@ -95,7 +95,7 @@ function rulesOf({ actionRule, objectRule }: Outcome): string[] {
   return [...new Set(rules)];
 }
 
-export function ruleName({ set, id }: Rule): string {
+function ruleName({ set, id }: Rule): string {
   return set === '' ? id : `${set}/${id}`;
 }
 

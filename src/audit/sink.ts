@@ -3,7 +3,7 @@ import { pino } from 'pino';
 import type { DecisionRecord } from './event.ts';
 
 export interface AuditSink {
-  write(record: DecisionRecord): void;
+  readonly write: (record: DecisionRecord) => void;
   /** Records that the bounded buffer had no room for. */
   dropped(): number;
   close(): Promise<void>;

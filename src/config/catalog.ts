@@ -86,11 +86,11 @@ function nameProblem(name: string): string | undefined {
     : 'is a bare verb: give a dotted name (`thread.get`) or `resource:verb`';
 }
 
-const TREE_VERBS = ['read', 'write', 'create', 'delete', 'admin', 'update'];
+const TREE_VERBS = new Set(['read', 'write', 'create', 'delete', 'admin', 'update']);
 
 /** Why a rule may not name this action, or `undefined` (ABAC-2). */
 export function ruleActionProblem(catalog: Catalog, name: string): string | undefined {
-  if (name === READONLY || catalog.actions.has(name) || TREE_VERBS.includes(name)) return undefined;
+  if (name === READONLY || catalog.actions.has(name) || TREE_VERBS.has(name)) return undefined;
   if (name.includes('*'))
     return `wildcard in action ${name}: rules match exact names, list them or use readonly`;
   if (name.includes(':') && permissionProblem(name) === undefined) return undefined;

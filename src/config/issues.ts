@@ -69,8 +69,11 @@ function describe(
       return [source.problem(path, `${show(value)} is too large: at most ${issue.maximum}`)];
     case 'custom':
       return [source.problem(path, `${show(value)} ${issue.message}`)];
-    default:
-      return [source.problem(path, `${show(value)}: ${issue.message}`)];
+    case 'invalid_format':
+    case 'invalid_key':
+    case 'invalid_element':
+    case 'not_multiple_of':
+      return [source.problem(path, `${show(value)} ${issue.message}`)];
   }
 }
 

@@ -150,14 +150,15 @@ function lintShadowed(placed: Placed, all: readonly Placed[], catalog: Catalog):
 }
 
 function same(one: RuleBody, other: RuleBody): boolean {
-  const form = ({ actions, attributes }: RuleBody): string =>
-    JSON.stringify([
-      [...new Set(actions)].sort(),
-      Object.entries(attributes ?? {})
-        .map(([key, values]): [string, Scalar[]] => [key, values.toSorted()])
-        .sort(),
-    ]);
   return form(one) === form(other);
+}
+
+/** A rule's meaning as text, whatever the order it is written in. */
+function form({ actions, attributes = {} }: RuleBody): string {
+  const text = (values: readonly Scalar[]): string[] =>
+    [...new Set(values.map((value) => JSON.stringify(value)))].toSorted();
+  const constraints = Object.entries(attributes).map(([key, values]) => [key, ...text(values)]);
+  return JSON.stringify([text(actions), constraints.map((c) => JSON.stringify(c)).toSorted()]);
 }
 
 function coversAction(rule: RuleBody, name: string, catalog: Catalog): boolean {

@@ -1,14 +1,14 @@
 /** Identifiers (ID-1, ID-3). Pure: no Buffer, so byte lengths are counted here. */
 
 /** Longest id in bytes of UTF-8 (ID-1). */
-export const MAX_ID_BYTES = 256;
+const MAX_ID_BYTES = 256;
 
 // The common case in one test: printable ASCII without a blank at either end.
 const PLAIN = /^[\x21-\x7e](?:[\x20-\x7e]{0,254}[\x21-\x7e])?$/;
 const CONTROL = /\p{Cc}/u;
 
 /** Length of a well-formed string in bytes of UTF-8. */
-export function utf8Length(text: string): number {
+function utf8Length(text: string): number {
   let bytes = text.length;
   for (let i = 0; i < text.length; i++) {
     const unit = text.charCodeAt(i);

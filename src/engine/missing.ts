@@ -33,7 +33,7 @@ export interface Missing {
 }
 
 /** Roles and workspaces that are tried as the missing membership; beyond it the answer is marked incomplete. */
-export const MAX_GROUPS_TRIED = 1_000;
+const MAX_GROUPS_TRIED = 1_000;
 
 interface Candidate extends Missing {
   readonly facts?: Facts;

@@ -1,6 +1,6 @@
 /** Tree paths: `""` is the root, else labels joined by `.` (PATH-1, PATH-2). */
 
-export const MAX_LABELS = 64;
+const MAX_LABELS = 64;
 
 const PATH = /^[A-Za-z0-9_-]{1,255}(?:\.[A-Za-z0-9_-]{1,255}){0,63}$/;
 const LABEL = /^[A-Za-z0-9_-]*$/;

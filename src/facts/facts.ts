@@ -366,7 +366,7 @@ export function openFacts(store: Store, firstCatalog: Catalog, options: FactsOpt
         done.then(land, land);
       }
     }
-    await Promise.all(names.map((name) => flights.get(name)?.done));
+    await Promise.all(names.map((name) => flights.get(name)?.done ?? Promise.resolve()));
   };
 
   const read = async (plane: Plane, wanted: readonly FactKey[]): Promise<void> => {

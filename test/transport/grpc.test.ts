@@ -8,6 +8,7 @@ import {
   loadPackageDefinition,
   status,
   type Client,
+  type ClientDuplexStream,
   type ServiceError,
 } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
@@ -181,7 +182,10 @@ describe('BatchCheck', () => {
   });
 
   it('names the limit that a batch is over', async () => {
-    const error = await refused('BatchCheck', { ...read, checks: Array(51).fill({}) });
+    const error = await refused('BatchCheck', {
+      ...read,
+      checks: Array.from({ length: 51 }, () => ({})),
+    });
     expect(error.code).toBe(status.INVALID_ARGUMENT);
     expect(error.details).toContain('more than 50 checks');
   });
@@ -253,7 +257,10 @@ describe('Filter', () => {
   it('names the object that is malformed, and the limit', async () => {
     const bad = await refused('Filter', { ...request, objects: [objects[0], { path: '.' }] });
     expect(bad.details).toContain('objects[1].path');
-    const many = await refused('Filter', { ...request, objects: Array(101).fill({}) });
+    const many = await refused('Filter', {
+      ...request,
+      objects: Array.from({ length: 101 }, () => ({})),
+    });
     expect(many.details).toContain('more than 100 objects');
   });
 });
@@ -427,7 +434,7 @@ describe('standard services', () => {
       server.running.addresses.grpc,
       credentials.createInsecure(),
     ) as Client & {
-      ServerReflectionInfo(): import('@grpc/grpc-js').ClientDuplexStream<object, Answer>;
+      ServerReflectionInfo(): ClientDuplexStream<object, Answer>;
     };
     const stream = client.ServerReflectionInfo();
     const answer = new Promise<Answer>((done, failed) =>

@@ -112,8 +112,7 @@ function denied(
 /** The one table from failures to codes. */
 function orThrow<T extends object>(answer: T | Failure): T {
   if (!('failure' in answer)) return answer;
-  // `T` has no `failure`: only failures do.
-  const failure = answer as Failure;
+  const failure: Failure = answer;
   switch (failure.failure) {
     case 'invalid':
       throw badRequest(failure.problem.field, valueText(failure.problem));

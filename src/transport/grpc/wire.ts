@@ -7,10 +7,10 @@ import { isUtf8 } from 'node:buffer';
 /** Bytes that are not the message they should be. */
 export class WireError extends Error {}
 
-export const VARINT = 0;
-export const FIXED64 = 1;
-export const BYTES = 2;
-export const FIXED32 = 5;
+const VARINT = 0;
+const FIXED64 = 1;
+const BYTES = 2;
+const FIXED32 = 5;
 
 export class Reader {
   readonly #bytes: Buffer;
