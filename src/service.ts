@@ -15,9 +15,8 @@ import {
   type RequestLimits,
 } from './engine/validate.ts';
 import type { FactsRoom, Loaded, LoadedFacts } from './facts/facts.ts';
-import { later } from './facts/later.ts';
 import type { Api, Metrics } from './metrics.ts';
-import type { MaybePromise } from './store/store.ts';
+import { later, type MaybePromise } from './later.ts';
 
 export interface CheckCall {
   /** Correlation id of the caller; `''`: none. */

@@ -14,9 +14,9 @@ import {
   type Directory,
   type SubjectFacts,
 } from '../engine/subject.ts';
-import type { FactKey, FeedEntry, MaybePromise, Store } from '../store/store.ts';
-import { later } from './later.ts';
+import type { FactKey, FeedEntry, Store } from '../store/store.ts';
 import { follow, groupsIn, loadPlane, type Plane } from './plane.ts';
+import { later, type MaybePromise } from '../later.ts';
 
 export interface FactsOptions {
   /** Beyond this age nothing is answered (CONS-3), ms. */

@@ -11,10 +11,9 @@ import {
   type FactValue,
   type FeedEntry,
   type Head,
-  type MaybePromise,
   type Store,
 } from '../store/store.ts';
-import { later } from './later.ts';
+import { later, type MaybePromise } from '../later.ts';
 
 export interface Plane {
   readonly tenant: string;

@@ -3,8 +3,7 @@
  * not their meaning. Every implementation passes `test/store/contract.ts`.
  */
 import type { Kind, Records } from '../engine/records.ts';
-
-export type MaybePromise<T> = T | Promise<T>;
+import type { MaybePromise } from '../later.ts';
 
 /** Names one record of a tenant. */
 export interface FactKey<K extends Kind = Kind> {

@@ -4,8 +4,6 @@
  */
 import type { CheckAnswer, Failure, Service } from '../../service.ts';
 import { problemText, valueText } from '../../service.ts';
-import { later } from '../../facts/later.ts';
-import type { MaybePromise } from '../../store/store.ts';
 import {
   decodeBatch,
   decodeCheck,
@@ -17,6 +15,7 @@ import {
   type CodecLimits,
 } from './codec.ts';
 import { badRequest, CODE, RpcError, withReason } from './status.ts';
+import { later, type MaybePromise } from '../../later.ts';
 
 /**
  * One message in, one out. Throws or rejects with `RpcError`.

@@ -1,0 +1,121 @@
+/** The house keeps its plan: who may import whom, no cycles, and an engine that sees nobody (architecture, layout). */
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, normalize } from 'node:path';
+import { describe, expect, it } from 'vitest';
+
+const SRC = join(import.meta.dirname, '../src');
+
+interface Import {
+  readonly from: string;
+  readonly to: string;
+  readonly typeOnly: boolean;
+}
+
+const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter((name) =>
+  name.endsWith('.ts'),
+);
+const imports: Import[] = files.flatMap((from) =>
+  [
+    ...readFileSync(join(SRC, from), 'utf8').matchAll(
+      /(?:^|\n)(?:import|export)\s+(type\s)?(?:[^'";]*?\sfrom\s)?'([^']+)'|import\('([^']+)'\)/g,
+    ),
+  ].map((match) => {
+    const target = match[2] ?? match[3] ?? '';
+    return {
+      from,
+      to: target.startsWith('.') ? normalize(join(dirname(from), target)) : target,
+      typeOnly: match[1] !== undefined,
+    };
+  }),
+);
+
+/** A room is a folder of src, or a file that stands there alone. */
+const roomOf = (file: string): string => file.split('/')[0]?.replace(/\.ts$/, '') ?? '';
+
+const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
+  later: [],
+  engine: [],
+  store: ['engine', 'later'],
+  facts: ['engine', 'store', 'later'],
+  audit: ['engine'],
+  metrics: ['engine', 'facts'],
+  config: ['engine'],
+  admin: ['engine', 'store', 'config'],
+  service: ['engine', 'facts', 'audit', 'metrics', 'later'],
+  transport: ['engine', 'service', 'later'],
+  'policy-test': ['engine', 'facts', 'audit', 'config', 'admin'],
+  server: [
+    'engine',
+    'store',
+    'facts',
+    'audit',
+    'metrics',
+    'config',
+    'admin',
+    'service',
+    'transport',
+  ],
+  cli: ['engine', 'store', 'config', 'admin', 'policy-test', 'server'],
+};
+
+describe('imports', () => {
+  it('every room is on the plan', () => {
+    expect([...new Set(files.map(roomOf))].sort()).toEqual(Object.keys(MAY_IMPORT).sort());
+  });
+
+  it('go in one direction', () => {
+    const wrong = imports.filter(({ from, to }) => {
+      if (!to.endsWith('.ts') || roomOf(from) === roomOf(to)) return false;
+      return MAY_IMPORT[roomOf(from)]?.includes(roomOf(to)) !== true;
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  it('make no cycle', () => {
+    const edges = new Map<string, string[]>();
+    for (const { from, to, typeOnly } of imports)
+      if (!typeOnly && to.endsWith('.ts')) edges.set(from, [...(edges.get(from) ?? []), to]);
+    const done = new Set<string>();
+    const visit = (file: string, path: readonly string[]): void => {
+      if (path.includes(file)) expect.fail(`cycle: ${[...path, file].join(' → ')}`);
+      if (done.has(file)) return;
+      for (const next of edges.get(file) ?? []) visit(next, [...path, file]);
+      done.add(file);
+    };
+    for (const file of files) visit(file, []);
+  });
+
+  it('a proof that they were found', () => {
+    expect(imports.length).toBeGreaterThan(150);
+    expect(imports).toContainEqual({ from: 'service.ts', to: 'engine/decide.ts', typeOnly: false });
+  });
+});
+
+describe('the engine', () => {
+  const engine = files.filter((file) => roomOf(file) === 'engine');
+
+  it('imports nothing outside itself', () => {
+    const outside = imports.filter(
+      ({ from, to }) => roomOf(from) === 'engine' && roomOf(to) !== 'engine',
+    );
+    expect(outside).toEqual([]);
+  });
+
+  it.each(engine)('%s has no I/O, no clock, no chance, no await and throws nothing', (file) => {
+    const code = readFileSync(join(SRC, file), 'utf8').replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, '');
+    expect(code).not.toMatch(
+      /\b(async|await|Promise|throw|try|Date|performance|process|Buffer|setTimeout|console|fetch|require)\b|Math\.random|node:/,
+    );
+  });
+});
+
+describe('argv and exit codes', () => {
+  it('are known to the command line alone', () => {
+    const others = files.filter(
+      (file) =>
+        roomOf(file) !== 'cli' &&
+        /process\.(argv|exit)\b/.test(readFileSync(join(SRC, file), 'utf8')),
+    );
+    expect(others).toEqual([]);
+  });
+});
