@@ -13,6 +13,14 @@ interface GlobalOptions {
   readonly tenant?: string;
 }
 
+const NODE_MAJOR = 24;
+if (Number(process.versions.node.split('.')[0]) < NODE_MAJOR) {
+  process.stderr.write(
+    `postern needs Node ${NODE_MAJOR} or newer, this is ${process.version}: run it with \`npx postern\` or install a newer Node\n`,
+  );
+  process.exit(EXIT.usage);
+}
+
 const packageRoot = findPackageRoot(dirname(fileURLToPath(import.meta.url)));
 const { version } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')) as {
   version: string;

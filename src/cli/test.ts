@@ -1,6 +1,6 @@
 /** `postern test DIR`: policy unit tests (`*_test.yaml`) on the engine. */
 import { writeFileSync } from 'node:fs';
-import builderFor from 'junit-report-builder';
+import junit, { type Builder } from 'junit-report-builder';
 import { readSource } from '../config/document.ts';
 import { loadSuite, runSuite, type TestResult } from '../policy-test.ts';
 import { CliError, EXIT, paint, print, type Format } from './output.ts';
@@ -46,7 +46,8 @@ function draw({ suite, name, failures }: TestResult): string[] {
 }
 
 function writeReport(file: string, results: readonly TestResult[]): void {
-  const builder = builderFor.default.newBuilder();
+  // The package's types speak of a `default` that its CommonJS build does not have.
+  const builder = (junit as unknown as Builder).newBuilder();
   for (const [name, tests] of Map.groupBy(results, ({ suite }) => suite)) {
     const suite = builder.testSuite().name(name);
     for (const { name: title, failures } of tests) {

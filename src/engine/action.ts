@@ -168,12 +168,17 @@ function resolveTyped(catalog: Catalog, type: string, verb: string): Action {
   return catalog.actions.get(name) ?? derivedAction(name, type.length, catalog);
 }
 
-/** The `access` expression in force: that of the resource's type, else of the action's resource part (ACT-2, COMB-3). */
+/**
+ * The `access` expression in force (COMB-3): that of the resource's type. A request without a type has the
+ * action's resource part as its type (ACT-2), that of its permission where the name has none: leaving the type
+ * out must not open what the type keeps shut.
+ */
 export function accessOf(catalog: Catalog, action: Action, type: string): Access {
   if (catalog.access.size === 0) return DEFAULT_ACCESS;
+  if (type !== '') return catalog.access.get(type) ?? DEFAULT_ACCESS;
   const colon = action.name.indexOf(':');
-  const effective = type !== '' || colon < 0 ? type : action.name.slice(0, colon);
-  return catalog.access.get(effective) ?? DEFAULT_ACCESS;
+  const implied = colon < 0 ? action.resource : action.name.slice(0, colon);
+  return catalog.access.get(implied) ?? DEFAULT_ACCESS;
 }
 
 /** The permission as text; only for an action that has verbs. */

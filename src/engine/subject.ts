@@ -110,14 +110,11 @@ export function compileGroup(subject: Subject, groups: GroupFacts): SubjectFacts
 
 /** A role or a workspace as the subject counts itself in its closure; without a record it has none. */
 export function groupSubject(
-  directory: Directory,
   subject: Subject,
   closure: (direct: Direct) => GroupFacts,
 ): SubjectFacts {
-  const role = subject.type === 'role';
-  const exists = (role ? directory.roles : directory.workspaces).has(subject.id);
-  const direct = role
-    ? { roles: [subject.id], workspaces: [] }
-    : { roles: [], workspaces: [subject.id] };
-  return compileGroup(subject, exists ? closure(direct) : NO_GROUPS);
+  const { type, id } = subject;
+  const itself =
+    type === 'role' ? { roles: [id], workspaces: [] } : { roles: [], workspaces: [id] };
+  return compileGroup(subject, closure(itself));
 }

@@ -303,7 +303,7 @@ export function openFacts(store: Store, firstCatalog: Catalog, options: FactsOpt
       if (asking.type === 'user') {
         known = cachedUser(plane, asking.id)?.compiled;
         if (known === undefined) return [{ kind: 'user', id: asking.id }];
-      } else known = groupSubject(plane.directory, asking, (direct) => groupsIn(plane, direct));
+      } else known = groupSubject(asking, (direct) => groupsIn(plane, direct));
     }
     return {
       facts: { catalog, tenantExists: true, key, subject: known },

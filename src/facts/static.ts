@@ -28,7 +28,7 @@ export function staticFacts(
   };
   const subjectOf = (subject: NonNullable<Who['subject']>): Facts['subject'] => {
     if (subject.type !== 'user')
-      return groupSubject(directory, subject, (direct) => groupsOf(directory, direct));
+      return groupSubject(subject, (direct) => groupsOf(directory, direct));
     const record = records.user.get(subject.id);
     const groups = groupsOf(directory, record ?? { roles: [], workspaces: [] });
     return compileUser(subject.id, record, groups);

@@ -3,7 +3,16 @@
  * flushed before it is acknowledged, and several processes may share the directory.
  */
 import { randomBytes, createHash } from 'node:crypto';
-import { mkdirSync, watch as watchFile, type FSWatcher } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  statSync,
+  watch as watchFile,
+  type FSWatcher,
+} from 'node:fs';
 import { join } from 'node:path';
 import { open, type Database, type RootDatabase } from 'lmdb';
 import type { Kind } from '../engine/records.ts';
@@ -39,11 +48,13 @@ interface StoredFact {
 
 /** @throws StoreError where the directory cannot be used, with the reason. */
 export function openEmbeddedStore(directory: string): Store {
+  const file = join(directory, 'postern.mdb');
   let root: RootDatabase;
   try {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
+    checkFile(file);
     root = open({
-      path: join(directory, 'postern.mdb'),
+      path: file,
       noSubdir: true,
       encoding: 'json',
       mapSize: MAP_BYTES,
@@ -164,7 +175,7 @@ export function openEmbeddedStore(directory: string): Store {
     watch(onChange): () => void {
       listeners.add(onChange);
       // Commits of other processes: LMDB writes its file with ordinary writes, which inotify reports.
-      watcher ??= watchFile(join(directory, 'postern.mdb'), { persistent: false }, () => {
+      watcher ??= watchFile(file, { persistent: false }, () => {
         for (const listener of listeners) listener();
       }).on('error', () => {
         // A hint only: readers look on their own at every heartbeat.
@@ -180,6 +191,23 @@ export function openEmbeddedStore(directory: string): Store {
       await root.close();
     },
   };
+}
+
+/** Where LMDB's first meta page has its magic number, and what it is. */
+const MAGIC_AT = 24;
+const MAGIC = 0xbeefc0de;
+
+/** The native library crashes on a file that is no database of its own: such a file is refused before. */
+function checkFile(file: string): void {
+  if (!existsSync(file) || statSync(file).size === 0) return;
+  const head = Buffer.alloc(MAGIC_AT + 4);
+  const descriptor = openSync(file, 'r');
+  try {
+    readSync(descriptor, head, 0, head.length, 0);
+  } finally {
+    closeSync(descriptor);
+  }
+  if (head.readUInt32LE(MAGIC_AT) !== MAGIC) throw new Error(`\`${file}\` is no LMDB database`);
 }
 
 function keyId(id: string): string {

@@ -336,8 +336,12 @@ function subjectEvidence(
 
 /** COMB-3: the access expression of the resource's type. */
 function accessOf(catalog: CatalogFile, action: Action, resource: OracleResource): Access {
-  // ACT-2: a request without a resource type has the action's resource part as its type.
-  const type = typeOf(resource) ?? splitPair(action.name)?.resource;
+  // ACT-2: a request without a resource type has the action's resource part as its type: that of its name,
+  // or of its permission where the name is a dotted one.
+  const type =
+    typeOf(resource) ??
+    splitPair(action.name)?.resource ??
+    splitPair(action.permission ?? '')?.resource;
   for (const [name, entry] of Object.entries(catalog.resource_types ?? {})) {
     if (name === type) {
       return entry.access;

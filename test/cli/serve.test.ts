@@ -1,0 +1,403 @@
+/** `postern serve` as a process: start, readiness, signals, reload, refusals; and the commands beside it. */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { postern, serve, type Serving } from '../support/process.ts';
+import { connectTo, PACKAGE_ROOT } from '../support/server.ts';
+
+let server: Serving;
+beforeAll(async () => {
+  server = await serve(['--demo']);
+});
+afterAll(() => server.dispose());
+
+const demo = (...args: string[]): ReturnType<typeof postern> =>
+  postern(['--tenant', 'demo', ...args], server.environment);
+const read = {
+  tenant: 'demo',
+  subject: { id: 'alice' },
+  action: 'read',
+  resource: { path: 'work' },
+};
+
+describe('check', () => {
+  it.each([
+    [['check', 'alice', 'read', 'work.projects.api'], 0, 'allowed: a grant or ownership'],
+    [['check', 'alice', 'delete', 'work.projects.api'], 1, 'denied NO_GRANT'],
+    [['check', 'carol', 'admin', 'work.infra.db'], 0, 'allowed'],
+    [['check', 'role:team', 'read', ''], 0, 'allowed'],
+    [['check', 'root', 'org.delete'], 0, 'the subject is a superuser'],
+    [['check', 'root', 'org.nope'], 1, 'denied UNKNOWN_ACTION'],
+    [
+      ['check', '-', 'graph.search', '--key', 'acme-agent', '--source', '{"tenant":"acme"}'],
+      0,
+      'allowed',
+    ],
+    [['check', '-', 'user.delete', '--key', 'backend'], 0, 'under full enforcement: denied'],
+    [
+      [
+        'check',
+        'alice',
+        'memory.get',
+        '--resource',
+        'memory/m/1',
+        '--attr',
+        'user_read_access:=["alice"]',
+      ],
+      0,
+      'allowed: the access list',
+    ],
+    [['check', 'alice', 'read', 'a..b'], 2, 'resource.path: `a..b` has an empty label'],
+    [['check', 'alice', 'read', '--attr', 'novalue'], 2, 'is not key=value'],
+    [['check', 'alice', 'read', '--attr', 'n:={}'], 2, 'only strings, numbers, booleans'],
+    [['check', 'alice'], 2, "missing required argument 'action'"],
+    [['chekc'], 2, 'Did you mean check?'],
+    [['check', 'alice', 'read', '--min-revision', 'x'], 2, 'is not a number'],
+  ])('%j exits %i', async (args, code, text) => {
+    const ran = await demo(...args);
+    expect(ran.stdout + ran.stderr).toContain(text);
+    expect(ran.code).toBe(code);
+  });
+
+  it('prints JSON and YAML for programs', async () => {
+    const json = await demo('-o', 'json', 'check', 'alice', 'read', 'work');
+    expect(JSON.parse(json.stdout)).toMatchObject({ allowed: true, reason: 'REASON_ALLOWED' });
+    expect((await demo('-o', 'yaml', 'check', 'alice', 'read', 'work')).stdout).toContain(
+      'allowed: true',
+    );
+  });
+
+  it('says so where no server answers, and asks for a tenant', async () => {
+    const lost = await postern([
+      '--tenant',
+      'demo',
+      '--address',
+      '127.0.0.1:1',
+      'check',
+      'a',
+      'read',
+    ]);
+    expect(lost.code).toBe(2);
+    expect(lost.stderr).toContain('no answer from 127.0.0.1:1: is `postern serve` running there?');
+    const nobody = await postern(['check', 'a', 'read']);
+    expect(nobody.stderr).toContain('no tenant: give --tenant NAME');
+  });
+
+  it('obeys no control character of an answer on the terminal', async () => {
+    const ran = await demo('check', 'alice', '\u001b[31m.x');
+    expect(ran.stdout + ran.stderr).not.toContain('\u001b');
+  });
+});
+
+describe('health', () => {
+  it('is ready, and healthcheck says so', async () => {
+    expect(await postern(['healthcheck'], server.environment)).toMatchObject({
+      code: 0,
+      stdout: 'ready\n',
+    });
+    expect((await fetch(`http://${server.http}/healthz`)).status).toBe(200);
+    expect((await fetch(`http://${server.http}/nope`)).status).toBe(404);
+    const lost = await postern(['healthcheck', '--http', '127.0.0.1:1']);
+    expect(lost.code).toBe(2);
+  });
+
+  it('has metrics with enums as labels only', async () => {
+    await demo('check', 'alice', 'read', 'work');
+    const text = await (await fetch(`http://${server.http}/metrics`)).text();
+    expect(text).toMatch(
+      /postern_decisions_total\{api="check",allowed="true",reason="ALLOWED"\} \d+/,
+    );
+    expect(text).toMatch(/postern_decision_duration_seconds_count\{api="check"\} \d+/);
+    expect(text).toContain('postern_store_up 1');
+    expect(text).not.toContain('alice');
+    expect(text).not.toContain('demo');
+  });
+});
+
+describe('audit', () => {
+  it('has a line for every decision, and no secret', async () => {
+    const client = connectTo(server.grpc);
+    await client.call('Check', { ...read, id: 'secret-test', credential: { api_key: 'hunter2' } });
+    await client.call('Check', { ...read, id: 'line\nbreak \u001b[31m' });
+    client.close();
+    await expect.poll(() => server.audit()).toContain('secret-test');
+    await expect.poll(() => server.audit()).toContain('break');
+    const lines = server.audit().trim().split('\n');
+    const records = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(records.map(({ seq }) => seq)).toEqual(records.map((_, index) => index + 1));
+    expect(server.audit()).not.toContain('hunter2');
+    expect(server.audit()).not.toContain('\u001b');
+    expect(records.find(({ request_id }) => request_id === 'secret-test')).toMatchObject({
+      v: 1,
+      type: 'decision',
+      tenant: 'demo',
+      action: 'read',
+      allowed: false,
+      reason: 'KEY_INVALID',
+    });
+  });
+});
+
+describe('apply and export beside a running server', () => {
+  it('are in force within moments; what is exported applies without a change', async () => {
+    const exported = await demo('export');
+    expect(exported.code).toBe(0);
+    const file = join(server.directory, 'exported.yaml');
+    writeFileSync(file, exported.stdout);
+    expect((await demo('apply', '-f', file)).stdout).toContain('0 record(s) changed, revision 1');
+
+    writeFileSync(file, exported.stdout.replace('- id: bob\n', '- id: bob\n    suspended: true\n'));
+    const dry = await demo('apply', '-f', file, '--dry-run');
+    expect(dry.stdout).toContain('1 record(s) would change, revision 1');
+    expect((await demo('check', 'bob', 'read', 'work')).code).toBe(0);
+    expect((await demo('apply', '-f', file)).stdout).toContain('1 record(s) changed, revision 2');
+    // CONS-1: from this revision or newer, at once.
+    const after = await demo('check', 'bob', 'read', 'work', '--min-revision', '2');
+    expect(after.stdout).toContain('denied SUBJECT_INACTIVE');
+
+    writeFileSync(file, exported.stdout);
+    expect((await demo('apply', '-f', file)).stdout).toContain('revision 3');
+    expect((await demo('check', 'bob', 'read', 'work', '--min-revision', '3')).code).toBe(0);
+  });
+
+  it('ACL-4: a user that the state no longer lists is a tombstone', async () => {
+    const file = join(server.directory, 'tombstone.yaml');
+    const state = 'tenant: small\nusers: [{ id: ann }, { id: ben }]\n';
+    writeFileSync(file, state);
+    await demo('apply', '-f', file);
+    writeFileSync(file, state.replace(', { id: ben }', ''));
+    const ran = await demo('apply', '-f', file);
+    expect(ran.stdout).toMatch(/-\s+user\s+ben/);
+    const small = (...args: string[]): ReturnType<typeof postern> =>
+      postern(['--tenant', 'small', ...args], server.environment);
+    const asked = [
+      'check',
+      'ben',
+      'memory.get',
+      '--attr',
+      'user_read_access=ben',
+      '--min-revision',
+      '2',
+    ];
+    expect((await small(...asked)).stdout).toContain('SUBJECT_INACTIVE');
+    expect((await small('export')).stdout).toContain('deleted: true');
+  });
+
+  it('refuse a state with every error at its place, and change nothing', async () => {
+    const file = join(server.directory, 'bad.yaml');
+    writeFileSync(
+      file,
+      'tenant: fresh\nusers: [{ id: a, roles: [nope] }]\nowners: [{ path: x, owner: b }]\n',
+    );
+    const ran = await demo('apply', '-f', file);
+    expect(ran.code).toBe(1);
+    expect(ran.stderr).toContain('bad.yaml:2:26: users[0].roles[0]: unknown role `nope`');
+    expect(ran.stderr).toContain('bad.yaml:3:21: owners[0].owner: unknown principal `b`');
+    const exported = await postern(['--tenant', 'fresh', 'export'], server.environment);
+    expect(exported.code).toBe(1);
+    expect(exported.stderr).toContain('tenant `fresh` does not exist: known are demo');
+  });
+});
+
+describe('signals', () => {
+  it('SIGHUP reads the catalog again; a bad one leaves the last valid one in force', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'postern-reload-'));
+    const catalog = join(directory, 'actions.yaml');
+    writeFileSync(catalog, 'actions: [{ name: a.b, readonly: true, permission: "kb:read" }]\n');
+    const settings = `catalog: ${catalog}\ndefault_roles: ${PACKAGE_ROOT}/config/roles.yaml\nstore: embedded:store\ngrpc: { address: 127.0.0.1:0 }\nhttp: { address: 127.0.0.1:0 }\naudit: { sink: off }\n`;
+    const state = join(directory, 'state.yaml');
+    writeFileSync(state, 'tenant: demo\nusers: [{ id: bob, roles: [member] }]\n');
+    const own = await serve(['--state', state], { settings });
+    const reason = async (action: string): Promise<unknown> => {
+      const client = connectTo(own.grpc);
+      const answer = await client.call('Check', { tenant: 'demo', subject: { id: 'bob' }, action });
+      client.close();
+      return answer['reason'];
+    };
+    expect(await reason('a.c')).toBe('REASON_UNKNOWN_ACTION');
+    writeFileSync(catalog, 'actions: [{ name: a.c, permission: "kb:raed" ]\n');
+    own.child.kill('SIGHUP');
+    await expect.poll(() => own.stderr()).toContain('the last valid one stays in force');
+    expect(own.stderr()).toContain('actions.yaml:1:');
+    expect(await reason('a.b')).toBe('REASON_ALLOWED');
+    writeFileSync(catalog, 'actions: [{ name: a.c, permission: "kb:read" }]\n');
+    own.child.kill('SIGHUP');
+    await expect.poll(() => own.stderr()).toContain('catalog reloaded');
+    expect(await reason('a.c')).toBe('REASON_ALLOWED');
+    expect(await reason('a.b')).toBe('REASON_UNKNOWN_ACTION');
+    expect(await own.stop()).toBe(0);
+    await own.dispose();
+    rmSync(directory, { recursive: true });
+  });
+
+  it('SIGTERM under load: calls in flight are answered, audit is whole, exit 0', async () => {
+    const own = await serve(['--demo']);
+    const client = connectTo(own.grpc);
+    let answered = 0;
+    let refused = 0;
+    let stopping = false;
+    const worker = async (): Promise<void> => {
+      while (!stopping)
+        try {
+          await client.call('Check', read, 2_000);
+          answered++;
+        } catch (error) {
+          // After GOAWAY there is nobody to connect to: that is no answer, and not a lost one.
+          if ((error as { code: number }).code !== 14) throw error;
+          refused++;
+          if (own.child.exitCode !== null) return;
+          await new Promise((done) => setTimeout(done, 20));
+        }
+    };
+    const workers = Array.from({ length: 16 }, worker);
+    await expect.poll(() => answered).toBeGreaterThan(500);
+    expect(await own.stop()).toBe(0);
+    stopping = true;
+    await Promise.all(workers);
+    client.close();
+    const lines = own.audit().trim().split('\n');
+    // Every answer that a client got is recorded; a few recorded ones may have been lost with a connection.
+    expect(lines.length).toBeGreaterThanOrEqual(answered);
+    expect(lines.length - answered).toBeLessThanOrEqual(refused);
+    expect(JSON.parse(lines.at(-1) ?? '')).toMatchObject({ seq: lines.length });
+    await own.dispose();
+  });
+
+  it('SIGKILL loses nothing that was applied', async () => {
+    const own = await serve(['--demo']);
+    await own.stop('SIGKILL');
+    const exported = await postern(['--tenant', 'demo', 'export'], own.environment);
+    expect(exported.stdout).toContain('tenant demo at revision 1');
+    await own.dispose();
+  });
+});
+
+describe('start is refused', () => {
+  const start = async (settings: string, files: Record<string, string> = {}): Promise<string> => {
+    const directory = mkdtempSync(join(tmpdir(), 'postern-refused-'));
+    for (const [name, text] of Object.entries({ 'postern.yaml': settings, ...files }))
+      writeFileSync(join(directory, name), text);
+    const ran = await postern(['serve', '--config', join(directory, 'postern.yaml')]);
+    expect(ran.code).not.toBe(0);
+    rmSync(directory, { recursive: true });
+    return ran.stderr;
+  };
+  const files = `catalog: ${PACKAGE_ROOT}/config/actions.yaml\ndefault_roles: ${PACKAGE_ROOT}/config/roles.yaml\n`;
+
+  it.each([
+    ['grcp: {}\n', 'postern.yaml:1:1: grcp: unknown key `grcp`: did you mean `grpc`?'],
+    ['limits: { checks_per_batch: 0 }\n', 'limits.checks_per_batch: `0` is too small: at least 1'],
+    ['grpc: { address: "4700" }\n', 'grpc.address: `"4700"`'],
+    ['audit: { sink: file }\n', 'audit.file: is missing: `sink: file` needs a path'],
+    ['facts: { max_staleness_ms: 100 }\n', 'facts.heartbeat_ms: is not below max_staleness_ms'],
+    ['catalog: nope.yaml\n', 'nope.yaml:1:1: cannot be read'],
+    [`${files}store: mysql://x\n`, 'store: `mysql://x` is not supported: use embedded:DIR'],
+  ])('%j', async (settings, text) => {
+    expect(await start(settings)).toContain(text);
+  });
+
+  it('on an address that is in use, naming it', async () => {
+    const text = await start(
+      `${files}store: embedded:store\ngrpc: { address: "${server.grpc}" }\nhttp: { address: 127.0.0.1:0 }\n`,
+    );
+    expect(text).toContain(server.grpc);
+  });
+
+  it('on a store of another layout', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'postern-layout-'));
+    writeFileSync(join(directory, 'postern.mdb'), 'this is no database');
+    const ran = await postern(['serve', '--demo'], { POSTERN_STORE: `embedded:${directory}` });
+    expect(ran.code).not.toBe(0);
+    expect(ran.stderr).toContain('cannot open the embedded store');
+    rmSync(directory, { recursive: true });
+  });
+
+  it('on a state file with an error', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'postern-state-'));
+    writeFileSync(
+      join(directory, 'state.yaml'),
+      'tenant: t\nkeys: [{ id: k, role: default_deny, mode: enforced }]\n',
+    );
+    const ran = await postern(['serve', '--state', join(directory, 'state.yaml')], {
+      POSTERN_STORE: `embedded:${join(directory, 'store')}`,
+    });
+    expect(ran.code).toBe(1);
+    expect(ran.stderr).toContain('did you mean `enforce`?');
+    rmSync(directory, { recursive: true });
+  });
+});
+
+describe('unix sockets', () => {
+  it('serve both listeners', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'postern-unix-'));
+    const settings = `catalog: ${PACKAGE_ROOT}/config/actions.yaml\ndefault_roles: ${PACKAGE_ROOT}/config/roles.yaml\nstore: embedded:store\ngrpc: { address: "unix:${directory}/g.sock" }\nhttp: { address: "unix:${directory}/h.sock" }\naudit: { sink: off }\n`;
+    const own = await serve(['--demo'], { settings });
+    expect(
+      (await postern(['--tenant', 'demo', 'check', 'alice', 'read', 'work'], own.environment)).code,
+    ).toBe(0);
+    expect((await postern(['healthcheck'], own.environment)).code).toBe(0);
+    expect(await own.stop()).toBe(0);
+    await own.dispose();
+    rmSync(directory, { recursive: true });
+  });
+});
+
+describe('validate and test', () => {
+  it('accept what comes with Postern', async () => {
+    const config = join(PACKAGE_ROOT, 'config');
+    const valid = await postern(['validate', config]);
+    expect(valid.stdout).toContain('0 error(s)');
+    expect(valid.code).toBe(0);
+    const json = await postern(['-o', 'json', 'validate', config]);
+    expect(JSON.parse(json.stdout)).toMatchObject({ errors: 0 });
+  });
+
+  it('run policy tests, tell failures, write JUnit', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'postern-policy-'));
+    const file = join(directory, 'kb_test.yaml');
+    const text = (allowed: boolean): string =>
+      `name: kb <1>\nstate: { tenant: t, users: [{ id: ann, roles: [guest] }] }\ntests:\n  - { name: guest reads & looks, request: { subject: ann, action: "kb:read" }, expect: { allowed: true, reason: ALLOWED } }\n  - { name: guest writes, request: { subject: ann, action: "kb:write" }, expect: { allowed: ${allowed} } }\n`;
+    writeFileSync(file, text(false));
+    const report = join(directory, 'report.xml');
+    const good = await postern(['test', directory, '--junit', report]);
+    expect(good).toMatchObject({ code: 0, stdout: '2 passed, 0 failed\n' });
+    writeFileSync(file, text(true));
+    const bad = await postern(['test', directory, '--junit', report]);
+    expect(bad.code).toBe(1);
+    expect(bad.stdout).toContain('✗ kb <1>: guest writes');
+    expect(bad.stdout).toContain('allowed: expected true, got false');
+    const xml = readFileSync(report, 'utf8');
+    expect(xml).toContain('failures="1"');
+    expect(xml).toContain('guest reads &amp; looks');
+    writeFileSync(
+      file,
+      'name: x\nstate: { tenant: t }\ntests: [{ name: y, request: { subject: "", action: read }, expect: { allowed: true } }]\n',
+    );
+    const malformed = await postern(['test', directory]);
+    expect(malformed.code).toBe(1);
+    expect(malformed.stderr).toContain('subject.id');
+    expect((await postern(['test', join(directory, 'nope')])).code).toBe(2);
+    rmSync(directory, { recursive: true });
+  });
+});
+
+describe('the command itself', () => {
+  it('helps, tells its version, and refuses an old Node', async () => {
+    const help = await postern(['--help']);
+    expect(help.code).toBe(0);
+    for (const command of ['serve', 'check', 'validate', 'test', 'apply', 'export', 'healthcheck'])
+      expect(help.stdout).toContain(`  ${command} `);
+    expect((await postern(['--version'])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+    const old = '/usr/bin/node';
+    if (!existsSync(old)) return;
+    const version = spawnSync(old, ['--version'], { encoding: 'utf8' }).stdout;
+    if (Number(/^v(\d+)/.exec(version)?.[1]) >= 24) return;
+    const ran = spawnSync(old, [join(PACKAGE_ROOT, 'dist/postern.js'), '--version'], {
+      encoding: 'utf8',
+    });
+    expect(ran.status).toBe(2);
+    expect(ran.stderr).toContain('postern needs Node 24 or newer');
+  });
+});
