@@ -17,10 +17,14 @@ await build({
   sourcemap: 'linked',
   legalComments: 'linked',
   logLevel: 'warning',
-  // They load files of their own at run time: native code, proto files, worker threads.
-  external: ['lmdb', 'pino', 'grpc-health-check', '@grpc/reflection', '@grpc/proto-loader', '@grpc/grpc-js'],
-  // CommonJS packages inside the bundle ask for Node's own modules with `require`.
+  // They load files of their own at run time: native code and proto files.
+  external: ['lmdb', '@grpc/reflection', '@grpc/proto-loader', '@grpc/grpc-js'],
+  // CommonJS packages inside the bundle ask for Node's own modules with `require`, and where they are.
   banner: {
-    js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
+    js: [
+      "import { createRequire as __createRequire } from 'node:module';",
+      'const require = __createRequire(import.meta.url);',
+      'const __dirname = import.meta.dirname;',
+    ].join(' '),
   },
 });

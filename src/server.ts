@@ -13,8 +13,9 @@ import { createMetrics, type Metrics } from './metrics.ts';
 import { createService } from './service.ts';
 import { openEmbeddedStore } from './store/embedded.ts';
 import type { Store } from './store/store.ts';
-import { createHealth, reflection, type Health } from './transport/grpc/extras.ts';
+import { createHealth, type Health } from './transport/grpc/health.ts';
 import { authorizationMethods } from './transport/grpc/methods.ts';
+import { reflection } from './transport/grpc/reflection.ts';
 import { listenGrpc, type GrpcListener } from './transport/grpc/server.ts';
 import { listenOps } from './transport/ops/server.ts';
 
@@ -185,7 +186,8 @@ async function listenDecisions(
     valuesPerAttribute: limits.values_per_attribute,
   });
   const extras = [health.extra, ...(grpc.reflection ? [await reflection(packageRoot)] : [])];
-  return listenGrpc(methods, extras, {
+  const unary = { ...methods.unary, ...health.unary };
+  return listenGrpc({ ...methods, unary }, extras, {
     address: grpc.address,
     maxMessageBytes: grpc.max_message_bytes,
     maxConcurrentStreams: grpc.max_concurrent_streams,

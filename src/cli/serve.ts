@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { loadSettings } from '../config/settings.ts';
 import { startServer } from '../server.ts';
 import { EXIT } from './output.ts';
+import { releaseStartupMemory } from './release-memory.ts';
 
 export interface ServeOptions {
   readonly packageRoot: string;
@@ -19,6 +20,7 @@ export async function serve(options: ServeOptions): Promise<number> {
   const demo = options.demo === true ? [join(packageRoot, 'config/demo.yaml')] : [];
   const states = [...options.state, ...demo];
   const running = await startServer({ settings, states, packageRoot, version });
+  releaseStartupMemory();
   for (const warning of warnings) running.log.warn(warning);
   const { grpc, http } = running.addresses;
   const say = (line: string): void => void process.stderr.write(`${line}\n`);

@@ -1,9 +1,10 @@
 /** Schema violations in our own words: the field, the value, the remedy. */
 import * as z from 'zod';
+import { $ZodType, type $ZodIssue } from 'zod/v4/core';
 import type { Source } from './document.ts';
 import { suggest, type Problem } from './problem.ts';
 
-type Issue = z.core.$ZodIssue;
+type Issue = $ZodIssue;
 
 export function issueProblems(
   source: Source,
@@ -115,7 +116,7 @@ function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
 }
 
 /** The object schemas that stand at a path, through unions and optional parts. */
-function schemaAt(schema: z.core.$ZodType, path: readonly PropertyKey[]): z.core.$ZodType[] {
+function schemaAt(schema: $ZodType, path: readonly PropertyKey[]): $ZodType[] {
   if (
     schema instanceof z.ZodOptional ||
     schema instanceof z.ZodDefault ||
@@ -129,14 +130,14 @@ function schemaAt(schema: z.core.$ZodType, path: readonly PropertyKey[]): z.core
   if (head === undefined) return [schema];
   if (schema instanceof z.ZodObject) {
     const field: unknown = schema.def.shape[String(head)];
-    return field instanceof z.core.$ZodType ? schemaAt(field, rest) : [];
+    return field instanceof $ZodType ? schemaAt(field, rest) : [];
   }
   if (schema instanceof z.ZodArray) return schemaAt(schema.def.element, rest);
   if (schema instanceof z.ZodRecord) return schemaAt(schema.def.valueType, rest);
   return [];
 }
 
-function knownKeys(schemas: readonly z.core.$ZodType[]): string[] {
+function knownKeys(schemas: readonly $ZodType[]): string[] {
   return schemas.flatMap((schema) =>
     schema instanceof z.ZodObject ? Object.keys(schema.def.shape) : [],
   );

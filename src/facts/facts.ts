@@ -2,7 +2,6 @@
  * What decisions read. Policies and groups of a tenant are all here (`plane.ts`); users and keys are read on
  * demand and kept in bounded caches, dropped by the change feed. A warm resolve neither awaits nor reads.
  */
-import { LRUCache } from 'lru-cache';
 import { actingSubject, compileKey, type KeyFacts } from '../engine/abac.ts';
 import type { Catalog } from '../engine/action.ts';
 import type { Facts, Request } from '../engine/model.ts';
@@ -15,6 +14,7 @@ import {
   type SubjectFacts,
 } from '../engine/subject.ts';
 import type { FactKey, FeedEntry, Store } from '../store/store.ts';
+import { bounded } from './bounded.ts';
 import { follow, groupsIn, loadPlane, type Plane } from './plane.ts';
 import { later, type MaybePromise } from '../later.ts';
 
@@ -100,12 +100,12 @@ const EMPTY_DIRECTORY: Directory = { roles: new Map(), workspaces: new Map() };
 export function openFacts(store: Store, firstCatalog: Catalog, options: FactsOptions): FactsRoom {
   const { cache, now } = options;
   let catalog = firstCatalog;
-  const planes = new LRUCache<string, Plane>({ max: cache.tenants });
-  const users = new LRUCache<string, CachedUser>({ max: cache.subjects });
-  const keys = new LRUCache<string, CachedKey>({ max: cache.keys });
-  const absentUsers = new LRUCache<string, CachedUser>({ max: cache.absent });
-  const absentKeys = new LRUCache<string, CachedKey>({ max: cache.absent });
-  const absentTenants = new LRUCache<string, number>({ max: cache.absent });
+  const planes = bounded<Plane>(cache.tenants);
+  const users = bounded<CachedUser>(cache.subjects);
+  const keys = bounded<CachedKey>(cache.keys);
+  const absentUsers = bounded<CachedUser>(cache.absent);
+  const absentKeys = bounded<CachedKey>(cache.absent);
+  const absentTenants = bounded<number>(cache.absent);
   const planeFlights = new Map<string, Promise<Plane | undefined>>();
   const flights = new Map<string, Flight>();
   const waiting = new Set<() => void>();

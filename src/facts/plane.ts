@@ -2,7 +2,7 @@
  * The policy plane of one tenant: all roles, workspaces and policy sets, as they stand at one revision.
  * It follows the change feed, or notices that it cannot and must be read again (CONS-1, CONS-4).
  */
-import { LRUCache } from 'lru-cache';
+import type { LRUCache } from 'lru-cache';
 import type { PolicySetRecord, RoleRecord, WorkspaceRecord } from '../engine/records.ts';
 import { groupsOf, type Direct, type GroupFacts } from '../engine/subject.ts';
 import {
@@ -14,6 +14,7 @@ import {
   type Store,
 } from '../store/store.ts';
 import { later, type MaybePromise } from '../later.ts';
+import { bounded } from './bounded.ts';
 
 export interface Plane {
   readonly tenant: string;
@@ -54,7 +55,7 @@ export async function loadPlane(
     generation: 0,
     confirmedAt: startedAt,
     broken: false,
-    groups: new LRUCache({ max: options.groups }),
+    groups: bounded(options.groups),
   };
 }
 

@@ -13,11 +13,11 @@ import {
   type Feed,
   type FeedEntry,
   type Head,
-  type MaybePromise,
   type Page,
   type Snapshot,
   type Store,
 } from '../../src/store/store.ts';
+import type { MaybePromise } from '../../src/later.ts';
 
 export interface MemoryOptions {
   /** Feed entries kept a tenant. */
@@ -251,6 +251,53 @@ export function openGate(): Gate {
       const going = waiting;
       waiting = [];
       for (const go of going) go();
+    },
+  };
+}
+
+// ── failing ─────────────────────────────────────────────────────────────────────────────────────
+
+/** How reads fail: as an embedded store's would, as a remote one's would, or not even that. */
+export type Failure = 'throws' | 'rejects' | 'hangs';
+
+export interface FailingStore extends Store {
+  /** From now on reads fail this way; `undefined`: they work again. */
+  fail(how: Failure | undefined): void;
+  /** Calls the watchers back; commits alone do not. */
+  hint(): void;
+}
+
+/** A store whose reads can be made to fail, and whose hints come only when the test gives one. */
+export function failing(store: Store): FailingStore {
+  let failure: Failure | undefined;
+  const listeners = new Set<() => void>();
+  const unless = <T>(answer: () => MaybePromise<T>): MaybePromise<T> => {
+    switch (failure) {
+      case 'throws':
+        throw new StoreError('the store fails');
+      case 'rejects':
+        return Promise.reject(new StoreError('the store fails'));
+      case 'hangs':
+        return new Promise<T>(() => {});
+      case undefined:
+        return answer();
+    }
+  };
+  return {
+    ...store,
+    get: (...call) => unless(() => store.get(...call)),
+    scan: (...call) => unless(() => store.scan(...call)),
+    feed: (...call) => unless(() => store.feed(...call)),
+    tenants: () => unless(() => store.tenants()),
+    watch(onChange): () => void {
+      listeners.add(onChange);
+      return () => void listeners.delete(onChange);
+    },
+    fail(how): void {
+      failure = how;
+    },
+    hint(): void {
+      for (const listener of listeners) listener();
     },
   };
 }

@@ -109,3 +109,18 @@ export function openRoom(
   });
   return { ...room, errors, resyncCauses };
 }
+
+/** How many records of a kind `counters` writes. */
+const COUNTERS = 5;
+
+/** Records that hold the revision of their commit: some that stay, and two that move with every commit. */
+export function counters(revision: number): Change[] {
+  const email = String(revision);
+  const same = Array.from({ length: COUNTERS }, (_, at) => user(`counter-${at}`, { email }));
+  return [
+    ...same,
+    { kind: 'owner', id: '', value: { path: '', owner: email } },
+    gone('role', `at-${revision - 1}`),
+    role(`at-${revision}`, [], { level: revision }),
+  ];
+}

@@ -38,7 +38,7 @@ export type Answer = Readonly<Record<string, unknown>>;
 
 export async function startTestServer(
   state: object | string,
-  overrides: Readonly<Record<string, object>> = {},
+  overrides: Readonly<Record<string, unknown>> = {},
 ): Promise<TestServer> {
   const directory = mkdtempSync(join(tmpdir(), 'postern-server-'));
   const settings = settingsSchema.parse({
@@ -48,8 +48,8 @@ export async function startTestServer(
     audit: { sink: 'file', file: join(directory, 'audit.jsonl') },
     log: { level: 'silent' },
     ...overrides,
-    grpc: { address: '127.0.0.1:0', ...overrides['grpc'] },
-    http: { address: '127.0.0.1:0', ...overrides['http'] },
+    grpc: { address: '127.0.0.1:0', ...(overrides['grpc'] ?? {}) },
+    http: { address: '127.0.0.1:0', ...(overrides['http'] ?? {}) },
   });
   const stateFile = typeof state === 'string' ? state : join(directory, 'state.yaml');
   if (typeof state !== 'string') writeFileSync(stateFile, stringify(state));

@@ -452,7 +452,7 @@ describe('closing', () => {
     const own = await startTestServer(DEMO);
     const calls = Array.from({ length: 200 }, () => own.client.call('Check', read));
     const waiting = own.client
-      .call('Check', { ...read, min_revision: 99 }, 400)
+      .call('Check', { ...read, min_revision: 99 }, 2_000)
       .catch((e: unknown) => e);
     await Promise.race(calls);
     const closing = own.running.close();

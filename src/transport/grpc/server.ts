@@ -34,8 +34,9 @@ export interface GrpcListener {
 /** Services beside Postern's own, each with its way of adding itself. */
 export type Extra = (server: Server) => void;
 
-/** An answer must leave before the caller's deadline passes. */
+/** An answer must leave before the caller's deadline passes: so much of it, and at least so many ms, are kept. */
 const DEADLINE_MARGIN = 0.1;
+const DEADLINE_MARGIN_MS = 20;
 
 /** @throws Error where the address cannot be bound */
 export async function listenGrpc(
@@ -87,7 +88,7 @@ export async function listenGrpc(
 }
 
 /** A method whose messages stay bytes here: the codec is Postern's own. */
-function rawMethod(path: string, stream: boolean): ServiceDefinition[string] {
+export function rawMethod(path: string, stream: boolean): ServiceDefinition[string] {
   const same = (bytes: Buffer): Buffer => bytes;
   return {
     path,
@@ -165,7 +166,10 @@ function streamHandler(method: Method, options: GrpcOptions) {
 /** Time to wait for facts: a little less than the caller's deadline leaves, so that the reason still arrives. */
 function waitMs(deadline: Date | number, { maxWaitMs }: GrpcOptions): number {
   const left = (typeof deadline === 'number' ? deadline : deadline.getTime()) - Date.now();
-  return Math.max(0, Math.min(left * (1 - DEADLINE_MARGIN), maxWaitMs));
+  return Math.max(
+    0,
+    Math.min(left - Math.max(left * DEADLINE_MARGIN, DEADLINE_MARGIN_MS), maxWaitMs),
+  );
 }
 
 function toServiceError(
