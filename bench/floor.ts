@@ -41,9 +41,7 @@ export function bareMaps(records: TenantFacts): BareMaps {
     user: USER,
     roles: ROLES,
     groups: new Set(ROLES),
-    permissions: new Map(
-      ROLES.map((id) => [id, new Set(records.role.get(id)?.permissions ?? [])]),
-    ),
+    permissions: new Map(ROLES.map((id) => [id, new Set(records.role.get(id)?.permissions ?? [])])),
     permissionOf: new Map([...rules.keys()].map((action) => [action, action.replace('.', ':')])),
     grants,
     rules,
@@ -97,6 +95,10 @@ export function lookRule({ rules }: BareMaps, { action, resource }: Request): bo
     if (values === undefined || values.length !== 1 || values[0] !== value) return false;
   }
   return true;
+}
+
+export function lookRuleAndAcl(maps: BareMaps, request: Request): boolean {
+  return lookRule(maps, request) && lookAcl(maps, request);
 }
 
 export function lookAll(maps: BareMaps, request: Request): boolean {

@@ -1,10 +1,11 @@
 /**
  * The load generator, a process of its own: keeps a fixed number of calls in flight over several connections
- * and prints what it saw as JSON. It speaks HTTP/2 by Node's own client, which costs less than a gRPC client,
- * so that the server is what is measured.
+ * and prints what it saw as JSON. Small calls go as bare frames (`wire.ts`), streams and large messages by
+ * Node's HTTP/2 client.
  */
 import { connect, constants, type ClientHttp2Session } from 'node:http2';
 import { readFileSync } from 'node:fs';
+import { openWire } from './wire.ts';
 
 export interface LoadOptions {
   readonly address: string;
@@ -15,7 +16,7 @@ export interface LoadOptions {
   readonly inFlight: number;
   readonly warmUpCalls: number;
   readonly ms: number;
-  readonly stream: boolean;
+  readonly by: 'frames' | 'http2' | 'stream';
 }
 
 export interface LoadResult {
@@ -98,7 +99,7 @@ function streamLoop(session: ClientHttp2Session, inFlight: number): void {
   const call = session.request(headers);
   const asked: number[] = [];
   let first = 0;
-  let rest = Buffer.alloc(0);
+  let rest: Buffer = Buffer.alloc(0);
   const ask = (): void => {
     asked.push(performance.now());
     call.write(message());
@@ -114,29 +115,48 @@ function streamLoop(session: ClientHttp2Session, inFlight: number): void {
       if (!stopping) ask();
     }
     rest = rest.subarray(at);
-    if (first > 10_000) asked.splice(0, first), (first = 0);
+    if (first > 10_000) {
+      asked.splice(0, first);
+      first = 0;
+    }
   });
   call.on('error', (error) => fail(`failed: ${error.message}`));
   for (let i = 0; i < inFlight; i++) ask();
 }
 
-const sessions = Array.from({ length: options.connections }, () =>
-  connect(`http://${options.address}`, { settings: { enablePush: false } }),
-);
-await Promise.all(
-  sessions.map(
-    (session) =>
-      new Promise<void>((connected) => {
-        session.on('error', (error) => fail(`connection: ${error.message}`));
-        session.once('connect', () => connected());
-      }),
-  ),
-);
+async function openSession(): Promise<ClientHttp2Session> {
+  const session = connect(`http://${options.address}`, { settings: { enablePush: false } });
+  session.on('error', (error) => fail(`connection: ${error.message}`));
+  await new Promise<void>((connected) => session.once('connect', () => connected()));
+  return session;
+}
+
+/** One call after the other in each of `inFlight` lanes. */
+async function frameLoops(inFlight: number): Promise<void> {
+  const startedAt = new Map<number, number>();
+  let stream = -1;
+  const ask = (): void => {
+    startedAt.set((stream += 2), performance.now());
+    wire.call(message());
+  };
+  const onAnswer = (id: number): void => {
+    answered(startedAt.get(id) ?? NaN);
+    startedAt.delete(id);
+    if (!stopping) ask();
+  };
+  const wire = await openWire(options.address, options.path, onAnswer, fail);
+  for (let i = 0; i < inFlight; i++) ask();
+}
+
 const warm = new Promise<void>((go) => (onWarm = go));
 const each = Math.ceil(options.inFlight / options.connections);
-for (const session of sessions)
-  if (options.stream) streamLoop(session, each);
-  else for (let i = 0; i < each; i++) unaryLoop(session);
+for (let i = 0; i < options.connections; i++)
+  if (options.by === 'frames') await frameLoops(each);
+  else {
+    const session = await openSession();
+    if (options.by === 'stream') streamLoop(session, each);
+    else for (let lane = 0; lane < each; lane++) unaryLoop(session);
+  }
 await warm;
 // Tells the caller to read the server's CPU clock, and that the measurement begins.
 process.stdout.write('begin\n');

@@ -24,7 +24,7 @@ function method(name: MethodName): MethodDefinition<object, object> {
   return found;
 }
 
-export function encode(name: MethodName, message: object): Buffer {
+function encode(name: MethodName, message: object): Buffer {
   return method(name).requestSerialize(message);
 }
 

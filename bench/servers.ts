@@ -1,6 +1,6 @@
 /** Starts the servers that are measured, each a process of its own on a core of its own, and stops them. */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { build } from 'esbuild';
@@ -13,6 +13,8 @@ export const NODE_FLAGS: readonly string[] = ['--max-semi-space-size=16'];
 const SERVER_CORE = 1;
 const LOAD_CORE = 0;
 const root = resolve(import.meta.dirname, '..');
+/** Beside the packages, so that what runs from here finds the same libraries as Postern. */
+const cache = join(root, 'node_modules/.cache/postern-bench');
 
 export interface RunningServer {
   readonly pid: number;
@@ -28,6 +30,19 @@ export async function withDirectory<T>(work: (directory: string) => Promise<T>):
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
+}
+
+let copied: string | undefined;
+
+/** A copy of the bundle, so that a build in the meantime does not change what is measured. */
+function bundle(): string {
+  if (copied === undefined) {
+    const copy = join(cache, 'dist');
+    rmSync(copy, { recursive: true, force: true });
+    cpSync(join(root, 'dist'), copy, { recursive: true });
+    copied = join(copy, 'postern.js');
+  }
+  return copied;
 }
 
 /** `postern serve` with the bench tenant, as a user would run it. */
@@ -48,7 +63,7 @@ export function startPostern(directory: string, audit: 'file' | 'off'): Promise<
   writeFileSync(join(own, 'postern.yaml'), stringify(settings));
   return start([
     ...NODE_FLAGS,
-    join(root, 'dist/postern.js'),
+    bundle(),
     'serve',
     '--config',
     join(own, 'postern.yaml'),
@@ -59,8 +74,7 @@ export function startPostern(directory: string, audit: 'file' | 'off'): Promise<
 
 /** The no-op service, compiled as Postern is. @param answers JSON file of its constant answers */
 export async function startNoop(answers: string): Promise<RunningServer> {
-  // Beside the packages, so that the bundle finds the gRPC library that Postern uses.
-  const outfile = join(root, 'node_modules/.cache/postern-bench/noop-server.mjs');
+  const outfile = join(cache, 'noop-server.mjs');
   await build({
     entryPoints: [join(root, 'bench/noop-server.ts')],
     outfile,
@@ -155,7 +169,9 @@ export function runLoad(server: RunningServer, options: LoadOptions): Promise<Me
 
 /** User and system time of a process so far, from Linux's `/proc`, seconds. */
 function cpuSeconds(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /s, '').split(' ');
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /s, '')
+    .split(' ');
   const ticks = Number(fields[11]) + Number(fields[12]);
   return ticks / 100;
 }

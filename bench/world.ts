@@ -26,17 +26,15 @@ const TREE_OF: Readonly<Record<string, TreeAction>> = {
 };
 
 export const CATALOG: CatalogEntries = {
-  actions: [
-    ...['read', 'list', 'write', 'create', 'delete', 'share'].flatMap((verb) =>
-      ['document', 'note', 'thread', 'graph'].map((type) => ({
-        name: `${type}.${verb}`,
-        readonly: verb === 'read' || verb === 'list',
-        permission: `${type}:${verb === 'list' ? 'read' : verb}`,
-        tree: TREE_OF[verb] ?? ('read' as const),
-        acl: verb === 'read' || verb === 'list' ? ('read' as const) : ('write' as const),
-      })),
-    ),
-  ],
+  actions: ['read', 'list', 'write', 'create', 'delete', 'share'].flatMap((verb) =>
+    ['document', 'note', 'thread', 'graph'].map((type) => ({
+      name: `${type}.${verb}`,
+      readonly: verb === 'read' || verb === 'list',
+      permission: `${type}:${verb === 'list' ? 'read' : verb}`,
+      tree: TREE_OF[verb] ?? ('read' as const),
+      acl: verb === 'read' || verb === 'list' ? ('read' as const) : ('write' as const),
+    })),
+  ),
   resource_types: {
     document: { access: { all: ['rbac', 'tree', 'acl'] } },
     'by-rbac': { access: 'rbac' },
@@ -87,7 +85,12 @@ export const STATE: StateFile = {
           actions: [ACTION],
           attributes: { tenant: ['acme'], classification: ['internal'] },
         },
-        { id: 'no-secrets', effect: 'deny', actions: ['graph.read'], attributes: { secret: [true] } },
+        {
+          id: 'no-secrets',
+          effect: 'deny',
+          actions: ['graph.read'],
+          attributes: { secret: [true] },
+        },
         { id: 'no-delete', effect: 'deny', actions: ['document.delete', 'thread.delete'] },
       ],
     },
@@ -119,10 +122,15 @@ export function objectAt(n: number, visible = true, type = 'document'): Resource
   return {
     type,
     id: `doc-${n}`,
-    path: `work.team-${n % 7}.project-${n % 13}.area-${n % 5}.page-${n}.part-${n % 3}`,
+    path: asReceived(`work.team-${n % 7}.project-${n % 13}.area-${n % 5}.page-${n}.part-${n % 3}`),
     attributes: new Map(attributes),
     sources: [],
   };
+}
+
+/** A string as a decoder makes it: one flat piece of memory, not the parts that it was joined from. */
+function asReceived(text: string): string {
+  return Buffer.from(text).toString();
 }
 
 export function requestAt(n: number, type = 'document'): Request {

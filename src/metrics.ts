@@ -19,6 +19,7 @@ const REASONS: readonly Reason[] = [
   'KEY_INVALID',
   'TENANT_MISMATCH',
   'STALE',
+  'UNAVAILABLE',
   'INTERNAL',
   'INVALID_ARGUMENT',
 ];
@@ -28,7 +29,8 @@ const BUCKETS = [1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 5e-
 
 export interface Metrics {
   decision(api: Api, reason: Reason, seconds: number): void;
-  shadow(actuallyAllowed: boolean): void;
+  /** Answers that full enforcement would change: newly denied, newly allowed. */
+  shadow(denied: number, allowed: number): void;
   filtered(visible: number, hidden: number): void;
   resync(cause: string): void;
   reload(ok: boolean): void;
@@ -116,9 +118,12 @@ export function createMetrics(gauges: Gauges): Metrics {
   declare('postern_policy_reload_total', 'Reloads of the catalog.', 'counter', () =>
     Object.entries(reloads).map(([result, value]) => ({ labels: { result }, value })),
   );
-  declare('postern_audit_records_total', 'Audit records that were lost.', 'counter', () => [
-    { labels: { sink: 'main', result: 'dropped' }, value: gauges.auditDropped() },
-  ]);
+  declare(
+    'postern_audit_records_total',
+    'Audit records by what became of them; only lost ones are counted yet.',
+    'counter',
+    () => [{ labels: { sink: 'main', result: 'dropped' }, value: gauges.auditDropped() }],
+  );
   declare('postern_build_info', 'Version of this process.', 'gauge', () => [
     { labels: { version: gauges.version, node: process.version }, value: 1 },
   ]);
@@ -139,8 +144,9 @@ export function createMetrics(gauges: Gauges): Metrics {
       bump(buckets, a * (BUCKETS.length + 1) + bucket, 1);
       bump(sums, a, seconds);
     },
-    shadow(actuallyAllowed): void {
-      shadows[actuallyAllowed ? 'newly_denied' : 'newly_allowed']++;
+    shadow(denied, allowed): void {
+      shadows.newly_denied += denied;
+      shadows.newly_allowed += allowed;
     },
     filtered(visible, hidden): void {
       objects.true += visible;

@@ -2,7 +2,7 @@
 import { dirname, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { fromDefaults, toFacts } from './admin/state.ts';
-import { decisionRecord, type DecisionRecord } from './audit/event.ts';
+import { decisionLine } from './audit/event.ts';
 import { parseCatalog } from './config/catalog.ts';
 import { readSource, type Source } from './config/document.ts';
 import {
@@ -13,9 +13,8 @@ import {
   type FilterTest,
   type PolicyTestFile,
 } from './config/policy-test.ts';
-import { ConfigError } from './config/problem.ts';
 import type { DefaultRole } from './config/roles.ts';
-import { parseState, type StateFile } from './config/state.ts';
+import { parseState, refused, type StateFile } from './config/state.ts';
 import type { Catalog } from './engine/action.ts';
 import { explain } from './engine/explain.ts';
 import { filter } from './engine/filter.ts';
@@ -55,10 +54,7 @@ export function loadSuite(
       : { ...source, value: file.state, problem: within(source, 'state') };
   const state = parseState(stateSource, own);
   const built = toFacts(state, fromDefaults(defaults));
-  if ('findings' in built)
-    throw new ConfigError(
-      built.findings.map(({ path, message }) => stateSource.problem(path, message)),
-    );
+  if ('findings' in built) throw refused(stateSource, built.findings);
   return { file, state, catalog: own, facts: staticFacts(state.tenant, built.facts, own) };
 }
 
@@ -87,7 +83,7 @@ function runCheck({ state, facts }: LoadedSuite, { request: asked, expect }: Che
           allowed: shadow.reason === 'ALLOWED',
           differs: (shadow.reason === 'ALLOWED') !== decision.allowed,
         };
-  const record: Readonly<Record<string, unknown>> = { ...auditOf(request, known, decision) };
+  const record = auditOf(request, known, decision);
   const texts = missing.map(({ text }) => text);
   return [
     ...compare('allowed', expect.allowed, decision.allowed),
@@ -104,20 +100,23 @@ function runCheck({ state, facts }: LoadedSuite, { request: asked, expect }: Che
 }
 
 /** The audit record of a test's decision; what only a running server knows is zero. */
-function auditOf(request: Request, facts: Facts, decision: Decision): DecisionRecord {
+function auditOf(
+  request: Request,
+  facts: Facts,
+  decision: Decision,
+): Readonly<Record<string, unknown>> {
   const { key, subject } = facts;
-  return decisionRecord({
+  const line = decisionLine({
     decisionId: '',
     seq: 0,
     instance: '',
-    time: new Date(0),
+    time: '',
     requestId: '',
     api: 'check',
     request,
     subject: subject?.subject ?? request.subject,
     context: undefined,
     revision: 0,
-    allowed: decision.allowed,
     outcome: decision,
     shadow: decision.shadow && decision.shadow.reason === 'ALLOWED',
     mode: typeof key === 'object' ? key.record.mode : undefined,
@@ -125,6 +124,8 @@ function auditOf(request: Request, facts: Facts, decision: Decision): DecisionRe
     durationUs: 0,
     withAttributes: false,
   });
+  // A record is always a JSON object: it was made as one.
+  return JSON.parse(line) as Readonly<Record<string, unknown>>;
 }
 
 function runFilter({ state, facts }: LoadedSuite, { filter: asked, expect }: FilterTest): string[] {

@@ -1,13 +1,13 @@
 /** The composition root: settings → store, facts, service, audit, transports. */
 import { randomBytes } from 'node:crypto';
 import { pino, type Logger } from 'pino';
-import { applyState } from './admin/apply.ts';
+import { applyState, StateError } from './admin/apply.ts';
 import { openAudit, type AuditSink } from './audit/sink.ts';
 import { parseCatalog } from './config/catalog.ts';
 import { readSource } from './config/document.ts';
 import { parseDefaultRoles } from './config/roles.ts';
 import { embeddedDirectory, type Settings } from './config/settings.ts';
-import { parseState } from './config/state.ts';
+import { parseState, refused } from './config/state.ts';
 import { openFacts, type FactsRoom } from './facts/facts.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { createService } from './service.ts';
@@ -48,7 +48,10 @@ export async function startServer(options: ServerOptions): Promise<Running> {
   const onError = errorLogger(log);
   const catalog = parseCatalog(readSource(settings.catalog));
   const defaults = parseDefaultRoles(readSource(settings.default_roles));
-  const states = options.states.map((file) => parseState(readSource(file), catalog));
+  const states = options.states.map((file) => {
+    const source = readSource(file);
+    return { source, state: parseState(source, catalog) };
+  });
 
   const cleanups: (() => Promise<void> | void)[] = [];
   const cleanUp = async (): Promise<void> => {
@@ -57,9 +60,14 @@ export async function startServer(options: ServerOptions): Promise<Running> {
   try {
     const store = openEmbeddedStore(embeddedDirectory(settings.store));
     cleanups.push(() => store.close());
-    for (const state of states) {
+    for (const { source, state } of states) {
       const { head } = await store.get(state.tenant, []);
-      if (head === undefined) await applyState(store, state, defaults, 'operator:serve --state');
+      if (head === undefined)
+        await applyState(store, state, defaults, 'operator:serve --state').catch(
+          (error: unknown) => {
+            throw error instanceof StateError ? refused(source, error.findings) : error;
+          },
+        );
     }
     const audit = openAudit({
       ...settings.audit,

@@ -2,7 +2,7 @@
  * The one async room of the hot path: validate → load facts → decide → record. Every entry point translates to
  * and from these four calls and does nothing else. What fails, denies (COMB-5).
  */
-import { decisionRecord, type DecisionRecord } from './audit/event.ts';
+import { decisionLine, type DecisionFacts } from './audit/event.ts';
 import { decide } from './engine/decide.ts';
 import { explain, type Explanation } from './engine/explain.ts';
 import { filter, type FilterResult } from './engine/filter.ts';
@@ -80,7 +80,8 @@ export interface Service {
 export interface ServiceOptions {
   readonly facts: FactsRoom;
   readonly metrics: Metrics;
-  readonly record: (record: DecisionRecord) => void;
+  /** Takes the audit line of a decision; `undefined`: nobody reads them. */
+  readonly record: ((line: string) => void) | undefined;
   /** Attributes and context go into audit records. */
   readonly recordAttributes: boolean;
   readonly limits: RequestLimits;
@@ -91,6 +92,7 @@ export interface ServiceOptions {
 
 export function createService(options: ServiceOptions): Service {
   const { facts, metrics, instance } = options;
+  const clock = isoClock();
   let seq = 0;
 
   /** Gives a decision its number, and tells audit and metrics of it: once, here. */
@@ -100,7 +102,7 @@ export function createService(options: ServiceOptions): Service {
     startedAt: number,
     loaded: Loaded,
     outcome: Outcome & { readonly shadow?: Outcome | undefined },
-    objects?: DecisionRecord['objects'],
+    objects?: DecisionFacts['objects'],
   ): Answered => {
     seq++;
     const decisionId = `${instance}-${seq.toString(36)}`;
@@ -110,13 +112,14 @@ export function createService(options: ServiceOptions): Service {
     const known = 'facts' in loaded ? loaded : undefined;
     const key = known?.facts.key;
     metrics.decision(api, outcome.reason, seconds);
-    if (shadow !== undefined && shadow !== allowed) metrics.shadow(allowed);
-    options.record(
-      decisionRecord({
+    if (shadow !== undefined && shadow !== allowed)
+      metrics.shadow(allowed ? 1 : 0, allowed ? 0 : 1);
+    options.record?.(
+      decisionLine({
         decisionId,
         seq,
         instance,
-        time: new Date(),
+        time: clock(),
         requestId: call.id,
         api,
         request: call.request,
@@ -124,7 +127,6 @@ export function createService(options: ServiceOptions): Service {
         subject: known?.facts.subject?.subject ?? call.request.subject,
         context: call.context,
         revision: known?.revision ?? 0,
-        allowed,
         outcome,
         shadow,
         mode: typeof key === 'object' ? key.record.mode : undefined,
@@ -152,7 +154,7 @@ export function createService(options: ServiceOptions): Service {
     const conclude = (loaded: Loaded): T | Failure => {
       try {
         if ('facts' in loaded) return conclusion(loaded, startedAt);
-        record(api, call, startedAt, loaded, refusal('STALE'));
+        record(api, call, startedAt, loaded, refusal(loaded.stale ? 'STALE' : 'UNAVAILABLE'));
         return { failure: 'unavailable', message: loaded.unavailable, stale: loaded.stale };
       } catch (error) {
         return failed(error);
@@ -218,8 +220,12 @@ export function createService(options: ServiceOptions): Service {
         const result = filter({ ...call, action }, loaded.facts);
         const outcome = refusal(result.reason);
         const total = call.objects.length;
-        const objects = { total, visible: result.visible.length };
-        metrics.filtered(objects.visible, total - objects.visible);
+        const visible = result.visible.length;
+        const shadowHidden = result.shadowHidden.length;
+        const shadowShown = result.shadowShown.length;
+        const objects = { total, visible, shadow_hidden: shadowHidden, shadow_shown: shadowShown };
+        metrics.filtered(visible, result.examined - visible);
+        metrics.shadow(shadowHidden, shadowShown);
         return { result, ...record('filter', call, startedAt, loaded, outcome, objects) };
       });
     },
@@ -237,6 +243,18 @@ export function createService(options: ServiceOptions): Service {
         return { id: call.id, decision, explanation, ...answered };
       });
     },
+  };
+}
+
+/** The time as ISO 8601; the text is made once a millisecond. */
+function isoClock(): () => string {
+  let at = 0;
+  let text = '';
+  return () => {
+    const now = Date.now();
+    if (now !== at) text = new Date(now).toISOString();
+    at = now;
+    return text;
   };
 }
 
@@ -315,8 +333,9 @@ function check(call: CheckCall, limits: RequestLimits): Problem | undefined {
 function checkFilter(call: FilterCall, limits: RequestLimits): Problem | undefined {
   const problem = callerProblem(named(call));
   if (problem !== undefined) return problem;
-  for (const [index, object] of call.objects.entries()) {
-    const found = resourceProblem(object, `objects[${index}]`, limits);
+  for (let index = 0; index < call.objects.length; index++) {
+    const object = call.objects[index];
+    const found = object && resourceProblem(object, index, limits);
     if (found !== undefined) return found;
   }
   return undefined;

@@ -4,12 +4,28 @@ import { compileCatalog } from '../../src/engine/action.ts';
 import { decide } from '../../src/engine/decide.ts';
 import { explain } from '../../src/engine/explain.ts';
 import { filter } from '../../src/engine/filter.ts';
-import type { Facts, Request, Resource } from '../../src/engine/model.ts';
+import type { Facts, Request } from '../../src/engine/model.ts';
 import type { PolicySetRecord } from '../../src/engine/records.ts';
 import { compileUser, groupsOf, type SubjectFacts } from '../../src/engine/subject.ts';
-import { bareMaps, lookAcl, lookAll, lookRbac, lookRule, lookTree, type BareMaps } from '../floor.ts';
+import {
+  bareMaps,
+  lookAcl,
+  lookAll,
+  lookRbac,
+  lookRule,
+  lookRuleAndAcl,
+  lookTree,
+  type BareMaps,
+} from '../floor.ts';
 import { compare, measure, type Compared, type Timing, type Work } from '../measure.ts';
-import { assertAnswer, time, type Row, type RunOptions, type Scenario, type Table } from '../scenario.ts';
+import {
+  assertAnswer,
+  time,
+  type Row,
+  type RunOptions,
+  type Scenario,
+  type Table,
+} from '../scenario.ts';
 import {
   buildWorld,
   CATALOG,
@@ -114,44 +130,66 @@ export const engineFilter: Scenario = {
   run({ effort }: RunOptions): Table {
     const world = buildWorld();
     const maps = bareMaps(world.records);
-    const request = requestAt(0);
-    const facts = world.facts.resolve(request);
-    // Two of three objects have the attributes that the key's rule asks for.
-    const objects = Array.from({ length: FILTER_OBJECTS }, (_, n) => objectAt(n, n % 3 !== 0));
-    const query = { action: request.action, objects, offset: 0, limit: 0 };
-    const one = (resource: Resource): boolean => lookAll(maps, { ...request, resource });
-    const expected = objects.flatMap((object, n) => (one(object) ? [n] : []));
-    assertAnswer('visible', expected.length, 666);
-    assertAnswer('filter', filter(query, facts).visible, expected);
-    assertAnswer(
-      'filter is Check one by one',
-      objects.flatMap((resource, n) => (decide({ ...request, resource }, facts).allowed ? [n] : [])),
-      expected,
-    );
-    const filtered = compare(
-      () => filter(query, facts).visible.length,
-      () => objects.filter(one).length,
-      effort,
-    );
-    const looped = measure(
-      () => objects.filter((resource) => decide({ ...request, resource }, facts).allowed).length,
-      effort,
-    );
     return {
       name: 'engine-filter',
       rows: [
-        {
-          ...comparedRow(`Filter, ${FILTER_OBJECTS} objects`, filtered),
-          target: {
-            text: `≤ ${FILTER_TARGET_MS} ms`,
-            met: filtered.medianNs <= FILTER_TARGET_MS * 1e6,
-          },
-        },
-        timedRow(`Check in a loop, ${FILTER_OBJECTS} objects`, looped),
+        filterRow(
+          'key with two attributes, subject with ACLs',
+          'by-acl',
+          world,
+          maps,
+          effort,
+          true,
+        ),
+        filterRow('all four models, paths of depth 6', 'document', world, maps, effort, false),
       ],
     };
   },
 };
+
+function filterRow(
+  scenario: string,
+  type: 'by-acl' | 'document',
+  world: World,
+  maps: BareMaps,
+  effort: RunOptions['effort'],
+  promised: boolean,
+): Row {
+  const request = requestAt(0, type);
+  const facts = world.facts.resolve(request);
+  // Two of three objects have the attributes that the key's rule asks for.
+  const objects = Array.from({ length: FILTER_OBJECTS }, (_, n) => objectAt(n, n % 3 !== 0, type));
+  const query = { action: request.action, objects, offset: 0, limit: 0 };
+  const questions = objects.map((resource) => ({ ...request, resource }));
+  const look = type === 'by-acl' ? lookRuleAndAcl : lookAll;
+  const expected = questions.flatMap((question, n) => (look(maps, question) ? [n] : []));
+  assertAnswer('visible', expected.length, 666);
+  assertAnswer('Filter', filter(query, facts).visible, expected);
+  assertAnswer(
+    'Filter is Check one by one',
+    questions.flatMap((question, n) => (decide(question, facts).allowed ? [n] : [])),
+    expected,
+  );
+  const filtered = compare(
+    () => filter(query, facts).visible.length,
+    () => {
+      let visible = 0;
+      for (const question of questions) if (look(maps, question)) visible++;
+      return visible;
+    },
+    effort,
+  );
+  const looped = measure(() => {
+    let visible = 0;
+    for (const question of questions) if (decide(question, facts).allowed) visible++;
+    return visible;
+  }, effort);
+  const row = comparedRow(scenario, filtered);
+  const cells = { ...row.cells, 'Check in a loop': time(looped.medianNs) };
+  if (!promised) return { scenario, cells };
+  const met = filtered.medianNs <= FILTER_TARGET_MS * 1e6;
+  return { scenario, cells, target: { text: `≤ ${FILTER_TARGET_MS} ms`, met } };
+}
 
 export const engineExplain: Scenario = {
   name: 'engine-explain',
@@ -180,7 +218,11 @@ export const engineExplain: Scenario = {
 };
 
 function stranger(): SubjectFacts {
-  return compileUser('nobody', undefined, groupsOf({ roles: new Map(), workspaces: new Map() }, { roles: [], workspaces: [] }));
+  return compileUser(
+    'nobody',
+    undefined,
+    groupsOf({ roles: new Map(), workspaces: new Map() }, { roles: [], workspaces: [] }),
+  );
 }
 
 /** What happens when facts change or come into the cache, not on a warm Check. */
@@ -189,14 +231,22 @@ export const engineCompile: Scenario = {
   run({ effort }: RunOptions): Table {
     const world = buildWorld();
     const set = ruleSet(1_000);
-    const record = { id: KEY, role: 'default_deny', mode: 'enforce', policySets: [set.name] } as const;
+    const record = {
+      id: KEY,
+      role: 'default_deny',
+      mode: 'enforce',
+      policySets: [set.name],
+    } as const;
     const key = (): KeyFacts => compileKey(record, [set]);
     assertAnswer('rules', key().enforced.named.size, 1_000);
     assertAnswer('catalog', compileCatalog(CATALOG).actions.size, 24);
     return {
       name: 'engine-compile',
       rows: [
-        timedRow('catalog of 24 actions', measure(() => compileCatalog(CATALOG), effort)),
+        timedRow(
+          'catalog of 24 actions',
+          measure(() => compileCatalog(CATALOG), effort),
+        ),
         timedRow('key with 1,000 rules', measure(key, effort)),
         timedRow('closure of 8 roles', measure(closure(world), effort)),
         timedRow('user with 5 grants, closure shared', measure(user(world), effort)),
@@ -218,7 +268,7 @@ function user({ records }: World): Work {
     { roles: ['role-0'], workspaces: [] },
   );
   const record = records.user.get(USER);
-  assertAnswer('grants', compileUser(USER, record, groups).own.size, 5);
+  assertAnswer('grants', compileUser(USER, record, groups).own.masks.size, 5);
   return () => compileUser(USER, record, groups);
 }
 

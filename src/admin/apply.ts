@@ -1,7 +1,7 @@
 /** Declarative management: make a tenant's facts what a state file says, in one commit. */
 import { isDeepStrictEqual } from 'node:util';
 import type { DefaultRole } from '../config/roles.ts';
-import type { StateFile } from '../config/state.ts';
+import type { Finding, StateFile } from '../config/state.ts';
 import type { Kind, UserRecord } from '../engine/records.ts';
 import {
   readAll,
@@ -11,14 +11,7 @@ import {
   type Head,
   type Store,
 } from '../store/store.ts';
-import {
-  fromDefaults,
-  toFacts,
-  toState,
-  type BaseRole,
-  type Finding,
-  type TenantFacts,
-} from './state.ts';
+import { fromDefaults, toFacts, toState, type BaseRole, type TenantFacts } from './state.ts';
 
 const KINDS = ['tenant', 'user', 'role', 'workspace', 'owner', 'policy_set', 'key'] as const;
 

@@ -2,7 +2,7 @@
  * A whole state as records, and records as a whole state. `toFacts` is where references become principals,
  * memberships become closures, and everything that the state may not be is refused.
  */
-import { bodyOf, type StateFile } from '../config/state.ts';
+import { bodyOf, type Finding, type StateFile } from '../config/state.ts';
 import type { DefaultRole } from '../config/roles.ts';
 import { toPolicySet } from '../config/policy-set.ts';
 import type {
@@ -18,12 +18,6 @@ import { closureOf, findCycle, type Edges } from './closure.ts';
 
 /** All records of one tenant. */
 export type TenantFacts = { readonly [K in Kind]: ReadonlyMap<string, Records[K]> };
-
-/** What is wrong at a place of the state. */
-export interface Finding {
-  readonly path: readonly PropertyKey[];
-  readonly message: string;
-}
 
 type MutableFacts = { readonly [K in Kind]: Map<string, Records[K]> };
 type Section = Exclude<keyof StateFile, 'tenant'>;

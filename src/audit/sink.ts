@@ -1,9 +1,9 @@
 /** Where audit records go until they are queued with a promise of their own: one JSON line each, in batches. */
 import { pino } from 'pino';
-import type { DecisionRecord } from './event.ts';
 
 export interface AuditSink {
-  readonly write: (record: DecisionRecord) => void;
+  /** Takes one line; `undefined`: nobody reads them, so that none need be made. */
+  readonly write: ((line: string) => void) | undefined;
   /** Records that the bounded buffer had no room for. */
   dropped(): number;
   close(): Promise<void>;
@@ -18,7 +18,7 @@ export interface AuditOptions {
 
 export function openAudit(options: AuditOptions): AuditSink {
   if (options.sink === 'off')
-    return { write: () => {}, dropped: () => 0, close: () => Promise.resolve() };
+    return { write: undefined, dropped: () => 0, close: () => Promise.resolve() };
   const destination = pino.destination({
     dest: options.sink === 'file' && options.file !== undefined ? options.file : 1,
     sync: false,
@@ -30,7 +30,7 @@ export function openAudit(options: AuditOptions): AuditSink {
   // A reader that went away (`postern serve | head`) must not take the gate down.
   destination.on('error', () => dropped++);
   return {
-    write: (record) => void destination.write(`${JSON.stringify(record)}\n`),
+    write: (line) => void destination.write(`${line}\n`),
     dropped: () => dropped,
     close: () =>
       new Promise((done) => {

@@ -1,9 +1,9 @@
 /** `postern apply` and `postern export`: a tenant's whole state, on the store that the settings name. */
 import { stringify } from 'yaml';
 import { applyState, exportState, planState, StateError, type Plan } from '../admin/apply.ts';
-import { readSource, type Source } from '../config/document.ts';
-import { ConfigError, formatProblem } from '../config/problem.ts';
-import { lintState, parseState } from '../config/state.ts';
+import { readSource } from '../config/document.ts';
+import { formatProblem } from '../config/problem.ts';
+import { lintState, parseState, refused } from '../config/state.ts';
 import { loadConfiguration, withStore } from './configuration.ts';
 import { CliError, EXIT, paint, print, table, visible, type Format } from './output.ts';
 
@@ -34,15 +34,10 @@ export async function apply(options: ApplyOptions): Promise<number> {
       report(options, state.tenant, plan, head?.revision ?? 0, 'changed');
       return EXIT.ok;
     } catch (error) {
-      if (error instanceof StateError) throw asConfigError(source, error);
+      if (error instanceof StateError) throw refused(source, error.findings);
       throw error;
     }
   });
-}
-
-/** Findings of the state at their places in the file. */
-export function asConfigError(source: Source, { findings }: StateError): ConfigError {
-  return new ConfigError(findings.map(({ path, message }) => source.problem(path, message)));
 }
 
 const MARK = { create: '+', update: '~', delete: '-' } as const;

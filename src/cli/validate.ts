@@ -9,7 +9,7 @@ import { lintPolicySet } from '../config/lint.ts';
 import { parsePolicySet } from '../config/policy-set.ts';
 import { ConfigError, formatProblem, type Problem } from '../config/problem.ts';
 import { parseDefaultRoles, type DefaultRole } from '../config/roles.ts';
-import { lintState, parseState } from '../config/state.ts';
+import { lintState, parseState, refused } from '../config/state.ts';
 import type { Catalog } from '../engine/action.ts';
 import { loadSuite } from '../policy-test.ts';
 import { CliError, EXIT, paint, print, type Format } from './output.ts';
@@ -141,10 +141,7 @@ function warningsOf(kind: FileKind, source: Source, context: Context): readonly 
     case 'state': {
       const state = parseState(source, catalog);
       const built = toFacts(state, fromDefaults(defaults));
-      if ('findings' in built)
-        throw new ConfigError(
-          built.findings.map(({ path, message }) => source.problem(path, message)),
-        );
+      if ('findings' in built) throw refused(source, built.findings);
       return lintState(source, state, catalog);
     }
     case 'policy-test':

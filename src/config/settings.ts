@@ -106,6 +106,9 @@ const ENVIRONMENT = [
   'POSTERN_HTTP_ADDRESS',
   'POSTERN_STORE',
   'POSTERN_LOG_LEVEL',
+  // Read by the commands that talk to a server.
+  'POSTERN_ADDRESS',
+  'POSTERN_TENANT',
 ] as const;
 
 type Environment = Readonly<Record<string, string | undefined>>;

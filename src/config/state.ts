@@ -100,6 +100,17 @@ export function parseState(source: Source, catalog: Catalog): StateFile {
   return state;
 }
 
+/** What is wrong at a place of a state. */
+export interface Finding {
+  readonly path: readonly PropertyKey[];
+  readonly message: string;
+}
+
+/** Findings at their places in the file that they were found in. */
+export function refused(source: Source, findings: readonly Finding[]): ConfigError {
+  return new ConfigError(findings.map(({ path, message }) => source.problem(path, message)));
+}
+
 /** Warnings on the state's policy sets and on how its keys combine them. */
 export function lintState(source: Source, state: StateFile, catalog: Catalog): Problem[] {
   const sets = placedSets(state).map((set) => ({ ...set, source }));

@@ -95,39 +95,51 @@ export function mayBeConstrained(action: Action): boolean {
   return action.readonly || action.objectScoped;
 }
 
+/** A key's rules for one action: what no object changes. */
+export interface ActionPolicy {
+  readonly base: Rule;
+  readonly named: ActionRules | undefined;
+  /** The rules on `readonly`, where the action is (ACT-5). */
+  readonly macro: ActionRules | undefined;
+  readonly constrainedAllow: boolean;
+  /** The rule that decides the action layer. */
+  readonly actionRule: Rule;
+}
+
 /**
- * The action layer (ABAC-4): the rule that decides whether the action is permitted at all.
- * An unconstrained deny, else any allow, else the base role.
+ * The action layer (ABAC-4): whether the action is permitted at all. An unconstrained deny, else any allow, else
+ * the base role.
  */
-export function actionLayer(table: RuleTable, action: Action): Rule {
+export function actionLayer(table: RuleTable, action: Action): ActionPolicy {
+  const { base } = table;
   const named = table.named.get(action.name);
   const macro = action.readonly ? table.macro : undefined;
-  return (
+  const constrainedAllow = mayBeConstrained(action);
+  const actionRule =
     named?.deny ??
     macro?.deny ??
     named?.allow ??
     macro?.allow ??
-    (mayBeConstrained(action) ? (named?.allowIf[0] ?? macro?.allowIf[0]) : undefined) ??
-    table.base
-  );
+    (constrainedAllow ? (named?.allowIf[0] ?? macro?.allowIf[0]) : undefined) ??
+    base;
+  return { base, named, macro, constrainedAllow, actionRule };
 }
 
 /**
  * The object layer, for permitted actions (ABAC-5): the rule that decides whether this object is visible.
  * A constrained deny that holds, else an unconstrained allow or a constrained one that holds, else the base role.
  */
-export function objectLayer(table: RuleTable, action: Action, resource: Resource): Rule {
-  const named = table.named.get(action.name);
-  const macro = action.readonly ? table.macro : undefined;
+export function objectLayer(policy: ActionPolicy, resource: Resource): Rule {
+  const { base, named, macro, constrainedAllow } = policy;
   return (
     firstHolding(named?.denyIf, resource) ??
     firstHolding(macro?.denyIf, resource) ??
     named?.allow ??
     macro?.allow ??
-    (mayBeConstrained(action)
+    (constrainedAllow
       ? (firstHolding(named?.allowIf, resource) ?? firstHolding(macro?.allowIf, resource))
       : undefined) ??
-    table.base
+    base
   );
 }
 

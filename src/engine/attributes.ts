@@ -5,12 +5,17 @@ export interface Constraint {
   readonly key: string;
   /** Never empty (ABAC-2). */
   readonly required: ReadonlySet<Scalar>;
+  /** The required value where there is one only, as in most rules. */
+  readonly only: Scalar | undefined;
 }
 
 export function compileConstraints(
   attributes: readonly (readonly [string, readonly Scalar[]])[] | undefined,
 ): readonly Constraint[] {
-  return (attributes ?? []).map(([key, values]) => ({ key, required: new Set(values) }));
+  return (attributes ?? []).map(([key, values]) => {
+    const required = new Set(values);
+    return { key, required, only: required.size === 1 ? values[0] : undefined };
+  });
 }
 
 /** Whether every constraint holds for the resource's effective metadata (AND, ABAC-3). */
@@ -20,11 +25,14 @@ export function allHold(constraints: readonly Constraint[], resource: Resource):
 }
 
 /** Whether the effective value set of the key equals the required set: no value more, none less. */
-export function holds({ key, required }: Constraint, resource: Resource): boolean {
+export function holds({ key, required, only }: Constraint, resource: Resource): boolean {
   const { sources, attributes } = resource;
   if (sources.length > 0) return unionEquals(sources, key, required);
   const values = attributes.get(key);
-  return values !== undefined && setEquals(values, required);
+  if (values === undefined) return false;
+  return only !== undefined && values.length === 1
+    ? values[0] === only
+    : setEquals(values, required);
 }
 
 function setEquals(values: readonly Scalar[], required: ReadonlySet<Scalar>): boolean {

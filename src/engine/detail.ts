@@ -11,6 +11,7 @@ const DENIED: Readonly<Record<Exclude<Reason, 'ALLOWED'>, string>> = {
   KEY_INVALID: 'the key or credential is unknown, or may not act for this subject',
   TENANT_MISMATCH: 'the tenant does not exist here',
   STALE: 'the facts are older than allowed: the store does not answer',
+  UNAVAILABLE: 'the facts that were asked for are not here',
   INTERNAL: 'a layer of the decision failed',
   INVALID_ARGUMENT: 'the request is malformed',
 };

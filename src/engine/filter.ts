@@ -1,5 +1,5 @@
 /** Filter: Check over shared evidence (section 6). */
-import { judge, prepare, type Prepared } from './decide.ts';
+import { admits, prepare, type Prepared } from './decide.ts';
 import type { Facts, Reason, Resource } from './model.ts';
 
 export interface FilterQuery {
@@ -24,68 +24,57 @@ export interface FilterResult {
   /** Indexes that full enforcement would hide or show (ABAC-8), among the objects of this page. */
   readonly shadowHidden: readonly number[];
   readonly shadowShown: readonly number[];
+  /** Objects that were looked at, hidden ones included: for metrics, never for an answer (FILT-3). */
+  readonly examined: number;
 }
-
-const ACTION_LEVEL: ReadonlySet<Reason> = new Set([
-  'KEY_INVALID',
-  'TENANT_MISMATCH',
-  'UNKNOWN_ACTION',
-  'SUBJECT_INACTIVE',
-  'ACTION_DENIED',
-]);
-
-const NOTHING: Resource = {
-  type: '',
-  id: '',
-  path: undefined,
-  attributes: new Map(),
-  sources: [],
-};
 
 /** The objects that Check would allow one by one, with what they share computed once. */
 export function filter(query: FilterQuery, facts: Facts): FilterResult {
-  const { objects, limit } = query;
+  const { action, objects, limit, offset } = query;
   const prepared = new Map<string, Prepared>();
   const prepareFor = (type: string): Prepared => {
-    const known = prepared.get(type);
-    if (known !== undefined) return known;
-    const made = prepare(query.action, type, facts);
-    prepared.set(type, made);
-    return made;
+    const known = prepared.get(type) ?? prepare(action, type, facts);
+    prepared.set(type, known);
+    return known;
   };
   const visible: number[] = [];
   const shadowHidden: number[] = [];
   const shadowShown: number[] = [];
   let nextOffset = 0;
-  let denial: Reason | undefined;
-  let actionAllowed = false;
-  const meet = (reason: Reason): void => {
-    if (ACTION_LEVEL.has(reason)) denial ??= reason;
-    else actionAllowed = true;
-  };
-  for (const [index, object] of objects.entries()) {
-    const seeking = index >= query.offset;
-    // Objects before the offset only tell whether the action is denied as such.
-    if (!seeking && actionAllowed) continue;
-    const { reason, allowed, shadow } = judge(prepareFor(object.type), object);
-    meet(reason);
-    if (!seeking) continue;
+  let examined = 0;
+  let index = -1;
+  for (const object of objects) {
+    index++;
+    const settled = prepareFor(object.type);
+    // Objects before the page only tell, by their type, whether the action is denied as such.
+    if (index < offset || settled.refused !== undefined) continue;
+    const allowed = admits(settled, settled.enforced, object);
+    examined++;
     if (allowed && limit > 0 && visible.length === limit) {
       nextOffset = index;
       break;
     }
     if (allowed) visible.push(index);
-    if (shadow !== undefined && (shadow.reason === 'ALLOWED') !== allowed)
+    if (settled.shadow !== undefined && admits(settled, settled.shadow, object) !== allowed)
       (allowed ? shadowHidden : shadowShown).push(index);
   }
-  if (objects.length === 0) meet(judge(prepareFor(''), NOTHING).reason);
+  if (objects.length === 0) prepareFor('');
+  const denials = [...prepared.values()].map(actionDenial);
+  const actionAllowed = denials.includes(undefined);
   return {
     actionAllowed,
-    reason: actionAllowed ? 'ALLOWED' : (denial ?? 'ALLOWED'),
+    reason: actionAllowed ? 'ALLOWED' : (denials[0] ?? 'ALLOWED'),
     visible,
     complete: nextOffset === 0,
     nextOffset,
     shadowHidden,
     shadowShown,
+    examined,
   };
+}
+
+/** Why the action is denied whatever the object; `undefined`: it is not (FILT-2). */
+function actionDenial(prepared: Prepared): Reason | undefined {
+  if (prepared.refused !== undefined) return prepared.refused;
+  return prepared.enforced?.actionRule.effect === 'deny' ? 'ACTION_DENIED' : undefined;
 }

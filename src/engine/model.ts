@@ -64,6 +64,7 @@ export type Reason =
   | 'KEY_INVALID'
   | 'TENANT_MISMATCH'
   | 'STALE'
+  | 'UNAVAILABLE'
   | 'INTERNAL'
   | 'INVALID_ARGUMENT';
 

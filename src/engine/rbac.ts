@@ -15,8 +15,15 @@ export function compilePermissions(permissions: Iterable<string>): Permissions {
   return byResource;
 }
 
-/** Whether the permissions, held at this level, satisfy the action (RBAC-2, RBAC-3). */
-export function rbacAllows(permissions: Permissions, level: number, action: Action): boolean {
+/** What the roles of a closure hold together. */
+interface Held {
+  readonly permissions: Permissions;
+  /** The highest level among the roles; -1 without roles (RBAC-3). */
+  readonly level: number;
+}
+
+/** Whether the roles' permissions, and their highest level, satisfy the action (RBAC-2, RBAC-3). */
+export function rbacAllows({ permissions, level }: Held, action: Action): boolean {
   if (action.verbs.length === 0 || level < action.minLevel) return false;
   return (
     holdsVerb(permissions.get(action.resource), action.verbs) ||

@@ -2,7 +2,7 @@
 import type { Subject } from './model.ts';
 import { compilePermissions, type Permissions } from './rbac.ts';
 import type { RoleRecord, UserRecord, WorkspaceRecord } from './records.ts';
-import { compileGrants, type Grants } from './tree.ts';
+import { compileGrants, NO_GRANTS, type Grants } from './tree.ts';
 
 /** All groups of a tenant. */
 export interface Directory {
@@ -69,8 +69,6 @@ export function groupsOf(directory: Directory, direct: Direct): GroupFacts {
     grants: compileGrants([...all, ...workspaces.values()].flatMap((group) => group.grants)),
   };
 }
-
-const NO_GRANTS: Grants = new Map();
 
 export const NO_GROUPS: GroupFacts = {
   roles: new Map(),

@@ -17,7 +17,7 @@ export interface RequestLimits {
 }
 
 export function requestProblem(request: Request, limits: RequestLimits): Problem | undefined {
-  return callerProblem(request) ?? resourceProblem(request.resource, 'resource', limits);
+  return callerProblem(request) ?? resourceProblem(request.resource, -1, limits);
 }
 
 /** The part that Filter's objects share. */
@@ -33,42 +33,45 @@ export function callerProblem(request: Omit<Request, 'resource'>): Problem | und
   );
 }
 
+/** @param at index of an object of Filter, -1 for the resource of a check */
 export function resourceProblem(
   resource: Resource,
-  field: string,
+  at: number,
   limits: RequestLimits,
 ): Problem | undefined {
+  const found = problemWithin(resource, limits);
+  // The name is made for the problem alone: Filter has thousands of objects without one.
+  return found && { ...found, field: `${at < 0 ? 'resource' : `objects[${at}]`}.${found.field}` };
+}
+
+function problemWithin(resource: Resource, limits: RequestLimits): Problem | undefined {
   const { type, id, path, attributes, sources } = resource;
   const own =
-    (type === '' ? undefined : check(`${field}.type`, type, typeProblem)) ??
-    (id === '' ? undefined : check(`${field}.id`, id, idProblem)) ??
-    (path === undefined ? undefined : check(`${field}.path`, path, pathProblem)) ??
-    attributesProblem(attributes, `${field}.attributes`, limits);
+    (type === '' ? undefined : check('type', type, typeProblem)) ??
+    (id === '' ? undefined : check('id', id, idProblem)) ??
+    (path === undefined ? undefined : check('path', path, pathProblem)) ??
+    attributesProblem(attributes, limits);
   if (own !== undefined || sources.length === 0) return own;
   for (const [index, source] of sources.entries()) {
-    const found = attributesProblem(source, `${field}.sources[${index}].attributes`, limits);
-    if (found !== undefined) return found;
+    const found = attributesProblem(source, limits);
+    if (found !== undefined) return { ...found, field: `sources[${index}].${found.field}` };
   }
   return undefined;
 }
 
-function attributesProblem(
-  attributes: Attributes,
-  field: string,
-  limits: RequestLimits,
-): Problem | undefined {
+function attributesProblem(attributes: Attributes, limits: RequestLimits): Problem | undefined {
   if (attributes.size > limits.attributes)
     return problem(
-      field,
+      'attributes',
       `${attributes.size} keys`,
       `is over the limit of ${limits.attributes} attributes: send those that policies name`,
     );
   for (const [key, values] of attributes) {
-    const found = check(`${field} key`, key, idProblem);
-    if (found !== undefined) return found;
+    const found = idProblem(key);
+    if (found !== undefined) return problem('attributes key', key, found);
     if (values.length > limits.valuesPerAttribute)
       return problem(
-        `${field}[${key}]`,
+        `attributes[${key}]`,
         `${values.length} values`,
         `is over the limit of ${limits.valuesPerAttribute} values an attribute: split the object or raise the limit`,
       );

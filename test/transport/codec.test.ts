@@ -410,6 +410,7 @@ describe('answers', () => {
       nextOffset: 299,
       shadowHidden: [0],
       shadowShown: [1, 2],
+      examined: 300,
     };
     const answer = { result, decisionId: 'd', revision: 1, ageMs: 0 };
     expect(decode('FilterResponse', encodeFilter(call, answer))).toMatchObject({

@@ -327,7 +327,7 @@ describe('CheckStream', () => {
     await ended;
     expect(reasons).toEqual([
       ['now', 'REASON_ALLOWED'],
-      ['later', 'REASON_STALE'],
+      ['later', 'REASON_UNAVAILABLE'],
     ]);
   });
 

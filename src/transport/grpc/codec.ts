@@ -89,11 +89,7 @@ export function decodeBatch(bytes: Buffer, limits: CodecLimits): BatchCall {
           defaults.action = reader.string('action');
           break;
         case 6:
-          defaults.resource = once(
-            defaults.resource,
-            'resource',
-            readResource(reader, 'resource', limits),
-          );
+          defaults.resource = once(defaults.resource, 'resource', readResource(reader, -1, limits));
           break;
         case 7:
           defaults.minRevision = reader.uint('min_revision');
@@ -172,7 +168,7 @@ export function decodeFilter(bytes: Buffer, limits: CodecLimits): FilterCall {
               'objects',
               `more than ${limits.objectsPerFilter} objects: page through them or raise \`limits.objects_per_filter\``,
             );
-          objects.push(readResource(reader, `objects[${objects.length}]`, limits));
+          objects.push(readResource(reader, objects.length, limits));
           break;
         case 7:
           limit = reader.uint32('limit');
@@ -245,7 +241,7 @@ function readCheck(reader: Reader, limits: CodecLimits): RawCheck {
         check.action = reader.string('action');
         break;
       case 7:
-        check.resource = once(check.resource, 'resource', readResource(reader, 'resource', limits));
+        check.resource = once(check.resource, 'resource', readResource(reader, -1, limits));
         break;
       case 8:
         check.context = readContext(reader, check.context);
@@ -266,15 +262,15 @@ function once<T>(before: T | undefined, field: string, value: T): T {
 }
 
 function readSubject(reader: Reader): Subject {
-  return reader.message('subject', (inner) => {
-    let type: PrincipalType = 'user';
-    let id = '';
-    while (inner.next())
-      if (inner.field === 1) type = principalType(inner.string('subject.type'));
-      else if (inner.field === 2) id = inner.string('subject.id');
-      else inner.skip();
-    return { type, id };
-  });
+  const outer = reader.enter('subject');
+  let type: PrincipalType = 'user';
+  let id = '';
+  while (reader.next())
+    if (reader.field === 1) type = principalType(reader.string('subject.type'));
+    else if (reader.field === 2) id = reader.string('subject.id');
+    else reader.skip();
+  reader.leave(outer);
+  return { type, id };
 }
 
 function principalType(text: string): PrincipalType {
@@ -290,136 +286,160 @@ function readCredential(reader: Reader): void {
   });
 }
 
-function readResource(reader: Reader, field: string, limits: CodecLimits): Resource {
-  return reader.message(field, (inner) => {
-    let type = '';
-    let id = '';
-    let path: string | undefined;
-    let attributes: Map<string, readonly Scalar[]> | undefined;
-    let sources: Attributes[] | undefined;
-    while (inner.next())
-      switch (inner.field) {
-        case 1:
-          type = inner.string('type');
-          break;
-        case 2:
-          id = inner.string('id');
-          break;
-        case 3:
-          path = inner.string('path');
-          break;
-        case 4:
-          attributes ??= new Map();
-          readAttribute(inner, attributes, field, limits);
-          break;
-        case 5:
-          sources ??= [];
-          sources.push(readSource(inner, `${field}.sources[${sources.length}]`, limits));
-          break;
-        default:
-          inner.skip();
-      }
-    return {
-      type,
-      id,
-      path,
-      attributes: attributes ?? NO_ATTRIBUTES,
-      sources: sources ?? NO_RESOURCE.sources,
-    };
-  });
+/** @param at index of an object of Filter, -1 for the resource of a check: names are made only for errors */
+function readResource(reader: Reader, at: number, limits: CodecLimits): Resource {
+  const outer = reader.enter('resource');
+  let type = '';
+  let id = '';
+  let path: string | undefined;
+  let attributes: Map<string, readonly Scalar[]> | undefined;
+  let sources: Attributes[] | undefined;
+  while (reader.next())
+    switch (reader.field) {
+      case 1:
+        type = reader.string('type');
+        break;
+      case 2:
+        id = reader.string('id');
+        break;
+      case 3:
+        path = reader.string('path');
+        break;
+      case 4:
+        attributes ??= new Map();
+        readAttribute(reader, attributes, { at, source: -1 }, limits);
+        break;
+      case 5:
+        sources ??= [];
+        sources.push(readSource(reader, { at, source: sources.length }, limits));
+        break;
+      default:
+        reader.skip();
+    }
+  reader.leave(outer);
+  return {
+    type,
+    id,
+    path,
+    attributes: attributes ?? NO_ATTRIBUTES,
+    sources: sources ?? NO_RESOURCE.sources,
+  };
 }
 
-function readSource(reader: Reader, field: string, limits: CodecLimits): Attributes {
-  return reader.message(field, (inner) => {
-    const attributes = new Map<string, readonly Scalar[]>();
-    while (inner.next())
-      if (inner.field === 1) readAttribute(inner, attributes, field, limits);
-      else inner.skip();
-    return attributes;
-  });
+/** Where an attribute stands. */
+interface Place {
+  readonly at: number;
+  /** -1: the resource's own attributes. */
+  readonly source: number;
+}
+
+function nameOf({ at, source }: Place, key?: string): string {
+  const resource = at < 0 ? 'resource' : `objects[${at}]`;
+  const holder = source < 0 ? resource : `${resource}.sources[${source}]`;
+  return `${holder}.attributes${key === undefined ? '' : `[${key}]`}`;
+}
+
+function readSource(reader: Reader, place: Place, limits: CodecLimits): Attributes {
+  const outer = reader.enter('sources');
+  const attributes = new Map<string, readonly Scalar[]>();
+  while (reader.next())
+    if (reader.field === 1) readAttribute(reader, attributes, place, limits);
+    else reader.skip();
+  reader.leave(outer);
+  return attributes;
 }
 
 function readAttribute(
   reader: Reader,
   into: Map<string, readonly Scalar[]>,
-  field: string,
+  place: Place,
   limits: CodecLimits,
 ): void {
-  reader.message('attributes', (inner) => {
-    let key = '';
-    let values: readonly Scalar[] | undefined;
-    while (inner.next())
-      if (inner.field === 1) key = inner.string('attributes key');
-      else if (inner.field === 2)
-        values = inner.message('attributes value', (value) =>
-          readValues(value, key, field, limits),
-        );
-      else inner.skip();
-    const name = `${field}.attributes[${key}]`;
-    if (values === undefined) throw badRequest(name, 'has no value: send a scalar or a list');
-    if (into.has(key)) throw badRequest(name, 'is sent twice: send one list');
-    if (into.size === limits.attributesPerResource)
-      throw badRequest(
-        `${field}.attributes`,
-        `more than ${limits.attributesPerResource} attributes: send those that policies name, or raise \`limits.attributes_per_resource\``,
-      );
-    into.set(key, values);
-  });
+  const outer = reader.enter('attributes');
+  let key = '';
+  let values: readonly Scalar[] | undefined;
+  while (reader.next())
+    if (reader.field === 1) key = reader.string('attributes key');
+    else if (reader.field === 2) values = readValues(reader, key, place, limits);
+    else reader.skip();
+  reader.leave(outer);
+  if (values === undefined)
+    throw badRequest(nameOf(place, key), 'has no value: send a scalar or a list');
+  if (into.has(key)) throw badRequest(nameOf(place, key), 'is sent twice: send one list');
+  if (into.size === limits.attributesPerResource)
+    throw badRequest(
+      nameOf(place),
+      `more than ${limits.attributesPerResource} attributes: send those that policies name, or raise \`limits.attributes_per_resource\``,
+    );
+  into.set(key, values);
 }
 
 /** A `google.protobuf.Value` that is a scalar or a list of scalars; a scalar is a list of one. */
 function readValues(
   reader: Reader,
   key: string,
-  field: string,
+  place: Place,
   limits: CodecLimits,
 ): readonly Scalar[] | undefined {
+  const outer = reader.enter('attributes value');
   let values: readonly Scalar[] | undefined;
-  const name = `${field}.attributes[${key}]`;
   while (reader.next())
-    if (reader.field === 6)
-      values = reader.message('list_value', (list) => {
-        const items: Scalar[] = [];
-        while (list.next()) {
-          if (list.field !== 1) {
-            list.skip();
-            continue;
-          }
-          if (items.length === limits.valuesPerAttribute)
-            throw badRequest(
-              name,
-              `more than ${limits.valuesPerAttribute} values: raise \`limits.values_per_attribute\` if they are needed`,
-            );
-          items.push(list.message('values', (item) => readListItem(item, name)));
-        }
-        return items;
-      });
-    else values = [readScalar(reader, name)];
+    values =
+      reader.field === LIST_VALUE
+        ? readList(reader, key, place, limits)
+        : [readScalar(reader, key, place)];
+  reader.leave(outer);
   return values;
 }
 
-function readListItem(reader: Reader, name: string): Scalar {
+/** Field of `google.protobuf.Value`. */
+const LIST_VALUE = 6;
+
+function readList(reader: Reader, key: string, place: Place, limits: CodecLimits): Scalar[] {
+  const outer = reader.enter('list_value');
+  const items: Scalar[] = [];
+  while (reader.next()) {
+    if (reader.field !== 1) {
+      reader.skip();
+      continue;
+    }
+    if (items.length === limits.valuesPerAttribute)
+      throw badRequest(
+        nameOf(place, key),
+        `more than ${limits.valuesPerAttribute} values: raise \`limits.values_per_attribute\` if they are needed`,
+      );
+    items.push(readListItem(reader, key, place));
+  }
+  reader.leave(outer);
+  return items;
+}
+
+function readListItem(reader: Reader, key: string, place: Place): Scalar {
+  const outer = reader.enter('values');
   let value: Scalar | undefined;
-  while (reader.next()) value = readScalar(reader, name);
-  if (value === undefined) throw badRequest(name, 'holds an empty value: send scalars');
+  while (reader.next()) value = readScalar(reader, key, place);
+  reader.leave(outer);
+  if (value === undefined)
+    throw badRequest(nameOf(place, key), 'holds an empty value: send scalars');
   return value;
 }
 
-function readScalar(reader: Reader, name: string): Scalar {
+function readScalar(reader: Reader, key: string, place: Place): Scalar {
   switch (reader.field) {
     case 2: {
-      const value = reader.double(name);
-      if (!Number.isFinite(value)) throw badRequest(name, `\`${value}\` is not a finite number`);
+      const value = reader.double('number_value');
+      if (!Number.isFinite(value))
+        throw badRequest(nameOf(place, key), `\`${value}\` is not a finite number`);
       return value;
     }
     case 3:
-      return reader.string(name);
+      return reader.string('string_value');
     case 4:
-      return reader.bool(name);
+      return reader.bool('bool_value');
     case 1:
-      throw badRequest(name, 'is null: leave the attribute out, or send a value');
+      throw badRequest(nameOf(place, key), 'is null: leave the attribute out, or send a value');
     default:
-      throw badRequest(name, 'is nested: send a scalar or a list of scalars');
+      throw badRequest(nameOf(place, key), 'is nested: send a scalar or a list of scalars');
   }
 }
 
@@ -473,9 +493,16 @@ function readJson(reader: Reader, depth: number): unknown {
         });
         break;
       default:
-        value = readScalar(reader, 'context');
+        value = readContextScalar(reader);
     }
   return value;
+}
+
+function readContextScalar(reader: Reader): Scalar {
+  if (reader.field === 2) return reader.double('context');
+  if (reader.field === 3) return reader.string('context');
+  if (reader.field === 4) return reader.bool('context');
+  throw new WireError(`\`context\` has a value of unknown kind ${reader.field}`);
 }
 
 const SEMANTICS: readonly BatchSemantic[] = [
@@ -543,6 +570,7 @@ const REASON: Readonly<Record<Reason, number>> = {
   STALE: 9,
   INTERNAL: 10,
   INVALID_ARGUMENT: 11,
+  UNAVAILABLE: 12,
 };
 
 export function encodeCheck(answer: CheckAnswer): Buffer {

@@ -80,7 +80,7 @@ function failed(id: string, failure: Failure): CheckAnswer {
     case 'invalid':
       return denied(id, 'INVALID_ARGUMENT', problemText(failure.problem));
     case 'unavailable':
-      return denied(id, 'STALE', failure.message);
+      return denied(id, failure.stale ? 'STALE' : 'UNAVAILABLE', failure.message);
     case 'internal':
       return denied(id, 'INTERNAL', failure.message);
   }
@@ -88,7 +88,7 @@ function failed(id: string, failure: Failure): CheckAnswer {
 
 function denied(
   id: string,
-  reason: 'INVALID_ARGUMENT' | 'STALE' | 'INTERNAL',
+  reason: 'INVALID_ARGUMENT' | 'STALE' | 'UNAVAILABLE' | 'INTERNAL',
   detail: string,
 ): CheckAnswer {
   return {

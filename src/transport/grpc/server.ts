@@ -9,6 +9,7 @@ import {
   type ServiceDefinition,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
+import { clearStaleSocket } from '../unix-socket.ts';
 import type { Method, Methods } from './methods.ts';
 import { CODE, RpcError } from './status.ts';
 
@@ -64,6 +65,7 @@ export async function listenGrpc(
   }
   server.addService(definition, implementation);
   for (const add of extras) add(server);
+  await clearStaleSocket(options.address);
   const port = await new Promise<number>((done, failed) =>
     server.bindAsync(options.address, ServerCredentials.createInsecure(), (error, bound) =>
       error === null ? done(bound) : failed(error),
@@ -166,10 +168,9 @@ function streamHandler(method: Method, options: GrpcOptions) {
 /** Time to wait for facts: a little less than the caller's deadline leaves, so that the reason still arrives. */
 function waitMs(deadline: Date | number, { maxWaitMs }: GrpcOptions): number {
   const left = (typeof deadline === 'number' ? deadline : deadline.getTime()) - Date.now();
-  return Math.max(
-    0,
-    Math.min(left - Math.max(left * DEADLINE_MARGIN, DEADLINE_MARGIN_MS), maxWaitMs),
-  );
+  if (left === Infinity) return maxWaitMs;
+  const usable = left - Math.max(left * DEADLINE_MARGIN, DEADLINE_MARGIN_MS);
+  return Math.max(0, Math.min(usable, maxWaitMs));
 }
 
 function toServiceError(

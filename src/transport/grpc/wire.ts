@@ -64,6 +64,8 @@ export class Reader {
     this.#expect(BYTES, name);
     const start = this.#length(name);
     const end = this.#at;
+    const short = internedAscii(this.#bytes, start, end);
+    if (short !== undefined) return short;
     const text = this.#bytes.toString('utf8', start, end);
     // The decoder puts U+FFFD for what is no UTF-8; an id must not be repaired silently (ID-1).
     if (text.includes('\ufffd') && !isUtf8(this.#bytes.subarray(start, end)))
@@ -71,17 +73,33 @@ export class Reader {
     return text;
   }
 
-  /** Reads a nested message with `read`, which sees its fields only. */
-  message<T>(name: string, read: (reader: Reader) => T): T {
+  /**
+   * Goes into the nested message at hand, so that `next` sees its fields only.
+   * @returns what `leave` needs to come out again
+   */
+  enter(name: string): number {
     this.#expect(BYTES, name);
     const start = this.#length(name);
-    const end = this.#at;
     const outer = this.#end;
+    this.#end = this.#at;
     this.#at = start;
-    this.#end = end;
-    const value = read(this);
-    this.#at = end;
+    return outer;
+  }
+
+  /** Comes out of a nested message, behind it, wherever reading has stopped. */
+  leave(outer: number): void {
+    this.#at = this.#end;
     this.#end = outer;
+  }
+
+  /** Reads a nested message with `read`. The hot messages use `enter` and `leave`, which make no closure. */
+  message<T>(name: string, read: (reader: Reader) => T): T {
+    const outer = this.enter(name);
+    const end = this.#end;
+    const value = read(this);
+    // A `read` that threw half-way down was caught by the caller of this one.
+    this.#end = end;
+    this.leave(outer);
     return value;
   }
 
@@ -134,6 +152,37 @@ export class Reader {
     if (this.wireType !== wireType)
       throw new WireError(`\`${name}\` has wire type ${this.wireType}, not ${wireType}`);
   }
+}
+
+const INTERNED_SLOTS = 2_048;
+const INTERNED_LENGTH = 32;
+const interned: string[] = Array.from({ length: INTERNED_SLOTS }, () => '');
+
+/**
+ * A short ASCII string, the same one as last time where it is the same bytes: names and values come again and
+ * again, and a known string need be neither made nor hashed. `undefined`: too long, or not ASCII.
+ */
+function internedAscii(bytes: Buffer, start: number, end: number): string | undefined {
+  const length = end - start;
+  if (length > INTERNED_LENGTH) return undefined;
+  let hash = length;
+  for (let i = start; i < end; i++) {
+    const byte = bytes[i] ?? 0x80;
+    if (byte >= 0x80) return undefined;
+    hash = Math.imul(hash ^ byte, 0x01000193);
+  }
+  const slot = (hash ^ (hash >>> 15)) & (INTERNED_SLOTS - 1);
+  const known = interned[slot] ?? '';
+  if (equals(known, bytes, start, length)) return known;
+  const made = bytes.toString('latin1', start, end);
+  interned[slot] = made;
+  return made;
+}
+
+function equals(text: string, bytes: Buffer, start: number, length: number): boolean {
+  if (text.length !== length) return false;
+  for (let i = 0; i < length; i++) if (text.charCodeAt(i) !== bytes[start + i]) return false;
+  return true;
 }
 
 const FIRST_SIZE = 16 * 1024;

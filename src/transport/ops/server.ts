@@ -1,8 +1,8 @@
 /** The HTTP listener for operators: liveness, readiness, metrics. */
 import { createServer } from 'node:http';
 import { once } from 'node:events';
-import { rmSync } from 'node:fs';
 import createRouter from 'find-my-way';
+import { clearStaleSocket } from '../unix-socket.ts';
 
 export interface Readiness {
   readonly ready: boolean;
@@ -48,9 +48,8 @@ export async function listenOps(options: OpsOptions): Promise<OpsListener> {
   server.headersTimeout = 5_000;
   server.maxConnections = 256;
   if (options.address.startsWith('unix:')) {
-    const path = options.address.slice(5);
-    rmSync(path, { force: true });
-    server.listen(path);
+    await clearStaleSocket(options.address);
+    server.listen(options.address.slice(5));
   } else {
     const colon = options.address.lastIndexOf(':');
     const host = options.address.slice(0, colon).replace(/^\[|\]$/g, '');

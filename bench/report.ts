@@ -1,0 +1,69 @@
+/** Tables for the terminal and for docs/performance.md, and what machine they come from. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { cpus, release, totalmem, type } from 'node:os';
+import { join } from 'node:path';
+import CliTable from 'cli-table3';
+import { format, resolveConfig } from 'prettier';
+import type { Row, Table } from './scenario.ts';
+import { NODE_FLAGS, pinnedToCores } from './servers.ts';
+
+const PAGE = join(import.meta.dirname, '../docs/performance.md');
+
+/** What the numbers depend on besides the code. */
+export function machine(): readonly string[] {
+  const all = cpus();
+  return [
+    `CPU: ${all.length} × ${all[0]?.model.trim() ?? 'unknown'}`,
+    `Memory: ${Math.round(totalmem() / 1024 ** 3)} GiB`,
+    `System: ${type()} ${release().split('-')[0] ?? ''}`,
+    `Node: ${process.version}, servers with ${NODE_FLAGS.join(' ')}`,
+    `Cores: ${pinnedToCores && all.length > 1 ? 'one for the server, another for the load' : 'shared, `taskset` or a second core is missing'}`,
+  ];
+}
+
+function lines({ rows }: Table): { readonly head: readonly string[]; readonly body: string[][] } {
+  const columns = [...new Set(rows.flatMap(({ cells }) => Object.keys(cells)))];
+  const targets = rows.some(({ target }) => target !== undefined);
+  return {
+    head: ['scenario', ...columns, ...(targets ? ['target'] : [])],
+    body: rows.map((row) => [
+      row.scenario,
+      ...columns.map((column) => row.cells[column] ?? ''),
+      ...(targets ? [verdict(row)] : []),
+    ]),
+  };
+}
+
+function verdict({ target }: Row): string {
+  return target === undefined ? '' : `${target.text}: ${target.met ? 'met' : 'missed'}`;
+}
+
+export function toText(table: Table): string {
+  const { head, body } = lines(table);
+  const text = new CliTable({ head: [...head], style: { head: [], border: [] } });
+  text.push(...body);
+  return text.toString();
+}
+
+function toMarkdown(table: Table): string {
+  const { head, body } = lines(table);
+  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
+  return [line(head), line(head.map(() => '---')), ...body.map(line)].join('\n');
+}
+
+/** Replaces the tables between their markers in docs/performance.md. @throws Error where a marker is missing */
+export async function writeTables(tables: readonly Table[]): Promise<void> {
+  const facts = machine().map((fact) => `- ${fact}`);
+  let page = replaced(readFileSync(PAGE, 'utf8'), 'machine', facts.join('\n'));
+  for (const table of tables) page = replaced(page, table.name, toMarkdown(table));
+  const style = await resolveConfig(PAGE);
+  writeFileSync(PAGE, await format(page, { ...style, filepath: PAGE }));
+}
+
+function replaced(page: string, name: string, text: string): string {
+  const [begin, end] = [`<!-- bench:${name} -->`, `<!-- /bench:${name} -->`];
+  const from = page.indexOf(begin);
+  const to = page.indexOf(end);
+  if (from < 0 || to < from) throw new Error(`docs/performance.md has no place for ${name}`);
+  return `${page.slice(0, from + begin.length)}\n\n${text}\n\n${page.slice(to)}`;
+}

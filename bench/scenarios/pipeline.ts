@@ -1,0 +1,171 @@
+/** Where the time of a call goes inside the process: each stage alone, then bytes to bytes without a socket. */
+import { join } from 'node:path';
+import { applyState } from '../../src/admin/apply.ts';
+import { openAudit, type AuditSink } from '../../src/audit/sink.ts';
+import { compileCatalog } from '../../src/engine/action.ts';
+import { decide } from '../../src/engine/decide.ts';
+import { filter } from '../../src/engine/filter.ts';
+import { requestProblem, resourceProblem } from '../../src/engine/validate.ts';
+import { openFacts, type FactsRoom } from '../../src/facts/facts.ts';
+import { createMetrics } from '../../src/metrics.ts';
+import { createService, type Service } from '../../src/service.ts';
+import { openEmbeddedStore } from '../../src/store/embedded.ts';
+import {
+  decodeBatch,
+  decodeCheck,
+  decodeFilter,
+  encodeCheck,
+  encodeFilter,
+} from '../../src/transport/grpc/codec.ts';
+import { authorizationMethods } from '../../src/transport/grpc/methods.ts';
+import { batches, checks, decode, filters, SERVICE } from '../messages.ts';
+import { measure, type Effort, type Work } from '../measure.ts';
+import {
+  assertAnswer,
+  time,
+  type Row,
+  type RunOptions,
+  type Scenario,
+  type Table,
+} from '../scenario.ts';
+import { withDirectory } from '../servers.ts';
+import { ACTION, CATALOG, STATE } from '../world.ts';
+
+const CODEC_LIMITS = {
+  checksPerBatch: 1_000,
+  objectsPerFilter: 10_000,
+  attributesPerResource: 64,
+  valuesPerAttribute: 256,
+};
+const LIMITS = { attributes: 64, valuesPerAttribute: 256 };
+const WAIT_MS = 1_000;
+
+export const pipeline: Scenario = {
+  name: 'pipeline',
+  run: ({ effort }: RunOptions): Promise<Table> =>
+    withDirectory(async (directory) => {
+      const store = openEmbeddedStore(join(directory, 'data'));
+      await applyState(store, STATE, [], 'operator:bench');
+      const facts = openFacts(store, compileCatalog(CATALOG), {
+        maxStalenessMs: 600_000,
+        heartbeatMs: 500,
+        cache: { subjects: 100_000, keys: 10_000, absent: 10_000, groups: 10_000, tenants: 1_000 },
+        now: () => performance.now(),
+        onResync: () => {},
+        onError: raise,
+      });
+      const audit = openAudit({
+        sink: 'file',
+        file: join(directory, 'audit.jsonl'),
+        bufferBytes: 16 * 1024 * 1024,
+      });
+      try {
+        await facts.warmUp();
+        return { name: 'pipeline', rows: await stages(facts, audit, effort) };
+      } finally {
+        facts.close();
+        await audit.close();
+        await store.close();
+      }
+    }),
+};
+
+function raise(error: unknown): never {
+  throw error;
+}
+
+async function stages(facts: FactsRoom, audit: AuditSink, effort: Effort): Promise<Row[]> {
+  const silent = openAudit({ sink: 'off', file: undefined, bufferBytes: 0 });
+  const [audited, unaudited] = [service(facts, audit), service(facts, silent)];
+  const method = (of: Service, name: string): ((bytes: Buffer) => unknown) => {
+    const found = authorizationMethods(of, CODEC_LIMITS).unary[`${SERVICE}/${name}`];
+    if (found === undefined) throw new Error(`no method ${name}`);
+    return (bytes) => found(bytes, WAIT_MS);
+  };
+  const checkBytes = checks();
+  const filterBytes = filters(1_000)[0] ?? Buffer.alloc(0);
+  const batchBytes = batches(50)[0] ?? Buffer.alloc(0);
+
+  // The first call reads the user and the key into the caches; all later ones are warm and synchronous.
+  await method(audited, 'Check')(checkBytes[0] ?? Buffer.alloc(0));
+  const calls = checkBytes.map((bytes) => decodeCheck(bytes, CODEC_LIMITS));
+  const filterCall = decodeFilter(filterBytes, CODEC_LIMITS);
+  const first = calls[0];
+  if (first === undefined) throw new Error('no requests');
+  const loaded = facts.resolve(first.request, 0, 0);
+  if (loaded instanceof Promise || !('facts' in loaded)) throw new Error('the facts are not warm');
+  const answer = unaudited.check(first, 'check', 0);
+  if (answer instanceof Promise || 'failure' in answer) throw new Error('no warm answer');
+  assertAnswer('Check', answer.decision.reason, 'ALLOWED');
+  const filtered = unaudited.filter(filterCall, 0);
+  if (filtered instanceof Promise || 'failure' in filtered) throw new Error('no warm Filter');
+  assertAnswer('Filter', filtered.result.visible.length, 666);
+  assertAnswer('codec', decode('Check', encodeCheck(answer))['reason'], 'REASON_ALLOWED');
+
+  const inTurn = <T>(values: readonly T[], work: (value: T) => unknown): Work => {
+    let at = 0;
+    return () => {
+      at = at + 1 === values.length ? 0 : at + 1;
+      const value = values[at];
+      return value !== undefined && work(value);
+    };
+  };
+  const works: readonly (readonly [string, Work])[] = [
+    ['Check: decode', inTurn(checkBytes, (bytes) => decodeCheck(bytes, CODEC_LIMITS))],
+    [
+      'Check: validate',
+      inTurn(calls, ({ request }) => requestProblem(request, LIMITS) === undefined),
+    ],
+    ['Check: facts from the caches', inTurn(calls, ({ request }) => facts.resolve(request, 0, 0))],
+    ['Check: decide', inTurn(calls, ({ request }) => decide(request, loaded.facts).allowed)],
+    ['Check: service, audit off', inTurn(calls, (call) => unaudited.check(call, 'check', 0))],
+    ['Check: service, audit to a file', inTurn(calls, (call) => audited.check(call, 'check', 0))],
+    ['Check: encode', () => encodeCheck(answer)],
+    ['Check, bytes to bytes, audit off', inTurn(checkBytes, method(unaudited, 'Check'))],
+    ['Check, bytes to bytes, audit to a file', inTurn(checkBytes, method(audited, 'Check'))],
+    ['BatchCheck of 50: decode', () => decodeBatch(batchBytes, CODEC_LIMITS)],
+    [
+      'BatchCheck of 50, bytes to bytes, audit off',
+      () => method(unaudited, 'BatchCheck')(batchBytes),
+    ],
+    ['Filter of 1,000: decode', () => decodeFilter(filterBytes, CODEC_LIMITS)],
+    [
+      'Filter of 1,000: validate',
+      () =>
+        filterCall.objects.every((object, n) => resourceProblem(object, n, LIMITS) === undefined),
+    ],
+    [
+      'Filter of 1,000: decide',
+      () => filter({ ...filterCall, action: ACTION }, loaded.facts).visible.length,
+    ],
+    ['Filter of 1,000: encode', () => encodeFilter(filterCall, filtered)],
+    ['Filter of 1,000, bytes to bytes', () => method(unaudited, 'Filter')(filterBytes)],
+  ];
+  const rows: Row[] = [];
+  for (const [scenario, work] of works) {
+    const { medianNs, p99Ns } = measure(work, effort);
+    rows.push({ scenario, cells: { median: time(medianNs), p99: time(p99Ns) } });
+    // The audit file is written between the stages, as it would be between calls.
+    await new Promise((done) => setImmediate(done));
+  }
+  return rows;
+}
+
+function service(facts: FactsRoom, audit: AuditSink): Service {
+  const metrics = createMetrics({
+    facts: () => facts.stats(),
+    factsAgeMs: () => 0,
+    storeUp: () => true,
+    auditDropped: () => audit.dropped(),
+    version: 'bench',
+  });
+  return createService({
+    facts,
+    metrics,
+    record: audit.write,
+    recordAttributes: false,
+    limits: LIMITS,
+    instance: 'bench',
+    onError: raise,
+  });
+}
