@@ -1,5 +1,5 @@
 /** Starts the servers that are measured, each a process of its own on a core of its own, and stops them. */
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -60,16 +60,12 @@ export function startPostern(directory: string, audit: 'file' | 'off'): Promise<
     http: { address: '127.0.0.1:0' },
     audit: audit === 'file' ? { sink: 'file', file: 'audit.jsonl' } : { sink: 'off' },
   };
-  writeFileSync(join(own, 'postern.yaml'), stringify(settings));
-  return start([
-    ...NODE_FLAGS,
-    bundle(),
-    'serve',
-    '--config',
-    join(own, 'postern.yaml'),
-    '--state',
-    join(own, 'state.yaml'),
-  ]);
+  const config = join(own, 'postern.yaml');
+  writeFileSync(config, stringify(settings));
+  // The tenant is there before the server is, as on any start but the first.
+  const state = join(own, 'state.yaml');
+  execFileSync(process.execPath, [bundle(), 'apply', '--config', config, '-f', state]);
+  return start([...NODE_FLAGS, bundle(), 'serve', '--config', config]);
 }
 
 /** The no-op service, compiled as Postern is. @param answers JSON file of its constant answers */

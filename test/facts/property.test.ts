@@ -7,10 +7,11 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { decide } from '../../src/engine/decide.ts';
 import type { Kind, Records } from '../../src/engine/records.ts';
+import type { FactsOptions } from '../../src/facts/facts.ts';
 import { staticFacts } from '../../src/facts/static.ts';
 import type { Change, FactValue } from '../../src/store/store.ts';
 import { answerOf, requestOf, settled, whoOf, type Question } from '../support/asking.ts';
-import { failing, openMemoryStore, slowly } from '../support/memory-store.ts';
+import { failing, openMemoryStore, slowly, type Read } from '../support/memory-store.ts';
 import { CATALOG, gone, key, openRoom, policySet, put, role, user } from '../support/records.ts';
 
 const KINDS = ['tenant', 'user', 'role', 'workspace', 'owner', 'policy_set', 'key'] as const;
@@ -96,6 +97,9 @@ function changed(state: State, changes: readonly Change[]): State {
   return next as unknown as State;
 }
 
+/** Which reads wait: those that fill the caches, those that follow the feed, or all. */
+type Slow = 'all' | 'fills' | 'looks';
+
 interface Tally {
   answered: number;
   unavailable: number;
@@ -106,7 +110,8 @@ async function run(
   scheduler: fc.Scheduler,
   steps: readonly Step[],
   hinted: boolean,
-  cache: NonNullable<Parameters<typeof openRoom>[1]>['cache'],
+  slow: Slow,
+  cache: Partial<FactsOptions['cache']>,
   tally: Tally,
 ): Promise<void> {
   const memory = openMemoryStore();
@@ -119,11 +124,11 @@ async function run(
   for (const tenant of TENANTS) await commit(tenant, START);
   const store = failing(memory);
   // Each read waits its turn before it sees the store, and again before its answer arrives.
-  const turn = (label: string) => () =>
-    scheduler.schedule(Promise.resolve(), label) as Promise<void>;
-  const room = openRoom(slowly(store, { before: turn('read'), after: turn('answer') }), {
-    ...(cache === undefined ? {} : { cache }),
-  });
+  const turn = async (read: Read): Promise<void> => {
+    const fill = read.keys.some(({ kind }) => kind === 'user' || kind === 'key');
+    if (slow === 'all' || (slow === 'fills') === fill) await scheduler.schedule(Promise.resolve());
+  };
+  const room = openRoom(slowly(store, { before: turn, after: turn }), { cache });
 
   /** The newest revision that was answered so far, a tenant. */
   const newest = new Map<string, number>();
@@ -190,7 +195,8 @@ describe.each([
         fc.scheduler(),
         fc.array(step, { minLength: 1, maxLength: 30 }),
         fc.boolean(),
-        (scheduler, steps, hinted) => run(scheduler, steps, hinted, cache, tally),
+        fc.constantFrom<Slow>('all', 'fills', 'looks'),
+        (scheduler, steps, hinted, slow) => run(scheduler, steps, hinted, slow, cache, tally),
       ),
       { numRuns: 2_000 },
     );

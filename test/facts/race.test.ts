@@ -17,7 +17,7 @@ interface Cache {
 
 function ours(store: Store): Cache {
   const room = openRoom(store);
-  return { ask: (question) => ask(room, question), close: room.close };
+  return { ask: (question) => ask(room, question), close: () => room.close() };
 }
 
 /** What one would write first: drops what the feed names, and fills with whatever was read. */
@@ -256,11 +256,11 @@ it('a stream of revokes and grants while reads are slow: no answer contradicts i
       await new Promise((done) => setTimeout(done, 5 + Math.random() * 20));
     }
   })();
-  let over = false;
-  void writing.then(() => (over = true));
+  const writer = { over: false };
+  void writing.then(() => (writer.over = true));
   const seen = new Set<string>();
   const asking = async (): Promise<void> => {
-    while (!over) {
+    while (!writer.over) {
       const answer = await ask(room, { user: 'alice' });
       seen.add(answer);
       await settled();

@@ -16,13 +16,15 @@ import { startScript, type Child } from '../support/child.ts';
 import { counters, EVENT, gone, NEVER_MS, openRoom, put, role, user } from '../support/records.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
+const COMMIT_LOOP = new URL('../support/commit-loop.ts', import.meta.url);
+const COMMIT_ON_REQUEST = new URL('../support/commit-on-request.ts', import.meta.url);
 const TENANT = 'the tenant';
 const KILLS_A_LANE = 25;
 /** Commits that must be seen by the other process, one by one. */
 const TOGGLES = 40;
 
 const children: Child[] = [];
-function start(script: string, ...args: readonly string[]): Child {
+function start(script: URL, ...args: readonly string[]): Child {
   const child = startScript(script, ...args);
   children.push(child);
   return child;
@@ -79,14 +81,14 @@ async function killOnce(
   delay: number,
   reopened: () => Store,
 ): Promise<Kill> {
-  const child = start('./commit-loop.ts', directory, TENANT);
+  const child = start(COMMIT_LOOP, directory, TENANT);
   // Some are killed while they start, most while they commit.
   if (delay > 0) {
     expect(await child.line()).toBe('open');
     await sleep(delay);
   } else await sleep(100 - delay);
   await child.kill();
-  const acknowledged = Number(child.lines.filter((line) => line !== 'open').at(-1) ?? before);
+  const acknowledged = Number(child.lines.findLast((line) => line !== 'open') ?? before);
   const store = reopened();
   const survived = await expectWhole(store, Math.max(acknowledged, before));
   // A commit that was not acknowledged may be there, but no more than the one that was under way.
@@ -144,7 +146,7 @@ describe('SIGKILL at any instant (CONS-5)', () => {
 describe('two processes on one directory', () => {
   it('raise one counter without losing a commit (CONS-5)', async () => {
     const directory = temporaryDirectory();
-    const writers = [0, 1].map(() => start('./commit-loop.ts', directory, TENANT, '40'));
+    const writers = [0, 1].map(() => start(COMMIT_LOOP, directory, TENANT, '40'));
     expect(await Promise.all(writers.map(({ ended }) => ended))).toEqual([0, 0]);
     const acknowledged = writers.flatMap(({ lines }) => lines.slice(1).map(Number));
     expect(acknowledged.toSorted((a, b) => a - b)).toEqual(
@@ -159,11 +161,11 @@ describe('two processes on one directory', () => {
   const propagates = async (
     heartbeatMs: number,
     listening: (store: Store) => Store,
-  ): Promise<void> => {
+  ): Promise<number> => {
     const directory = temporaryDirectory();
     const store = openEmbeddedStore(directory);
     const room = openRoom(listening(store), { heartbeatMs });
-    const writer = start('./commit-on-request.ts', directory, 't');
+    const writer = start(COMMIT_ON_REQUEST, directory, 't');
     await writer.line();
     const commit = async (...changes: Change[]): Promise<number> => {
       writer.write(`${JSON.stringify(changes)}\n`);
@@ -186,6 +188,7 @@ describe('two processes on one directory', () => {
       }
       expect(room.errors).toEqual([]);
       expect(room.resyncCauses).toEqual([]);
+      return TOGGLES;
     } finally {
       room.close();
       writer.endInput();
@@ -194,15 +197,18 @@ describe('two processes on one directory', () => {
     }
   };
 
-  it('a revocation by one is in force in the other within 1 s, by the heartbeat alone (CONS-4)', () =>
-    propagates(100, (store) => ({ ...store, watch: () => () => {} })));
+  it('a revocation by one is in force in the other within 1 s, by the heartbeat alone (CONS-4)', async () => {
+    expect(await propagates(100, (store) => ({ ...store, watch: () => () => {} }))).toBe(TOGGLES);
+  });
 
   // KNOWN BUG of the embedded store: watch calls back while the writer has written its commit but not published
   // it, or while a read snapshot of the same turn is still in use: the look finds nothing, and no hint follows.
   // About one commit in three is seen at the next heartbeat only.
   it.fails(
     'a revocation by one is in force in the other within 1 s, by the hint of watch alone (CONS-4)',
-    () => propagates(NEVER_MS, (store) => store),
+    async () => {
+      expect(await propagates(NEVER_MS, (store) => store)).toBe(TOGGLES);
+    },
   );
 
   it('a caller that holds a token of the other is answered from it or newer (CONS-1)', async () => {
@@ -211,7 +217,7 @@ describe('two processes on one directory', () => {
     const room = openRoom({ ...store, watch: () => () => {} });
     await put(store, 't', role('reader', ['doc:read']), user('alice', { roles: ['reader'] }));
     expect(await ask(room, { user: 'alice' })).toBe('ALLOWED@1');
-    const writer = start('./commit-on-request.ts', directory, 't');
+    const writer = start(COMMIT_ON_REQUEST, directory, 't');
     await writer.line();
     writer.write(`${JSON.stringify([user('alice')])}\n`);
     await writer.line();

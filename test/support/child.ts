@@ -1,4 +1,4 @@
-/** Child processes that run a script of this directory, and their lines. */
+/** Child processes that run a TypeScript file, and their lines. */
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
@@ -18,8 +18,8 @@ export interface Child {
   readonly ended: Promise<number | null>;
 }
 
-export function startScript(script: string, ...args: readonly string[]): Child {
-  const file = fileURLToPath(new URL(script, import.meta.url));
+export function startScript(script: URL, ...args: readonly string[]): Child {
+  const file = fileURLToPath(script);
   const child: ChildProcessByStdio<Writable, Readable, null> = spawn(
     process.execPath,
     ['--disable-warning=ExperimentalWarning', file, ...args],
@@ -53,7 +53,7 @@ export function startScript(script: string, ...args: readonly string[]): Child {
       for (;;) {
         const line = lines[at];
         if (line !== undefined) return line;
-        if (over) throw new Error(`${script} ended before it wrote line ${at + 1}`);
+        if (over) throw new Error(`${file} ended before it wrote line ${at + 1}`);
         await new Promise<void>((go) => wake.push(go));
       }
     },
