@@ -149,6 +149,7 @@ function openFactsAndMetrics(
   const facts = openFacts(store, catalog, {
     maxStalenessMs: limits.max_staleness_ms,
     heartbeatMs: limits.heartbeat_ms,
+    storeTimeoutMs: limits.store_timeout_ms,
     cache: {
       subjects: limits.cached_subjects,
       keys: limits.cached_keys,

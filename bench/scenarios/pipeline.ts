@@ -49,6 +49,7 @@ export const pipeline: Scenario = {
       const facts = openFacts(store, compileCatalog(CATALOG), {
         maxStalenessMs: 600_000,
         heartbeatMs: 500,
+        storeTimeoutMs: 1_000,
         cache: { subjects: 100_000, keys: 10_000, absent: 10_000, groups: 10_000, tenants: 1_000 },
         now: () => performance.now(),
         onResync: () => {},

@@ -6,6 +6,7 @@ export interface AuditSink {
   readonly write: ((line: string) => void) | undefined;
   /** Records that the bounded buffer had no room for. */
   dropped(): number;
+  /** Writes what is still here, and closes. */
   close(): Promise<void>;
 }
 
@@ -16,6 +17,10 @@ export interface AuditOptions {
   readonly bufferBytes: number;
 }
 
+/** Lines are written together when there are so many characters of them, or after so many milliseconds. */
+const BATCH_CHARS = 32 * 1024;
+const BATCH_MS = 5;
+
 export function openAudit(options: AuditOptions): AuditSink {
   if (options.sink === 'off')
     return { write: undefined, dropped: () => 0, close: () => Promise.resolve() };
@@ -25,18 +30,38 @@ export function openAudit(options: AuditOptions): AuditSink {
     mkdir: true,
     maxLength: options.bufferBytes,
   });
+  let batch = '';
+  let lines = 0;
+  let timer: NodeJS.Timeout | undefined;
   let dropped = 0;
-  destination.on('drop', () => dropped++);
+  const lose = (chunk: string): void => {
+    dropped += chunk.split('\n').length - 1;
+  };
+  destination.on('drop', (chunk: unknown) => lose(String(chunk)));
   // A reader that went away (`postern serve | head`) must not take the gate down.
-  destination.on('error', () => dropped++);
+  destination.on('error', () => lose(batch));
+  const flush = (): void => {
+    clearTimeout(timer);
+    timer = undefined;
+    if (lines > 0) destination.write(batch);
+    batch = '';
+    lines = 0;
+  };
   return {
-    write: (line) => void destination.write(`${line}\n`),
+    write(line): void {
+      batch += `${line}\n`;
+      lines++;
+      if (batch.length >= BATCH_CHARS) flush();
+      else timer ??= setTimeout(flush, BATCH_MS);
+    },
     dropped: () => dropped,
-    close: () =>
-      new Promise((done) => {
+    close(): Promise<void> {
+      flush();
+      return new Promise((done) => {
         destination.once('close', done);
         destination.once('error', done);
         destination.end();
-      }),
+      });
+    },
   };
 }

@@ -59,6 +59,11 @@ export const settingsSchema = z
         heartbeat_ms: z.int().min(10).default(500).meta({
           description: 'How often the change feed is looked at without a hint (milliseconds)',
         }),
+        store_timeout_ms: z
+          .int()
+          .min(10)
+          .default(1_000)
+          .meta({ description: 'Time after which a read of the store has failed (milliseconds)' }),
         cached_subjects: count(100_000, 'Users kept compiled in memory'),
         cached_keys: count(10_000, 'API keys kept compiled in memory'),
         cached_absent: count(10_000, 'Users and keys known not to exist'),

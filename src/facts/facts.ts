@@ -15,6 +15,7 @@ import {
 } from '../engine/subject.ts';
 import type { FactKey, FeedEntry, Store } from '../store/store.ts';
 import { bounded } from './bounded.ts';
+import { inTime, timed } from './timed.ts';
 import { follow, groupsIn, loadPlane, type Plane } from './plane.ts';
 import { later, type MaybePromise } from '../later.ts';
 
@@ -23,6 +24,8 @@ export interface FactsOptions {
   readonly maxStalenessMs: number;
   /** How often the feed is looked at without a hint, ms. */
   readonly heartbeatMs: number;
+  /** Beyond this time a read of the store has failed, ms. */
+  readonly storeTimeoutMs: number;
   /** Bounds of the caches, in entries over all tenants. */
   readonly cache: {
     readonly subjects: number;
@@ -95,10 +98,13 @@ interface Flight {
 
 /** Reads of the same question that were spoiled by changes, before we give up rather than spin. */
 const MAX_ROUNDS = 20;
+/** Looks at one tenant's feed at a time. */
+const MAX_LOOKS = 4;
 const EMPTY_DIRECTORY: Directory = { roles: new Map(), workspaces: new Map() };
 
-export function openFacts(store: Store, firstCatalog: Catalog, options: FactsOptions): FactsRoom {
+export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOptions): FactsRoom {
   const { cache, now } = options;
+  const store = timed(source, options.storeTimeoutMs);
   let catalog = firstCatalog;
   const planes = bounded<Plane>(cache.tenants);
   const users = bounded<CachedUser>(cache.subjects);
@@ -128,8 +134,32 @@ export function openFacts(store: Store, firstCatalog: Catalog, options: FactsOpt
       }
   };
 
-  /** Brings one plane up to date; what went wrong is told, and shows as age. */
+  /** Looks under way by plane: a few, so that one that hangs holds nobody up, and hints do not pile up. */
+  const looks = new Map<Plane, { running: number; newest: Promise<void>; again: boolean }>();
+
   const catchUp = (plane: Plane): MaybePromise<void> => {
+    const known = looks.get(plane);
+    if (known !== undefined && known.running >= MAX_LOOKS) {
+      known.again = true;
+      return known.newest;
+    }
+    const looked = lookOnce(plane);
+    if (!(looked instanceof Promise)) return looked;
+    const state = known ?? { running: 0, newest: looked, again: false };
+    looks.set(plane, state);
+    state.running++;
+    state.newest = looked.then(async () => {
+      state.running--;
+      if (state.running === 0) looks.delete(plane);
+      if (!state.again || plane.broken) return;
+      state.again = false;
+      await catchUp(plane);
+    });
+    return state.newest;
+  };
+
+  /** Brings one plane up to date; what went wrong is told, and shows as age. */
+  const lookOnce = (plane: Plane): MaybePromise<void> => {
     const failed = (error: unknown): void => options.onError(error);
     try {
       const looked = later(
@@ -165,9 +195,13 @@ export function openFacts(store: Store, firstCatalog: Catalog, options: FactsOpt
     const running = planeFlights.get(tenant);
     if (running !== undefined) return running;
     const started = loadPlane(store, tenant, { groups: cache.groups, now })
-      .then((plane) => {
+      .then(async (plane) => {
         if (plane === undefined) absentTenants.set(tenant, now());
-        else planes.set(tenant, plane);
+        else {
+          planes.set(tenant, plane);
+          // Nobody followed it while it was read.
+          await catchUp(plane);
+        }
         return plane;
       })
       .finally(() => planeFlights.delete(tenant));
@@ -192,7 +226,18 @@ export function openFacts(store: Store, firstCatalog: Catalog, options: FactsOpt
       }
     }
     misses++;
-    return resolveSlowly(who, minRevision, now() + waitMs);
+    const resolving = resolveSlowly(who, minRevision, now() + waitMs);
+    return inTime(resolving, waitMs, () => tooLate(who.tenant, waitMs));
+  };
+
+  /** The store has not answered in time: what is here, if anything, is said by its age. */
+  const tooLate = (tenant: string, waitMs: number): Loaded => {
+    const plane = planes.peek(tenant);
+    const stale = plane !== undefined && now() - plane.confirmedAt > options.maxStalenessMs;
+    return unavailable(
+      `the facts are not here after ${Math.round(waitMs)} ms: retry with a longer deadline`,
+      stale,
+    );
   };
 
   const resolveSlowly = async (
@@ -250,7 +295,7 @@ export function openFacts(store: Store, firstCatalog: Catalog, options: FactsOpt
   ): Promise<boolean> => {
     const before = plane?.head;
     if (plane !== undefined) await catchUp(plane);
-    if ((planes.peek(tenant)?.head ?? before) !== before) return true;
+    if (plane?.broken === true || (planes.peek(tenant)?.head ?? before) !== before) return true;
     const left = deadline - now();
     if (left <= 0) return false;
     await new Promise<void>((done) => {
@@ -372,10 +417,14 @@ export function openFacts(store: Store, firstCatalog: Catalog, options: FactsOpt
   const read = async (plane: Plane, wanted: readonly FactKey[]): Promise<void> => {
     // The flights are registered in the turn of the call, before anything is read.
     await Promise.resolve();
+    const from = plane.head.revision;
     const { head, values } = await store.get(plane.tenant, wanted);
-    if (head !== undefined && head.revision > plane.head.revision) await catchUp(plane);
+    if (head?.nonce !== plane.head.nonce) await catchUp(plane);
+    if (plane.broken || head === undefined) return;
     // Read ahead of the feed, or from another history: not for this plane.
-    if (plane.broken || head === undefined || head.revision > plane.head.revision) return;
+    const { revision, nonce } = plane.head;
+    if (head.revision < from || head.revision > revision) return;
+    if (head.revision === revision && head.nonce !== nonce) return;
     for (const [index, { kind, id }] of wanted.entries()) {
       const name = cacheKey(kind, plane.tenant, id);
       const changedAt = flights.get(name)?.changedAt ?? 0;
@@ -395,6 +444,8 @@ export function openFacts(store: Store, firstCatalog: Catalog, options: FactsOpt
       // The store returns a record of the kind that was asked for.
       const record = value as UserRecord | undefined;
       const compiled = compiledUser(plane, id, record);
+      // What an earlier plane knew of it would else stand in the way.
+      (record === undefined ? users : absentUsers).delete(name);
       (record === undefined ? absentUsers : users).set(name, {
         record,
         plane,
@@ -404,6 +455,7 @@ export function openFacts(store: Store, firstCatalog: Catalog, options: FactsOpt
     } else {
       const record = value as KeyRecord | undefined;
       const compiled = compiledKey(plane, record);
+      (record === undefined ? keys : absentKeys).delete(name);
       (record === undefined ? absentKeys : keys).set(name, { record, plane, generation, compiled });
     }
   };

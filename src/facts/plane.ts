@@ -63,7 +63,12 @@ export async function loadPlane(
 export type Followed =
   | { readonly kind: 'current' }
   | { readonly kind: 'advanced'; readonly entries: readonly FeedEntry[] }
-  | { readonly kind: 'broken'; readonly cause: 'wiped' | 'rolled_back' | 'gap' };
+  | { readonly kind: 'broken'; readonly cause: Cause };
+
+type Cause = 'wiped' | 'rolled_back' | 'gap';
+
+/** Rounds of reading records and reading on because commits came between, before everything is read again. */
+const MAX_ROUNDS = 5;
 
 /** Brings the plane to the store's newest revision. The caller drops what the entries name from its caches. */
 export function follow(
@@ -74,36 +79,56 @@ export function follow(
 ): MaybePromise<Followed> {
   const startedAt = now();
   const from = plane.head;
-  return later(
-    store.feed(plane.tenant, from.revision, Number.MAX_SAFE_INTEGER),
-    ({ head, entries }) => {
-      // Another look came first: this one's reading is old.
-      if (plane.head !== from || plane.broken) return { kind: 'current' };
-      const broken = breakOf(from, head, entries);
-      if (broken !== undefined) {
-        plane.broken = true;
-        return { kind: 'broken', cause: broken };
-      }
-      if (head === undefined || entries.length === 0) {
-        plane.confirmedAt = startedAt;
-        return { kind: 'current' };
-      }
-      const keys = planeKeys(entries);
-      return later(store.get(plane.tenant, keys), (snapshot): MaybePromise<Followed> => {
-        if (plane.head !== from || plane.broken) return { kind: 'current' };
-        // A commit came between the two reads: look again from where we stand.
-        if (snapshot.head?.nonce !== head.nonce) return follow(store, plane, now, onEntries);
-        advance(
-          plane,
-          head,
-          keys.map((key, index) => ({ ...key, value: snapshot.values[index] })),
-        );
-        plane.confirmedAt = startedAt;
-        onEntries(entries);
-        return { kind: 'advanced', entries };
+  const overtaken = (): boolean => plane.head !== from || plane.broken;
+  const breakWith = (cause: Cause): Followed => {
+    plane.broken = true;
+    return { kind: 'broken', cause };
+  };
+  const confirm = (): void => {
+    plane.confirmedAt = Math.max(plane.confirmedAt, startedAt);
+  };
+  const arrive = (entries: readonly FeedEntry[], changes: readonly PlaneChange[]): Followed => {
+    const last = entries.at(-1);
+    if (last !== undefined) advance(plane, last, changes);
+    confirm();
+    onEntries(entries);
+    return { kind: 'advanced', entries };
+  };
+  /** The entries from where we stand up to a revision, or why there are none. */
+  const readFeed = (use: (entries: readonly FeedEntry[]) => MaybePromise<Followed>) =>
+    later(
+      store.feed(plane.tenant, from.revision, Number.MAX_SAFE_INTEGER),
+      ({ head, entries }): MaybePromise<Followed> => {
+        // Another look came first: this one's reading is old.
+        if (overtaken()) return { kind: 'current' };
+        const cause = breakOf(from, head, entries);
+        return cause === undefined ? use(entries) : breakWith(cause);
+      },
+    );
+  /** Reads the records that the entries name. They may be of a later commit: then the feed is read on up to it. */
+  const absorb = (entries: readonly FeedEntry[], round: number): MaybePromise<Followed> => {
+    const keys = planeKeys(entries);
+    if (keys.length === 0) return arrive(entries, []);
+    if (round > MAX_ROUNDS) return breakWith('gap');
+    return later(store.get(plane.tenant, keys), ({ head, values }): MaybePromise<Followed> => {
+      if (overtaken()) return { kind: 'current' };
+      if (head === undefined) return breakWith('wiped');
+      const changes = keys.map((key, index) => ({ ...key, value: values[index] }));
+      if (head.nonce === entries.at(-1)?.nonce) return arrive(entries, changes);
+      return readFeed((more) => {
+        const upTo = more.filter(({ revision }) => revision <= head.revision);
+        if (upTo.at(-1)?.nonce !== head.nonce) return breakWith('rolled_back');
+        return planeKeys(upTo).length === keys.length
+          ? arrive(upTo, changes)
+          : absorb(upTo, round + 1);
       });
-    },
-  );
+    });
+  };
+  return readFeed((entries) => {
+    if (entries.length > 0) return absorb(entries, 1);
+    confirm();
+    return { kind: 'current' };
+  });
 }
 
 /** Whether the feed leads from where we stand to the head without a gap, nonce by nonce. */
@@ -111,7 +136,7 @@ function breakOf(
   from: Head,
   head: Head | undefined,
   entries: readonly FeedEntry[],
-): 'wiped' | 'rolled_back' | 'gap' | undefined {
+): Cause | undefined {
   if (head === undefined) return 'wiped';
   if (head.revision < from.revision) return 'rolled_back';
   let at: Head = from;
@@ -133,7 +158,7 @@ function planeKeys(entries: readonly FeedEntry[]): FactKey<PlaneKind>[] {
   return [...keys.values()];
 }
 
-function advance(plane: Plane, head: Head, changes: readonly PlaneChange[]): void {
+function advance(plane: Plane, { revision, nonce }: Head, changes: readonly PlaneChange[]): void {
   const maps = {
     role: plane.directory.roles,
     workspace: plane.directory.workspaces,
@@ -149,7 +174,7 @@ function advance(plane: Plane, head: Head, changes: readonly PlaneChange[]): voi
     plane.generation++;
     plane.groups.clear();
   }
-  plane.head = head;
+  plane.head = { revision, nonce };
 }
 
 /** The closure of some direct groups, compiled once for all subjects that have the same. */

@@ -35,6 +35,8 @@ const LAYOUT = 1;
 export const FEED_LENGTH = 10_000;
 /** LMDB's keys are bounded; longer ids (paths of 64 labels) are stored under their hash. */
 const MAX_KEY_CHARS = 512;
+/** Between the two looks at a change that another process makes. */
+const SECOND_LOOK_MS = 10;
 /** Address space, not memory: the file grows as it is filled. */
 const MAP_BYTES = 64 * 1024 ** 3;
 
@@ -81,17 +83,49 @@ export function openEmbeddedStore(directory: string): Store {
 
   /** Runs reads in one snapshot. */
   const reading = <T>(read: (transaction: ReturnType<typeof root.useReadTransaction>) => T): T => {
-    const transaction = root.useReadTransaction();
+    if (closed) throw new StoreError(`the embedded store in \`${directory}\` is closed`);
     try {
-      return read(transaction);
-    } finally {
-      transaction.done();
+      const transaction = root.useReadTransaction();
+      try {
+        return read(transaction);
+      } finally {
+        transaction.done();
+      }
+    } catch (error) {
+      throw new StoreError(`the embedded store in \`${directory}\` cannot be read`, {
+        cause: error,
+      });
     }
   };
 
   const listeners = new Set<() => void>();
   let watcher: FSWatcher | undefined;
   let closed = false;
+
+  const notify = (): void => {
+    // Else the library would go on reading the snapshot that it has open.
+    if (!closed) root.resetReadTxn();
+    for (const listener of listeners) listener();
+  };
+
+  /** Commits of other processes: LMDB writes its file with ordinary writes, which inotify reports. */
+  const watchOthers = (): FSWatcher | undefined => {
+    let again: NodeJS.Timeout | undefined;
+    const hint = (): void => {
+      notify();
+      // The file changes shortly before LMDB shows the commit to readers: look once more.
+      again ??= setTimeout(() => {
+        again = undefined;
+        notify();
+      }, SECOND_LOOK_MS).unref();
+    };
+    try {
+      // A hint only: readers look on their own at every heartbeat.
+      return watchFile(file, { persistent: false }, hint).on('error', () => {});
+    } catch {
+      return undefined;
+    }
+  };
 
   const apply = (commit: Commit): CommitResult => {
     const { tenant, expected, changes, event } = commit;
@@ -153,7 +187,7 @@ export function openEmbeddedStore(directory: string): Store {
       } catch (error) {
         throw new StoreError('the embedded store could not commit', { cause: error });
       }
-      if (result.committed) for (const listener of listeners) listener();
+      if (result.committed) notify();
       return result;
     },
 
@@ -170,16 +204,11 @@ export function openEmbeddedStore(directory: string): Store {
         return { head: heads.get(tenant, { transaction }), entries: dense ? found : [] };
       }),
 
-    tenants: (): readonly string[] => [...heads.getKeys()],
+    tenants: (): readonly string[] => reading((transaction) => [...heads.getKeys({ transaction })]),
 
     watch(onChange): () => void {
       listeners.add(onChange);
-      // Commits of other processes: LMDB writes its file with ordinary writes, which inotify reports.
-      watcher ??= watchFile(file, { persistent: false }, () => {
-        for (const listener of listeners) listener();
-      }).on('error', () => {
-        // A hint only: readers look on their own at every heartbeat.
-      });
+      watcher ??= watchOthers();
       return () => void listeners.delete(onChange);
     },
 

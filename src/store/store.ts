@@ -80,7 +80,7 @@ export interface Feed {
  */
 export interface Store {
   get(tenant: string, keys: readonly FactKey[]): MaybePromise<Snapshot>;
-  /** A page of all records of a kind in byte order of their ids, after `after`. */
+  /** A page of all records of a kind, each once, in an order of the store's own; `after` is an earlier page's `next`. */
   scan(tenant: string, kind: Kind, after: string | undefined, limit: number): MaybePromise<Page>;
   /** All or nothing, durable when it resolves (CONS-5). */
   commit(commit: Commit): Promise<CommitResult>;

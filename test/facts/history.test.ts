@@ -86,9 +86,7 @@ describe('a wiped store', () => {
     expect(await ask(room, { key: 'cold' })).not.toMatch(/^ALLOWED/);
   });
 
-  // KNOWN BUG: a read that finds no tenant is thrown away and tried 20 times, but does not look at the feed, which
-  // would tell at once; the answer is UNAVAILABLE, and says that facts change too fast.
-  it.fails('is noticed by the first read that finds it empty', async () => {
+  it('is noticed by the first read that finds it empty', async () => {
     await warm();
     memory.restore(EMPTY_IMAGE);
     expect(await ask(room, { user: 'cold' })).toBe('TENANT_MISMATCH@0');
@@ -110,19 +108,14 @@ describe('a wiped store', () => {
     expect(await ask(room, { user: 'bob' })).toBe('ALLOWED@1');
   });
 
-  // KNOWN BUG: the entry of a user or key that existed before the resync hides that it does not exist any more (see
-  // sharing.test.ts): UNAVAILABLE until it is evicted.
-  it.fails(
-    'and filled again: who is not there any more is a stranger, an absent key invalid',
-    async () => {
-      await warm();
-      memory.restore(EMPTY_IMAGE);
-      await put(memory, 't', READER);
-      await notice();
-      expect(await ask(room, { user: 'alice' })).toBe('NO_GRANT@1');
-      expect(await ask(room, { key: 'k' })).toBe('KEY_INVALID@1');
-    },
-  );
+  it('and filled again: who is not there any more is a stranger, an absent key invalid', async () => {
+    await warm();
+    memory.restore(EMPTY_IMAGE);
+    await put(memory, 't', READER);
+    await notice();
+    expect(await ask(room, { user: 'alice' })).toBe('NO_GRANT@1');
+    expect(await ask(room, { key: 'k' })).toBe('KEY_INVALID@1');
+  });
 });
 
 describe('a store that was rolled back', () => {
@@ -198,43 +191,32 @@ describe('a store that was rolled back', () => {
     own.close();
   });
 
-  // KNOWN BUG: what is read from the store is only refused when its revision is NEWER than the plane's. A lower
-  // revision, or the same one with another nonce, is filled in: the answer joins a user of one history with the
-  // roles of another, an allow that neither of them gives, until the next look at the feed.
-  it.fails(
-    'before it is noticed: a user of a lower revision is not joined with newer roles',
-    async () => {
-      await put(memory, 't', USELESS, user('carol', { roles: ['reader'] }));
-      const early = memory.image();
-      await put(memory, 't', user('carol'));
-      await put(memory, 't', READER);
-      // Neither history allows it: carol was not in `reader` when it had the permission.
-      expect(await ask(openRoom(memory), { user: 'carol' })).toBe('NO_GRANT@4');
-      await warm();
-      memory.restore(early);
-      expect(await ask(openRoom(memory), { user: 'carol' })).toBe('NO_GRANT@2');
-      expect(await ask(room, { user: 'carol' })).not.toMatch(/^ALLOWED/);
-    },
-  );
+  it('before it is noticed: a user of a lower revision is not joined with newer roles', async () => {
+    await put(memory, 't', USELESS, user('carol', { roles: ['reader'] }));
+    const early = memory.image();
+    await put(memory, 't', user('carol'));
+    await put(memory, 't', READER);
+    // Neither history allows it: carol was not in `reader` when it had the permission.
+    expect(await ask(openRoom(memory), { user: 'carol' })).toBe('NO_GRANT@4');
+    await warm();
+    memory.restore(early);
+    expect(await ask(openRoom(memory), { user: 'carol' })).toBe('NO_GRANT@2');
+    expect(await ask(room, { user: 'carol' })).not.toMatch(/^ALLOWED/);
+  });
 
-  it.fails(
-    'before it is noticed: a user of the same revision of another history is not joined either',
-    async () => {
-      await put(memory, 't', USELESS);
-      const early = memory.image();
-      await put(memory, 't', READER);
-      expect(await ask(openRoom(memory), { user: 'carol' })).toBe('NO_GRANT@3');
-      await warm();
-      memory.restore(early);
-      await put(memory, 't', user('carol', { roles: ['reader'] }));
-      expect(await ask(openRoom(memory), { user: 'carol' })).toBe('NO_GRANT@3');
-      expect(await ask(room, { user: 'carol' })).not.toMatch(/^ALLOWED/);
-    },
-  );
+  it('before it is noticed: a user of the same revision of another history is not joined either', async () => {
+    await put(memory, 't', USELESS);
+    const early = memory.image();
+    await put(memory, 't', READER);
+    expect(await ask(openRoom(memory), { user: 'carol' })).toBe('NO_GRANT@3');
+    await warm();
+    memory.restore(early);
+    await put(memory, 't', user('carol', { roles: ['reader'] }));
+    expect(await ask(openRoom(memory), { user: 'carol' })).toBe('NO_GRANT@3');
+    expect(await ask(room, { user: 'carol' })).not.toMatch(/^ALLOWED/);
+  });
 
-  // KNOWN BUG: the wait for a revision does not notice that its own look dropped the plane; it sleeps until the next
-  // heartbeat or its deadline, although the store has the revision.
-  it.fails('a token that the new history has is answered at once', async () => {
+  it('a token that the new history has is answered at once', async () => {
     await warm();
     memory.restore(EMPTY_IMAGE);
     await put(memory, 't', USELESS);

@@ -2,7 +2,7 @@
 import { FEED_LENGTH, openEmbeddedStore } from '../../src/store/embedded.ts';
 import { openMemoryStore } from '../support/memory-store.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
-import { describeStore, type KnownBug, type Subject } from './contract.ts';
+import { describeStore, type Subject } from './contract.ts';
 
 const memory = async (): Promise<Subject> => {
   const store = openMemoryStore({ feedLength: 50 });
@@ -23,12 +23,6 @@ const embedded = (reopens: boolean) => async (): Promise<Subject> => {
   };
 };
 
-const EMBEDDED_BUGS: readonly KnownBug[] = ['closed', 'longOrder'];
-
 describeStore('memory store', memory);
-describeStore('embedded store', embedded(false), EMBEDDED_BUGS);
-describeStore(
-  'embedded store, opened again wherever it could forget',
-  embedded(true),
-  EMBEDDED_BUGS,
-);
+describeStore('embedded store', embedded(false));
+describeStore('embedded store, opened again wherever it could forget', embedded(true));

