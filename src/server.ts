@@ -73,6 +73,7 @@ export async function startServer(options: ServerOptions): Promise<Running> {
       ...settings.audit,
       file: settings.audit.file,
       bufferBytes: settings.audit.buffer_bytes,
+      onError,
     });
     cleanups.push(() => audit.close());
     const { facts, metrics } = openFactsAndMetrics(options, store, audit, catalog, log, onError);

@@ -83,6 +83,7 @@ describe('imports', () => {
       done.add(file);
     };
     for (const file of files) visit(file, []);
+    expect(done.size).toBe(files.length);
   });
 
   it('a proof that they were found', () => {

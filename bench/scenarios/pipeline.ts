@@ -57,6 +57,7 @@ export const pipeline: Scenario = {
       });
       const audit = openAudit({
         sink: 'file',
+        onError: raise,
         file: join(directory, 'audit.jsonl'),
         bufferBytes: 16 * 1024 * 1024,
       });
@@ -76,7 +77,7 @@ function raise(error: unknown): never {
 }
 
 async function stages(facts: FactsRoom, audit: AuditSink, effort: Effort): Promise<Row[]> {
-  const silent = openAudit({ sink: 'off', file: undefined, bufferBytes: 0 });
+  const silent = openAudit({ sink: 'off', onError: raise, file: undefined, bufferBytes: 0 });
   const [audited, unaudited] = [service(facts, audit), service(facts, silent)];
   const method = (of: Service, name: string): ((bytes: Buffer) => unknown) => {
     const found = authorizationMethods(of, CODEC_LIMITS).unary[`${SERVICE}/${name}`];

@@ -15,11 +15,17 @@ export interface AuditOptions {
   readonly file: string | undefined;
   /** Bytes that wait for a slow destination before records are dropped, and counted. */
   readonly bufferBytes: number;
+  readonly onError: (error: unknown) => void;
 }
 
-/** Lines are written together when there are so many characters of them, or after so many milliseconds. */
-const BATCH_CHARS = 32 * 1024;
+/** Lines are written together when there are so many bytes of them, or after so many milliseconds. */
+const BATCH_BYTES = 64 * 1024;
 const BATCH_MS = 5;
+const NEWLINE = 0x0a;
+
+interface BytesDestination {
+  write(bytes: Buffer): boolean;
+}
 
 export function openAudit(options: AuditOptions): AuditSink {
   if (options.sink === 'off')
@@ -29,30 +35,40 @@ export function openAudit(options: AuditOptions): AuditSink {
     sync: false,
     mkdir: true,
     maxLength: options.bufferBytes,
+    // Bytes, made line by line: one long string would be put together and encoded again.
+    contentMode: 'buffer',
   });
-  let batch = '';
-  let lines = 0;
+  let batch = Buffer.allocUnsafeSlow(BATCH_BYTES);
+  let length = 0;
   let timer: NodeJS.Timeout | undefined;
   let dropped = 0;
-  const lose = (chunk: string): void => {
-    dropped += chunk.split('\n').length - 1;
-  };
-  destination.on('drop', (chunk: unknown) => lose(String(chunk)));
+  destination.on('drop', (lost: unknown) => {
+    dropped += Buffer.isBuffer(lost) ? countLines(lost) : 1;
+  });
   // A reader that went away (`postern serve | head`) must not take the gate down.
-  destination.on('error', () => lose(batch));
+  destination.on('error', (error: unknown) => {
+    dropped++;
+    options.onError(error);
+  });
   const flush = (): void => {
     clearTimeout(timer);
     timer = undefined;
-    if (lines > 0) destination.write(batch);
-    batch = '';
-    lines = 0;
+    if (length === 0) return;
+    // Its types know the mode for text only.
+    (destination as unknown as BytesDestination).write(batch.subarray(0, length));
+    // The destination keeps what it was given until it is written.
+    batch = Buffer.allocUnsafeSlow(BATCH_BYTES);
+    length = 0;
   };
   return {
     write(line): void {
-      batch += `${line}\n`;
-      lines++;
-      if (batch.length >= BATCH_CHARS) flush();
-      else timer ??= setTimeout(flush, BATCH_MS);
+      // Three bytes a UTF-16 unit is the most that UTF-8 takes.
+      const most = line.length * 3 + 1;
+      if (length + most > batch.length) flush();
+      if (most > batch.length) batch = Buffer.allocUnsafeSlow(most);
+      length += batch.write(line, length);
+      batch[length++] = NEWLINE;
+      timer ??= setTimeout(flush, BATCH_MS);
     },
     dropped: () => dropped,
     close(): Promise<void> {
@@ -64,4 +80,10 @@ export function openAudit(options: AuditOptions): AuditSink {
       });
     },
   };
+}
+
+function countLines(bytes: Buffer): number {
+  let lines = 0;
+  for (const byte of bytes) if (byte === NEWLINE) lines++;
+  return lines;
 }

@@ -64,7 +64,7 @@ export function admits(
 }
 
 /** The rest of COMB-1 for one object, as enforced and, where it could differ, under full enforcement (ABAC-8). */
-export function judge(prepared: Prepared, resource: Resource): Decision {
+function judge(prepared: Prepared, resource: Resource): Decision {
   if (prepared.refused !== undefined) return refusal(prepared.refused);
   const { subject, enforced, shadow } = prepared;
   const by = evidence(prepared, resource);

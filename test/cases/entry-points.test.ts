@@ -30,7 +30,10 @@ type Shown = Record<string, unknown>;
 describe.each(suites)('$file.name', ({ file, state }) => {
   it('over gRPC, audit included, and on the command line', { timeout: 60_000 }, async () => {
     const server = await startTestServer(state, {
-      ...(file.catalog === undefined ? {} : { catalog: join(import.meta.dirname, file.catalog) }),
+      catalog:
+        file.catalog === undefined
+          ? config('actions.yaml')
+          : join(import.meta.dirname, file.catalog),
     });
     const ask = async (method: string, bytes: Buffer): Promise<Shown> =>
       readMessage(
@@ -73,8 +76,13 @@ describe.each(suites)('$file.name', ({ file, state }) => {
 
     for (const { request: asked, expect: wanted } of checks.filter(onCommandLine).slice(0, 2)) {
       const ran = await postern([
-        ...['--tenant', asked.tenant ?? state.tenant, '--address', server.running.addresses.grpc],
-        ...['check', asked.subject ?? '-', asked.action],
+        '--tenant',
+        asked.tenant ?? state.tenant,
+        '--address',
+        server.running.addresses.grpc,
+        'check',
+        asked.subject ?? '-',
+        asked.action,
         ...(asked.resource?.path === undefined ? [] : [asked.resource.path]),
         ...(asked.resource?.type === undefined
           ? []

@@ -237,9 +237,9 @@ describe('signals', () => {
     const client = connectTo(own.grpc);
     let answered = 0;
     let refused = 0;
-    let stopping = false;
+    const state = { stopping: false };
     const worker = async (): Promise<void> => {
-      while (!stopping)
+      while (!state.stopping)
         try {
           await client.call('Check', read, 2_000);
           answered++;
@@ -254,7 +254,7 @@ describe('signals', () => {
     const workers = Array.from({ length: 16 }, worker);
     await expect.poll(() => answered).toBeGreaterThan(500);
     expect(await own.stop()).toBe(0);
-    stopping = true;
+    state.stopping = true;
     await Promise.all(workers);
     client.close();
     const lines = own.audit().trim().split('\n');

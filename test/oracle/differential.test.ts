@@ -12,7 +12,7 @@ import { applyState } from '../../src/admin/apply.ts';
 import { toFacts } from '../../src/admin/state.ts';
 import type { StateFile } from '../../src/config/state.ts';
 import { toResource } from '../../src/config/policy-test.ts';
-import { compileCatalog, type CatalogEntries } from '../../src/engine/action.ts';
+import { compileCatalog } from '../../src/engine/action.ts';
 import { decide as engineDecide } from '../../src/engine/decide.ts';
 import { explain } from '../../src/engine/explain.ts';
 import { filter as engineFilter } from '../../src/engine/filter.ts';
@@ -38,7 +38,7 @@ const SEED = Number(process.env['POSTERN_SEED'] ?? Date.now() % 1_000_000);
 
 /** The file shapes are the same on both sides; the oracle's types only allow fewer forms. */
 const stateOf = (world: World): StateFile => world.state as unknown as StateFile;
-const catalogOf = (world: World) => compileCatalog(world.catalog as unknown as CatalogEntries);
+const catalogOf = (world: World) => compileCatalog(world.catalog);
 
 function staticOf(world: World): StaticFacts {
   const built = toFacts(stateOf(world), []);

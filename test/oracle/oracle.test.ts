@@ -858,15 +858,15 @@ describe('worlds', () => {
         const deleted = (state.users ?? [])
           .filter((user) => user.deleted === true)
           .map((user) => user.id);
-        const named = [
+        const named = new Set([
           ...(state.roles ?? []).flatMap((role) => role.members ?? []),
           ...(state.workspaces ?? []).flatMap((workspace) => workspace.members ?? []),
           ...(state.grants ?? []).flatMap((row) => [row.principal, row.grantor ?? '']),
           ...(state.owners ?? []).map((row) => row.owner),
           ...(state.keys ?? []).map((key) => key.user ?? ''),
-        ];
+        ]);
         // A bare name may be that of a namesake only if it is not the deleted user's own.
-        expect(deleted.some((id) => named.includes(`user:${id}`))).toBe(false);
+        expect(deleted.some((id) => named.has(`user:${id}`))).toBe(false);
         expect(
           (state.users ?? []).some(
             (user) => user.deleted === true && (user.roles ?? user.workspaces),
@@ -947,7 +947,7 @@ describe('worlds', () => {
     const lines = [...counts.keys()]
       .sort()
       .map((what) => `${share(what).toFixed(2).padStart(6)} %  ${what}`);
-    console.log(`${total} requests\n${lines.join('\n')}`);
+    process.stdout.write(`${total} requests\n${lines.join('\n')}\n`);
 
     const reasons: OracleReason[] = [
       'ALLOWED',

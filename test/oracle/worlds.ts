@@ -234,7 +234,7 @@ interface Ref {
 // ---------------------------------------------------------------------------------------------------------------
 
 /** Access expressions of COMB-3, nested `any` and `all` included. */
-export const accessArb: fc.Arbitrary<Access> = fc.letrec<{
+const accessArb: fc.Arbitrary<Access> = fc.letrec<{
   access: Access;
   model: Access;
   any: Access;
@@ -839,7 +839,7 @@ function resourcePartsArb(world: World): fc.Arbitrary<ResourceParts> {
           return path === '' || path.slice(0, -1).endsWith('.') ? path : path.slice(0, -1);
         case 'above':
           return path.includes('.') ? path.slice(0, path.lastIndexOf('.')) : '';
-        default:
+        case 'same':
           return path;
       }
     });

@@ -9,7 +9,7 @@ root.resolvePath = (_origin, target): string =>
   target.startsWith('google/') ? target : join(resolve('proto'), target);
 root.loadSync('postern/v1/authorization.proto', { keepCase: true }).resolveAll();
 
-export const messageType = (name: string): protobuf.Type => root.lookupType(`postern.v1.${name}`);
+const messageType = (name: string): protobuf.Type => root.lookupType(`postern.v1.${name}`);
 
 /** A message as a plain object, defaults included. */
 export function readMessage(name: string, bytes: Buffer): Record<string, unknown> {

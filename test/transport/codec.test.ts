@@ -117,7 +117,7 @@ describe('requests', () => {
               action: sample.action,
               ...(sample.resource === undefined
                 ? {}
-                : { resource: protoResource(sample.resource as ResourceSample) }),
+                : { resource: protoResource(sample.resource) }),
               min_revision: sample.minRevision,
             }),
             LIMITS,
@@ -131,7 +131,7 @@ describe('requests', () => {
             sample.subject && { type: sample.subject.type || 'user', id: sample.subject.id },
           );
           if (sample.resource !== undefined)
-            expect(call.request.resource).toEqual(readResource(sample.resource as ResourceSample));
+            expect(call.request.resource).toEqual(readResource(sample.resource));
         },
       ),
       { numRuns: 500 },

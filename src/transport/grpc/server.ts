@@ -105,14 +105,19 @@ export function rawMethod(path: string, stream: boolean): ServiceDefinition[stri
 
 function unaryHandler(method: Method, options: GrpcOptions) {
   return (call: ServerUnaryCall<Buffer, Buffer>, reply: sendUnaryData<Buffer>): void => {
-    const fail = (error: unknown): void => reply(toServiceError(error, options.onError));
+    let answer;
     try {
-      const answer = method(call.request, waitMs(call.getDeadline(), options));
-      if (answer instanceof Promise) answer.then((bytes) => reply(null, bytes), fail);
-      else reply(null, answer);
+      answer = method(call.request, waitMs(call.getDeadline(), options));
     } catch (error) {
-      fail(error);
+      reply(toServiceError(error, options.onError));
+      return;
     }
+    if (!(answer instanceof Promise)) reply(null, answer);
+    else
+      answer.then(
+        (bytes) => reply(null, bytes),
+        (error: unknown) => reply(toServiceError(error, options.onError)),
+      );
   };
 }
 

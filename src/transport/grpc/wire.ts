@@ -196,7 +196,8 @@ export class Writer {
 
   /** The bytes written since the last call, in a buffer of their own. */
   finish(): Buffer {
-    const written = Buffer.from(this.#bytes.subarray(0, this.#at));
+    const written = Buffer.allocUnsafe(this.#at);
+    this.#bytes.copy(written, 0, 0, this.#at);
     this.#at = 0;
     if (this.#bytes.length > KEPT_SIZE) this.#bytes = Buffer.allocUnsafeSlow(FIRST_SIZE);
     return written;
