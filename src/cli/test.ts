@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import junit, { type Builder } from 'junit-report-builder';
 import { readSource } from '../config/document.ts';
 import { loadSuite, runSuite, type TestResult } from '../policy-test.ts';
-import { CliError, EXIT, paint, print, type Format } from './output.ts';
+import { CliError, EXIT, paint, print, table, visible, type Format } from './output.ts';
 import { contextOf, yamlFiles } from './validate.ts';
 
 export interface TestOptions {
@@ -28,21 +28,36 @@ export async function test(directory: string, options: TestOptions): Promise<num
   );
   const failed = results.filter(({ failures }) => failures.length > 0);
   if (options.junit !== undefined) writeReport(options.junit, results);
-  print(
-    options.output,
-    { passed: results.length - failed.length, failed: failed.length, results },
-    () =>
-      [
-        ...(options.verbose === true ? results : failed).flatMap(draw),
-        `${results.length - failed.length} passed, ${failed.length} failed`,
-      ].join('\n'),
+  const counts = { passed: results.length - failed.length, failed: failed.length };
+  print(options.output, { ...counts, results }, () =>
+    [
+      ...(options.verbose === true ? results : failed).flatMap(draw),
+      summary(results),
+      '',
+      `${counts.passed} passed, ${counts.failed} failed`,
+    ].join('\n'),
   );
   return failed.length === 0 ? EXIT.ok : EXIT.refused;
 }
 
+/** A line a test file: how many of its tests passed. */
+function summary(results: readonly TestResult[]): string {
+  const suites = [...Map.groupBy(results, ({ suite }) => suite)];
+  return table(
+    ['SUITE', 'PASSED', 'FAILED'],
+    suites.map(([suite, tests]) => {
+      const failed = tests.filter(({ failures }) => failures.length > 0).length;
+      return [visible(suite), String(tests.length - failed), String(failed)];
+    }),
+  );
+}
+
 function draw({ suite, name, failures }: TestResult): string[] {
   const mark = failures.length === 0 ? paint('green', '✓') : paint('red', '✗');
-  return [`${mark} ${suite}: ${name}`, ...failures.map((failure) => `    ${failure}`)];
+  return [
+    `${mark} ${visible(`${suite}: ${name}`)}`,
+    ...failures.map((line) => `    ${visible(line)}`),
+  ];
 }
 
 function writeReport(file: string, results: readonly TestResult[]): void {
