@@ -18,9 +18,12 @@ export interface AuditOptions {
   readonly onError: (error: unknown) => void;
 }
 
-/** Lines are written together when there are so many bytes of them, or after so many milliseconds. */
-const BATCH_BYTES = 64 * 1024;
-const BATCH_MS = 5;
+/**
+ * Lines are written together when there are so many bytes of them, or after so many milliseconds. Waking the thread
+ * that writes costs more than what it writes: 5 ms instead of 20 would cost a tenth of the throughput.
+ */
+const BATCH_BYTES = 256 * 1024;
+const BATCH_MS = 20;
 const NEWLINE = 0x0a;
 
 interface BytesDestination {
