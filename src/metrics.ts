@@ -44,6 +44,7 @@ export interface Gauges {
   readonly factsAgeMs: () => number;
   readonly storeUp: () => boolean;
   readonly auditDropped: () => number;
+  readonly auditQueued: () => number;
   readonly version: string;
 }
 
@@ -124,6 +125,9 @@ export function createMetrics(gauges: Gauges): Metrics {
     'counter',
     () => [{ labels: { sink: 'main', result: 'dropped' }, value: gauges.auditDropped() }],
   );
+  declare('postern_audit_queue_length', 'Audit records that wait to be written.', 'gauge', () => [
+    { labels: { sink: 'main' }, value: gauges.auditQueued() },
+  ]);
   declare('postern_build_info', 'Version of this process.', 'gauge', () => [
     { labels: { version: gauges.version, node: process.version }, value: 1 },
   ]);

@@ -73,6 +73,7 @@ export async function startServer(options: ServerOptions): Promise<Running> {
       ...settings.audit,
       file: settings.audit.file,
       bufferBytes: settings.audit.buffer_bytes,
+      closeMs: settings.shutdown.grace_ms,
       onError,
     });
     cleanups.push(() => audit.close());
@@ -144,6 +145,7 @@ function openFactsAndMetrics(
     factsAgeMs: () => facts.ageMs(),
     storeUp: () => facts.ageMs() <= settings.facts.heartbeat_ms * 4,
     auditDropped: () => audit.dropped(),
+    auditQueued: () => audit.queued(),
     version,
   });
   const { facts: limits } = settings;
@@ -151,6 +153,7 @@ function openFactsAndMetrics(
     maxStalenessMs: limits.max_staleness_ms,
     heartbeatMs: limits.heartbeat_ms,
     storeTimeoutMs: limits.store_timeout_ms,
+    maxWaiting: settings.limits.waiting_calls,
     cache: {
       subjects: limits.cached_subjects,
       keys: limits.cached_keys,
@@ -194,6 +197,7 @@ async function listenDecisions(
     objectsPerFilter: limits.objects_per_filter,
     attributesPerResource: limits.attributes_per_resource,
     valuesPerAttribute: limits.values_per_attribute,
+    sourcesPerResource: limits.sources_per_resource,
   });
   const extras = [health.extra, ...(grpc.reflection ? [await reflection(packageRoot)] : [])];
   const unary = { ...methods.unary, ...health.unary };

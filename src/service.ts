@@ -9,6 +9,7 @@ import { filter, type FilterResult } from './engine/filter.ts';
 import type { Decision, Outcome, Reason, Request, Resource } from './engine/model.ts';
 import {
   callerProblem,
+  printable,
   requestProblem,
   resourceProblem,
   type Problem,
@@ -307,12 +308,6 @@ export function problemText(problem: Problem): string {
 /** The same without the field, for where it is named beside it. */
 export function valueText({ value, problem }: Problem): string {
   return value === '' ? problem : `\`${printable(value)}\` ${problem}`;
-}
-
-/** User input in a message: short, and nothing that a terminal or a log would obey. */
-function printable(value: string): string {
-  const text = JSON.stringify(value).slice(1, -1);
-  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 }
 
 const NOTHING_LOADED: Loaded = { unavailable: '', stale: false };

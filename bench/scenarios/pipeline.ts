@@ -36,6 +36,7 @@ const CODEC_LIMITS = {
   objectsPerFilter: 10_000,
   attributesPerResource: 64,
   valuesPerAttribute: 256,
+  sourcesPerResource: 256,
 };
 const LIMITS = { attributes: 64, valuesPerAttribute: 256 };
 const WAIT_MS = 1_000;
@@ -50,6 +51,7 @@ export const pipeline: Scenario = {
         maxStalenessMs: 600_000,
         heartbeatMs: 500,
         storeTimeoutMs: 1_000,
+        maxWaiting: 10_000,
         cache: { subjects: 100_000, keys: 10_000, absent: 10_000, groups: 10_000, tenants: 1_000 },
         now: () => performance.now(),
         onResync: () => {},
@@ -57,6 +59,7 @@ export const pipeline: Scenario = {
       });
       const audit = openAudit({
         sink: 'file',
+        closeMs: 1_000,
         onError: raise,
         file: join(directory, 'audit.jsonl'),
         bufferBytes: 16 * 1024 * 1024,
@@ -77,7 +80,13 @@ function raise(error: unknown): never {
 }
 
 async function stages(facts: FactsRoom, audit: AuditSink, effort: Effort): Promise<Row[]> {
-  const silent = openAudit({ sink: 'off', onError: raise, file: undefined, bufferBytes: 0 });
+  const silent = openAudit({
+    sink: 'off',
+    closeMs: 1_000,
+    onError: raise,
+    file: undefined,
+    bufferBytes: 0,
+  });
   const [audited, unaudited] = [service(facts, audit), service(facts, silent)];
   const method = (of: Service, name: string): ((bytes: Buffer) => unknown) => {
     const found = authorizationMethods(of, CODEC_LIMITS).unary[`${SERVICE}/${name}`];
@@ -159,6 +168,7 @@ function service(facts: FactsRoom, audit: AuditSink): Service {
     factsAgeMs: () => 0,
     storeUp: () => true,
     auditDropped: () => audit.dropped(),
+    auditQueued: () => 0,
     version: 'bench',
   });
   return createService({

@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { DefaultRole } from '../config/roles.ts';
 import type { Finding, StateFile } from '../config/state.ts';
-import type { Kind, UserRecord } from '../engine/records.ts';
+import type { Kind } from '../engine/records.ts';
 import {
   readAll,
   StoreError,
@@ -49,10 +49,9 @@ export async function planState(
 ): Promise<Plan> {
   const { head, records } = await readAll(store, state.tenant, KINDS);
   const base = head === undefined ? newTenantRoles(state, defaults) : keptRoles(records);
-  const built = toFacts(state, base);
+  const built = toFacts(withTombstones(state, records), base);
   if ('findings' in built) throw new StateError(built.findings);
-  const wanted = withTombstones(built.facts, records);
-  const changes = KINDS.flatMap((kind) => diff(kind, records[kind], wanted[kind]));
+  const changes = KINDS.flatMap((kind) => diff(kind, records[kind], built.facts[kind]));
   return {
     expected: head?.revision ?? 0,
     changes,
@@ -115,24 +114,12 @@ function keptRoles({ role }: TenantFacts): BaseRole[] {
 }
 
 /** Users that the state no longer lists become tombstones, so that no access list revives them (ACL-4, ADM-8). */
-function withTombstones(wanted: TenantFacts, stored: TenantFacts): TenantFacts {
-  const user = new Map(wanted.user);
-  for (const id of stored.user.keys()) if (!user.has(id)) user.set(id, tombstone(id));
-  return { ...wanted, user };
-}
-
-function tombstone(id: string): UserRecord {
+function withTombstones(state: StateFile, stored: TenantFacts): StateFile {
+  const listed = new Set((state.users ?? []).map(({ id }) => id));
+  const gone = [...stored.user.keys()].filter((id) => !listed.has(id));
   return {
-    id,
-    type: 'user',
-    superuser: false,
-    createrole: false,
-    suspended: false,
-    deleted: true,
-    roles: [],
-    workspaces: [],
-    grants: [],
-    owns: [],
+    ...state,
+    users: [...(state.users ?? []), ...gone.map((id) => ({ id, deleted: true }))],
   };
 }
 

@@ -4,6 +4,7 @@
  */
 import { bodyOf, type Finding, type StateFile } from '../config/state.ts';
 import type { DefaultRole } from '../config/roles.ts';
+import type { Json } from '../config/common.ts';
 import { toPolicySet } from '../config/policy-set.ts';
 import type {
   GrantRow,
@@ -225,7 +226,9 @@ class Builder {
           `'${at}' is owned by \`${other.owner}\` already: a path has at most one owner (TREE-2)`,
         );
       facts.owner.set(at, { path: at, owner: user.id });
-      this.#owns.set(user.id, [...(this.#owns.get(user.id) ?? []), at]);
+      const owned = this.#owns.get(user.id) ?? [];
+      owned.push(at);
+      this.#owns.set(user.id, owned);
     });
   }
 
@@ -462,7 +465,12 @@ function userEntry(user: UserRecord): Entry<'users'> {
     ...(user.externalId === undefined ? {} : { external_id: user.externalId }),
     ...(user.email === undefined ? {} : { email: user.email }),
     ...(user.type === 'user' ? {} : { type: user.type }),
-    ...(user.metadata === undefined ? {} : { metadata: { ...user.metadata } }),
+    ...(user.metadata === undefined
+      ? {}
+      : {
+          // It was checked to be JSON when it was written.
+          metadata: { ...user.metadata } as Record<string, Json>,
+        }),
     ...(user.superuser ? { superuser: true } : {}),
     ...(user.createrole ? { createrole: true } : {}),
     ...(user.suspended ? { suspended: true } : {}),

@@ -1,12 +1,15 @@
 /** Where audit records go until they are queued with a promise of their own: one JSON line each, in batches. */
-import { pino } from 'pino';
+import { closeSync, mkdirSync, openSync, write as writeTo } from 'node:fs';
+import { dirname } from 'node:path';
 
 export interface AuditSink {
   /** Takes one line; `undefined`: nobody reads them, so that none need be made. */
   readonly write: ((line: string) => void) | undefined;
-  /** Records that the bounded buffer had no room for. */
+  /** Records that were lost: no room in the bounded queue, a reader that went away, or left over at the end. */
   dropped(): number;
-  /** Writes what is still here, and closes. */
+  /** Records that wait to be written. */
+  queued(): number;
+  /** Writes what is still here, as far as the time allows, and closes. */
   close(): Promise<void>;
 }
 
@@ -15,6 +18,8 @@ export interface AuditOptions {
   readonly file: string | undefined;
   /** Bytes that wait for a slow destination before records are dropped, and counted. */
   readonly bufferBytes: number;
+  /** How long `close` waits for a destination that does not take what is left, ms. */
+  readonly closeMs: number;
   readonly onError: (error: unknown) => void;
 }
 
@@ -24,69 +29,128 @@ export interface AuditOptions {
  */
 const BATCH_BYTES = 256 * 1024;
 const BATCH_MS = 20;
+/** A destination that fails (a full disk, a full pipe) is tried again after this time, ms. */
+const RETRY_MS = 100;
+const STDOUT = 1;
 const NEWLINE = 0x0a;
 
-interface BytesDestination {
-  write(bytes: Buffer): boolean;
+interface Batch {
+  readonly bytes: Buffer;
+  readonly lines: number;
 }
 
+/** @throws Error where the file cannot be opened: a log that cannot be kept must not be promised */
 export function openAudit(options: AuditOptions): AuditSink {
   if (options.sink === 'off')
-    return { write: undefined, dropped: () => 0, close: () => Promise.resolve() };
-  const destination = pino.destination({
-    dest: options.sink === 'file' && options.file !== undefined ? options.file : 1,
-    sync: false,
-    mkdir: true,
-    maxLength: options.bufferBytes,
-    // Bytes, made line by line: one long string would be put together and encoded again.
-    contentMode: 'buffer',
-  });
-  let batch = Buffer.allocUnsafeSlow(BATCH_BYTES);
-  let length = 0;
+    return {
+      write: undefined,
+      dropped: () => 0,
+      queued: () => 0,
+      close: () => Promise.resolve(),
+    };
+  const descriptor = options.sink === 'file' ? openFile(options.file ?? '') : STDOUT;
+  const queue: Batch[] = [];
+  let waiting = { bytes: 0, lines: 0 };
+  let filling = Buffer.allocUnsafeSlow(BATCH_BYTES);
+  let filled = { bytes: 0, lines: 0 };
   let timer: NodeJS.Timeout | undefined;
+  let writing = false;
+  let gone = false;
   let dropped = 0;
-  destination.on('drop', (lost: unknown) => {
-    dropped += Buffer.isBuffer(lost) ? countLines(lost) : 1;
-  });
-  // A reader that went away (`postern serve | head`) must not take the gate down.
-  destination.on('error', (error: unknown) => {
-    dropped++;
-    options.onError(error);
-  });
+  let onEmpty: (() => void) | undefined;
+
+  const lose = (lines: number): void => {
+    dropped += lines;
+  };
+  const pump = (): void => {
+    const [batch] = queue;
+    if (writing) return;
+    if (batch === undefined) {
+      onEmpty?.();
+      return;
+    }
+    writing = true;
+    writeTo(descriptor, batch.bytes, (error, written) => {
+      writing = false;
+      if (error !== null) failed(error);
+      else {
+        waiting.bytes -= written;
+        if (written < batch.bytes.length)
+          queue[0] = { bytes: batch.bytes.subarray(written), lines: batch.lines };
+        else {
+          queue.shift();
+          waiting.lines -= batch.lines;
+        }
+        pump();
+      }
+    });
+  };
+  const failed = (error: NodeJS.ErrnoException): void => {
+    if (error.code !== 'EAGAIN') options.onError(error);
+    // A reader that went away (`postern serve | head`) does not come back, and must not take the gate down.
+    if (error.code === 'EPIPE') {
+      gone = true;
+      lose(waiting.lines);
+      queue.length = 0;
+      waiting = { bytes: 0, lines: 0 };
+      onEmpty?.();
+    } else setTimeout(pump, RETRY_MS).unref();
+  };
   const flush = (): void => {
     clearTimeout(timer);
     timer = undefined;
-    if (length === 0) return;
-    // Its types know the mode for text only.
-    (destination as unknown as BytesDestination).write(batch.subarray(0, length));
-    // The destination keeps what it was given until it is written.
-    batch = Buffer.allocUnsafeSlow(BATCH_BYTES);
-    length = 0;
+    if (filled.lines === 0) return;
+    // A copy of what is used: the rest of the buffer is not kept waiting with it.
+    queue.push({ bytes: Buffer.from(filling.subarray(0, filled.bytes)), lines: filled.lines });
+    waiting = { bytes: waiting.bytes + filled.bytes, lines: waiting.lines + filled.lines };
+    filled = { bytes: 0, lines: 0 };
+    pump();
   };
   return {
     write(line): void {
       // Three bytes a UTF-16 unit is the most that UTF-8 takes.
       const most = line.length * 3 + 1;
-      if (length + most > batch.length) flush();
-      if (most > batch.length) batch = Buffer.allocUnsafeSlow(most);
-      length += batch.write(line, length);
-      batch[length++] = NEWLINE;
+      if (gone || waiting.bytes + filled.bytes + most > options.bufferBytes) {
+        lose(1);
+        return;
+      }
+      if (filled.bytes + most > filling.length) flush();
+      if (most > filling.length) filling = Buffer.allocUnsafeSlow(most);
+      filled.bytes += filling.write(line, filled.bytes);
+      filling[filled.bytes++] = NEWLINE;
+      filled.lines++;
       timer ??= setTimeout(flush, BATCH_MS);
     },
     dropped: () => dropped,
-    close(): Promise<void> {
+    queued: () => waiting.lines + filled.lines,
+    async close(): Promise<void> {
       flush();
-      return new Promise((done) => {
-        destination.once('close', done);
-        destination.once('error', done);
-        destination.end();
+      await new Promise<void>((done) => {
+        if (queue.length === 0) done();
+        else {
+          onEmpty = done;
+          setTimeout(done, options.closeMs);
+        }
       });
+      if (waiting.lines > 0) {
+        lose(waiting.lines);
+        options.onError(new Error(`${waiting.lines} audit record(s) could not be written`));
+      }
+      if (descriptor !== STDOUT) closeSync(descriptor);
     },
   };
 }
 
-function countLines(bytes: Buffer): number {
-  let lines = 0;
-  for (const byte of bytes) if (byte === NEWLINE) lines++;
-  return lines;
+function openFile(file: string): number {
+  try {
+    mkdirSync(dirname(file), { recursive: true });
+    return openSync(file, 'a');
+  } catch (error) {
+    throw new Error(
+      `audit.file: \`${file}\` cannot be opened: give a file that can be appended to`,
+      {
+        cause: error,
+      },
+    );
+  }
 }

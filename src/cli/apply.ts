@@ -23,7 +23,7 @@ export async function apply(options: ApplyOptions): Promise<number> {
   const state = parseState(source, catalog);
   for (const warning of lintState(source, state, catalog))
     process.stderr.write(`${formatProblem(warning)}\n`);
-  return withStore(configuration, async (store) => {
+  return withStore(configuration, false, async (store) => {
     try {
       if (options.dryRun === true) {
         const plan = await planState(store, state, defaults);
@@ -79,7 +79,7 @@ export async function exportCommand(options: ExportOptions): Promise<number> {
   if (tenant === undefined)
     throw new CliError('no tenant: give --tenant NAME, or set POSTERN_TENANT');
   const configuration = loadConfiguration(options.config, options.packageRoot);
-  return withStore(configuration, async (store) => {
+  return withStore(configuration, true, async (store) => {
     const exported = await exportState(store, tenant);
     if (exported === undefined) {
       const known = (await store.tenants()).join(', ');

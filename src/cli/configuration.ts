@@ -1,4 +1,5 @@
 /** Settings and the files they name, for the commands that work without a server. */
+import { existsSync } from 'node:fs';
 import { parseCatalog } from '../config/catalog.ts';
 import { readSource } from '../config/document.ts';
 import { parseDefaultRoles, type DefaultRole } from '../config/roles.ts';
@@ -6,6 +7,7 @@ import { embeddedDirectory, loadSettings, type LoadedSettings } from '../config/
 import type { Catalog } from '../engine/action.ts';
 import { openEmbeddedStore } from '../store/embedded.ts';
 import type { Store } from '../store/store.ts';
+import { CliError } from './output.ts';
 
 export interface Configuration extends LoadedSettings {
   readonly catalog: Catalog;
@@ -22,12 +24,21 @@ export function loadConfiguration(file: string | undefined, packageRoot: string)
   };
 }
 
-/** Runs on the store that the settings name, and closes it. */
+/**
+ * Runs on the store that the settings name, and closes it.
+ * @param mustExist a command that only reads makes no store where a path is mistyped
+ */
 export async function withStore<T>(
   { settings }: Configuration,
+  mustExist: boolean,
   use: (store: Store) => Promise<T>,
 ): Promise<T> {
-  const store = openEmbeddedStore(embeddedDirectory(settings.store));
+  const directory = embeddedDirectory(settings.store);
+  if (mustExist && !existsSync(directory))
+    throw new CliError(
+      `store: there is none in \`${directory}\`: check \`store\`, or POSTERN_STORE`,
+    );
+  const store = openEmbeddedStore(directory);
   try {
     return await use(store);
   } finally {

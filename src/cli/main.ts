@@ -189,6 +189,13 @@ program
 
 for (const command of [program, ...program.commands]) command.exitOverride();
 
+// A reader that has seen enough changes nothing of the answer; any other failure to print is told.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') return;
+  process.stderr.write(`postern: cannot print: ${error.message}\n`);
+  process.exitCode = EXIT.usage;
+});
+
 try {
   await program.parseAsync();
 } catch (error) {

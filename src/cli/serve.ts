@@ -39,7 +39,8 @@ export async function serve(options: ServeOptions): Promise<number> {
   process.on('SIGHUP', () => running.reload());
   await new Promise<void>((done) => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const)
-      process.once(signal, () => {
+      // Stays, so that a second signal does not cut the drain short.
+      process.on(signal, () => {
         running.log.info({ signal }, 'closing: calls in flight finish');
         done();
       });

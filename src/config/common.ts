@@ -40,6 +40,12 @@ const number = z.number().check((context) => {
 });
 /** ABAC-3 */
 export const scalar = z.union([z.string(), number, z.boolean()]);
+/** Any JSON, with numbers that are kept exactly: `.nan`, `.inf` and dates are no JSON. */
+export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
+export const json: z.ZodType<Json, Json> = z.lazy(() =>
+  z.union([z.string(), number, z.boolean(), z.null(), z.array(json), z.record(z.string(), json)]),
+);
+
 /** Metadata as files and requests write it: a scalar counts as a list of one. */
 export const attributes = z
   .record(z.string(), z.union([scalar, z.array(scalar)]))

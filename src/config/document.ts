@@ -1,6 +1,8 @@
 /** One YAML file: its value, and the line and column of everything in it. */
 import { readFileSync } from 'node:fs';
 import {
+  isAlias,
+  isCollection,
   isMap,
   isNode,
   isPair,
@@ -54,10 +56,11 @@ export function parseSource(file: string, text: string): Source {
       version: '1.2',
     });
     const broken = [
-      ...[...document.errors, ...document.warnings].map(
-        ({ pos, message }) => [pos[0], message.replace(/\s+/g, ' ')] as const,
-      ),
-      ...lostAliases(document),
+      // One mistake may be told many times: the first ones are the ones to mend.
+      ...[...document.errors, ...document.warnings]
+        .slice(0, MAX_SYNTAX_ERRORS)
+        .map(({ pos, message }) => [pos[0], message.replace(/\s+/g, ' ')] as const),
+      ...badAliases(document),
     ];
     if (broken.length > 0)
       throw new ConfigError(
@@ -78,19 +81,33 @@ export function parseSource(file: string, text: string): Source {
   return { file, value, problem };
 }
 
-/** Aliases without an anchor before them, which the library notices too late to say where. */
-function lostAliases(document: Document.Parsed): (readonly [offset: number, message: string])[] {
-  const lost: (readonly [number, string])[] = [];
+const MAX_SYNTAX_ERRORS = 20;
+
+/** Aliases in one file at most: each is a place where a short text stands for a long one. */
+const MAX_ALIASES = 10_000;
+
+/** Aliases without an anchor before them, within their own anchor, or too many. */
+function badAliases(document: Document.Parsed): (readonly [offset: number, message: string])[] {
+  const bad: (readonly [number, string])[] = [];
+  const anchors = new Set<string>();
+  let count = 0;
   visit(document, {
-    Alias(_key, alias): void {
-      if (alias.resolve(document) === undefined)
-        lost.push([
-          alias.range?.[0] ?? 0,
-          `no anchor \`&${alias.source}\` stands before its alias`,
-        ]);
+    Node(_key, node, ancestors): symbol | undefined {
+      if (!isAlias(node)) {
+        if (node.anchor !== undefined) anchors.add(node.anchor);
+        return undefined;
+      }
+      const offset = node.range?.[0] ?? 0;
+      const name = node.source;
+      if (!anchors.has(name)) bad.push([offset, `no anchor \`&${name}\` stands before its alias`]);
+      else if (ancestors.some((above) => isCollection(above) && above.anchor === name))
+        bad.push([offset, `the alias \`*${name}\` stands inside its own anchor: it has no end`]);
+      if (++count <= MAX_ALIASES) return undefined;
+      bad.push([offset, `more than ${MAX_ALIASES} aliases: write the values out`]);
+      return visit.BREAK;
     },
   });
-  return lost;
+  return bad;
 }
 
 /**

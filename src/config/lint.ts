@@ -49,6 +49,7 @@ export function lintKey(
 function lintTogether(placed: readonly Placed[], catalog: Catalog): Problem[] {
   return [
     ...lintNullified(placed, catalog, () => true),
+    ...placed.flatMap(lintBareVerbs),
     ...placed.flatMap((one) => lintRule(one, catalog)),
     ...placed.flatMap((one) => lintShadowed(one, placed, catalog)),
   ];
@@ -88,6 +89,19 @@ function lintNullified(
             ),
           ];
     });
+}
+
+/** ACT-3: a bare verb is the name of a request without a resource type only. */
+function lintBareVerbs(placed: Placed): Problem[] {
+  const { rule } = placed;
+  const bare = rule.actions.filter((name) => name !== READONLY && !/[.:]/.test(name));
+  if (bare.length === 0) return [];
+  return [
+    warn(
+      placed,
+      `rule ${rule.id} matches ${bare.join(', ')} only in requests without a resource type: name \`type:${bare[0] ?? ''}\` for each type that is meant`,
+    ),
+  ];
 }
 
 function lintRule(placed: Placed, catalog: Catalog): Problem[] {

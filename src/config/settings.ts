@@ -49,8 +49,10 @@ export const settingsSchema = z
         objects_per_filter: count(10_000, 'Objects in a Filter'),
         attributes_per_resource: count(64, 'Attribute keys of a resource or source'),
         values_per_attribute: count(256, 'Values of an attribute'),
+        sources_per_resource: count(256, 'Sources of a resource'),
+        waiting_calls: count(10_000, 'Calls that wait for a min_revision at once'),
         stream_in_flight: count(256, 'Messages of a CheckStream that wait for facts'),
-        max_wait_ms: millis(5_000, 'Longest wait for facts of a call without a deadline'),
+        max_wait_ms: millis(5_000, 'Longest wait for facts, whatever the deadline of the call'),
       })
       .prefault({}),
     facts: z

@@ -1,7 +1,7 @@
 /** State files: everything that one tenant's facts are made of (`apply`, `export`, `--state`). */
 import * as z from 'zod';
 import type { Catalog } from '../engine/action.ts';
-import { id, level, mode, permission, treeAction, treePath } from './common.ts';
+import { id, json, level, mode, permission, treeAction, treePath } from './common.ts';
 import { parseAs, type Source } from './document.ts';
 import { lintKey, lintPolicySet } from './lint.ts';
 import { policySetBody, verifyPolicySet, type PolicySetBody } from './policy-set.ts';
@@ -16,7 +16,7 @@ const user = z.strictObject({
   external_id: z.string().optional(),
   email: z.string().optional(),
   type: z.enum(['user', 'developerUser', 'agent']).optional(),
-  metadata: z.record(z.string(), z.unknown()).optional(),
+  metadata: z.record(z.string(), json).optional(),
   superuser: z.boolean().optional(),
   createrole: z.boolean().optional(),
   suspended: z.boolean().optional(),

@@ -185,7 +185,9 @@ function showAccess(access: Access): string {
     : `all of (${access.all.map(showAccess).join(', ')})`;
 }
 
-function rbacFacts({ subject, record, groups }: SubjectFacts, action: Action): Fact[] {
+function rbacFacts(facts: SubjectFacts, action: Action): Fact[] {
+  const { groups } = facts;
+  const chainTo = chainsOf(facts);
   const levels = [...groups.roles.values()].map(({ level }) => level);
   if (action.verbs.length === 0 || !levels.some((level) => level >= action.minLevel)) return [];
   return [...groups.roles.values()].flatMap((role) =>
@@ -194,7 +196,7 @@ function rbacFacts({ subject, record, groups }: SubjectFacts, action: Action): F
       .map((permission): Fact => ({
         kind: 'permission',
         text: `role ${role.id} carries ${permission}`,
-        chain: chainTo(`role:${role.id}`, subject, record, groups),
+        chain: chainTo(`role:${role.id}`),
       })),
   );
 }
@@ -217,11 +219,9 @@ function rbacSilence({ groups }: SubjectFacts, action: Action): string {
     : `no role in the closure carries ${permissionOf(action)}`;
 }
 
-function treeFacts(
-  { subject, record, groups }: SubjectFacts,
-  action: Action,
-  path: string | undefined,
-): Fact[] {
+function treeFacts(holder: SubjectFacts, action: Action, path: string | undefined): Fact[] {
+  const { subject, record, groups } = holder;
+  const chainTo = chainsOf(holder);
   const name = treeActionOf(action);
   if (path === undefined || name === undefined) return [];
   const covering = (rows: readonly GrantRow[]): readonly GrantRow[] =>
@@ -242,7 +242,7 @@ function treeFacts(
         facts.push({
           kind: 'grant',
           text: show(`${type} ${group.id}`, row),
-          chain: chainTo(`${type}:${group.id}`, subject, record, groups),
+          chain: chainTo(`${type}:${group.id}`),
         });
   return facts;
 }
@@ -277,32 +277,27 @@ function aclSilence({ subject }: SubjectFacts, action: Action, resource: Resourc
     : `the object has no ${action.acl} list`;
 }
 
-/** The shortest way over membership from the subject to a group. */
-function chainTo(
-  target: string,
-  subject: Request['subject'] & object,
-  record: SubjectFacts['record'],
-  groups: SubjectFacts['groups'],
-): readonly string[] {
+/** The shortest ways over membership from the subject to its groups, found in one walk. */
+function chainsOf({ subject, record, groups }: SubjectFacts): (group: string) => readonly string[] {
   const start = `${subject.type}:${subject.id}`;
-  if (start === target) return [start];
-  const direct = (at: string): readonly string[] => {
+  const cameFrom = new Map<string, string>();
+  const reached = new Set([start]);
+  for (const at of reached) {
     const holder = at === start && record !== undefined ? record : groups.roles.get(at.slice(5));
-    if (holder === undefined || at.startsWith('workspace:')) return [];
-    return [
+    if (holder === undefined || at.startsWith('workspace:')) continue;
+    for (const next of [
       ...holder.roles.map((id) => `role:${id}`),
       ...holder.workspaces.map((id) => `workspace:${id}`),
-    ];
-  };
-  const chains: (readonly string[])[] = [[start]];
-  const seen = new Set([start]);
-  for (const chain of chains)
-    for (const next of direct(chain[chain.length - 1] ?? start)) {
-      if (next === target) return [...chain, next];
-      if (!seen.has(next)) chains.push([...chain, next]);
-      seen.add(next);
+    ]) {
+      if (!reached.has(next)) cameFrom.set(next, at);
+      reached.add(next);
     }
-  return [start, target];
+  }
+  return (group) => {
+    const chain = [group];
+    for (let at = cameFrom.get(group); at !== undefined; at = cameFrom.get(at)) chain.push(at);
+    return chain.toReversed();
+  };
 }
 
 // ── the key's rules ─────────────────────────────────────────────────────────────────────────────

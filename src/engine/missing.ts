@@ -7,7 +7,7 @@ import { ACL_KEYS } from './acl.ts';
 import { permissionOf, resolveAction, treeActionOf, type Action } from './action.ts';
 import { decide } from './decide.ts';
 import type { Decision, Facts, Request, Scalar } from './model.ts';
-import type { KeyRecord, PolicySetRecord, RoleRecord, RuleRecord } from './records.ts';
+import type { KeyRecord, PolicySetRecord, RuleRecord } from './records.ts';
 import {
   compileGroup,
   compileUser,
@@ -32,8 +32,13 @@ export interface Missing {
   readonly text: string;
 }
 
-/** Roles and workspaces that are tried as the missing membership; beyond it the answer is marked incomplete. */
-const MAX_GROUPS_TRIED = 1_000;
+/** Group records that one Explain looks through for missing memberships; beyond it the answer is marked incomplete. */
+const MAX_GROUPS_READ = 50_000;
+
+/** What is left of it. */
+interface Budget {
+  groups: number;
+}
 
 interface Candidate extends Missing {
   readonly facts?: Facts;
@@ -49,12 +54,18 @@ export function missingFacts(
   const action = resolveAction(facts.catalog, request.action, request.resource.type);
   if (decision.allowed || action === undefined) return { missing: [], complete: true };
   const missing: Missing[] = [];
-  for (const { kind, text, ...changed } of candidates(request, facts, decision, action, directory))
+  const budget: Budget = { groups: MAX_GROUPS_READ };
+  for (const { kind, text, ...changed } of candidates(
+    request,
+    facts,
+    decision,
+    action,
+    directory,
+    budget,
+  ))
     if (decide(changed.request ?? request, changed.facts ?? facts).allowed)
       missing.push({ kind, text });
-  const groups = directory.roles.size + directory.workspaces.size;
-  const complete = decision.reason !== 'NO_GRANT' || groups <= MAX_GROUPS_TRIED;
-  return { missing, complete };
+  return { missing, complete: budget.groups >= 0 };
 }
 
 function* candidates(
@@ -63,6 +74,7 @@ function* candidates(
   decision: Decision,
   action: Action,
   directory: Directory,
+  budget: Budget,
 ): Generator<Candidate> {
   const { subject, key } = facts;
   if (decision.reason === 'SUBJECT_INACTIVE' && subject !== undefined)
@@ -72,7 +84,7 @@ function* candidates(
       facts: { ...facts, subject: { ...subject, inactive: false } },
     };
   if (decision.reason === 'NO_GRANT' && subject !== undefined)
-    yield* forSubject(request, facts, subject, action, directory);
+    yield* forSubject(request, facts, subject, action, directory, budget);
   if (key !== undefined && key !== 'invalid') yield* forKey(request, facts, key, decision, action);
 }
 
@@ -84,6 +96,7 @@ function* forSubject(
   subject: SubjectFacts,
   action: Action,
   directory: Directory,
+  budget: Budget,
 ): Generator<Candidate> {
   const { path } = request.resource;
   const tree = treeActionOf(action);
@@ -102,7 +115,7 @@ function* forSubject(
   }
   yield* aclEntry(request, subject, action);
   yield* changedRoles(subject, action, withSubject);
-  yield* memberships(subject, withSubject, directory);
+  yield* memberships(subject, withSubject, directory, budget);
 }
 
 function* aclEntry(
@@ -121,32 +134,24 @@ function* aclEntry(
   };
 }
 
+/** A role of the closure with the permission, or the level, that it lacks. */
 function* changedRoles(
-  subject: SubjectFacts,
+  { groups }: SubjectFacts,
   action: Action,
   withSubject: (changed: Partial<SubjectFacts>) => Facts,
 ): Generator<Candidate> {
-  const replaced = (role: RoleRecord): Facts => {
-    const roles = new Map(subject.groups.roles).set(role.id, role);
-    const direct = { roles: [...roles.keys()], workspaces: [...subject.groups.workspaces.keys()] };
-    return withSubject({
-      groups: groupsOf({ roles, workspaces: subject.groups.workspaces }, direct),
-    });
-  };
   const permission = permissionOf(action);
-  for (const role of subject.groups.roles.values()) {
+  const verbs = new Set(groups.permissions.get(action.resource)).add(action.verbs[0] ?? '');
+  const permissions = new Map(groups.permissions).set(action.resource, verbs);
+  const granted = withSubject({ groups: { ...groups, permissions } });
+  const raised = withSubject({
+    groups: { ...groups, level: Math.max(groups.level, action.minLevel) },
+  });
+  for (const { id, level } of groups.roles.values()) {
     if (action.verbs.length > 0)
-      yield {
-        kind: 'permission',
-        text: `${permission} on role ${role.id}`,
-        facts: replaced({ ...role, permissions: [...role.permissions, permission] }),
-      };
-    if (role.level < action.minLevel)
-      yield {
-        kind: 'level',
-        text: `level ${action.minLevel} on role ${role.id}`,
-        facts: replaced({ ...role, level: action.minLevel }),
-      };
+      yield { kind: 'permission', text: `${permission} on role ${id}`, facts: granted };
+    if (level < action.minLevel)
+      yield { kind: 'level', text: `level ${action.minLevel} on role ${id}`, facts: raised };
   }
 }
 
@@ -154,19 +159,23 @@ function* memberships(
   { subject, record, groups }: SubjectFacts,
   withSubject: (changed: Partial<SubjectFacts>) => Facts,
   directory: Directory,
+  budget: Budget,
 ): Generator<Candidate> {
   if (subject.type === 'workspace') return;
-  let tried = 0;
+  const direct =
+    subject.type === 'role' ? { roles: [subject.id], workspaces: [] } : (record ?? NO_GROUPS_YET);
   for (const [type, all] of [
     ['role', directory.roles],
     ['workspace', directory.workspaces],
   ] as const)
     for (const id of all.keys()) {
-      if (tried++ === MAX_GROUPS_TRIED) return;
       if (type === 'role' ? groups.roles.has(id) : groups.workspaces.has(id)) continue;
+      const closure = type === 'role' ? directory.roles.get(id)?.closure : undefined;
+      budget.groups -= groups.roles.size + (closure?.roles.length ?? 0) + 1;
+      if (budget.groups < 0) return;
       const more = groupsOf(directory, {
-        roles: [...groups.roles.keys(), ...(type === 'role' ? [id] : [])],
-        workspaces: [...groups.workspaces.keys(), ...(type === 'workspace' ? [id] : [])],
+        roles: [...direct.roles, ...(type === 'role' ? [id] : [])],
+        workspaces: [...direct.workspaces, ...(type === 'workspace' ? [id] : [])],
       });
       const compiled =
         subject.type === 'user'
@@ -179,6 +188,8 @@ function* memberships(
       };
     }
 }
+
+const NO_GROUPS_YET = { roles: [], workspaces: [] };
 
 // ── a key that is not permitted, or does not see the object ─────────────────────────────────────
 

@@ -65,7 +65,7 @@ export function groupsOf(directory: Directory, direct: Direct): GroupFacts {
     roles,
     workspaces,
     permissions: compilePermissions(all.flatMap((role) => role.permissions)),
-    level: Math.max(-1, ...all.map((role) => role.level)),
+    level: all.reduce((highest, { level }) => Math.max(highest, level), -1),
     grants: compileGrants([...all, ...workspaces.values()].flatMap((group) => group.grants)),
   };
 }

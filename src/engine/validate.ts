@@ -71,7 +71,7 @@ function attributesProblem(attributes: Attributes, limits: RequestLimits): Probl
     if (found !== undefined) return problem('attributes key', key, found);
     if (values.length > limits.valuesPerAttribute)
       return problem(
-        `attributes[${key}]`,
+        `attributes[${printable(key)}]`,
         `${values.length} values`,
         `is over the limit of ${limits.valuesPerAttribute} values an attribute: split the object or raise the limit`,
       );
@@ -95,4 +95,12 @@ function check(
 
 function problem(field: string, value: string, text: string): Problem {
   return { field, value, problem: text };
+}
+
+/** User input in a message: short, and nothing that a terminal or a log would obey. */
+export function printable(value: string): string {
+  const text = JSON.stringify(value)
+    .slice(1, -1)
+    .replace(/[\u007f-\u009f]/g, (c) => `\\u00${c.charCodeAt(0).toString(16)}`);
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 }

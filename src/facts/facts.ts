@@ -4,7 +4,7 @@
  */
 import { actingSubject, compileKey, type KeyFacts } from '../engine/abac.ts';
 import type { Catalog } from '../engine/action.ts';
-import type { Facts, Request } from '../engine/model.ts';
+import type { Facts, Request, Subject } from '../engine/model.ts';
 import type { KeyRecord, UserRecord } from '../engine/records.ts';
 import {
   compileUser,
@@ -26,6 +26,8 @@ export interface FactsOptions {
   readonly heartbeatMs: number;
   /** Beyond this time a read of the store has failed, ms. */
   readonly storeTimeoutMs: number;
+  /** Calls that may wait for a revision at once. */
+  readonly maxWaiting: number;
   /** Bounds of the caches, in entries over all tenants. */
   readonly cache: {
     readonly subjects: number;
@@ -96,6 +98,12 @@ interface Flight {
   changedAt: number;
 }
 
+/** A call that waits for a revision. */
+interface Waiter {
+  readonly revision: number;
+  readonly go: () => void;
+}
+
 /** Reads of the same question that were spoiled by changes, before we give up rather than spin. */
 const MAX_ROUNDS = 20;
 /** Looks at one tenant's feed at a time. */
@@ -114,7 +122,9 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
   const absentTenants = bounded<number>(cache.absent);
   const planeFlights = new Map<string, Promise<Plane | undefined>>();
   const flights = new Map<string, Flight>();
-  const waiting = new Set<() => void>();
+  const waiters = new Map<string, Set<Waiter>>();
+  let waitingCalls = 0;
+  let closed = false;
   let hits = 0;
   let misses = 0;
   let resyncs = 0;
@@ -177,16 +187,22 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
     }
   };
 
-  const wake = (): void => {
-    for (const go of waiting) go();
+  /** Lets those go on whose revision is here, or whose tenant must be read again. */
+  const wake = (tenant: string): void => {
+    const plane = planes.peek(tenant);
+    for (const waiter of waiters.get(tenant) ?? [])
+      if (plane === undefined || plane.head.revision >= waiter.revision) waiter.go();
   };
   const look = (): void => {
     absentTenants.clear();
     for (const plane of planes.values()) {
       const looked = catchUp(plane);
-      if (looked instanceof Promise) void looked.then(wake);
+      const { tenant } = plane;
+      if (looked instanceof Promise) void looked.then(() => wake(tenant));
+      else wake(tenant);
     }
-    wake();
+    // Nobody follows a tenant that is not there: it is looked for.
+    for (const tenant of waiters.keys()) if (!planes.has(tenant)) wake(tenant);
   };
   const unwatch = store.watch(look);
   const heartbeat = setInterval(look, options.heartbeatMs).unref();
@@ -250,11 +266,13 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
         const plane = planes.get(who.tenant) ?? (await knownTenant(who.tenant));
         const reached = plane?.head.revision ?? 0;
         if (reached < minRevision) {
-          if (!(await newer(who.tenant, plane, deadline)))
-            return unavailable(
-              `revision ${minRevision} was asked for, this instance has ${reached}: retry with a longer deadline`,
-            );
-          continue;
+          const waited = await newer(who.tenant, plane, minRevision, deadline);
+          if (waited === 'look again') continue;
+          return unavailable(
+            waited === 'too late'
+              ? `revision ${minRevision} was asked for, this instance has ${reached}: retry`
+              : `more than ${options.maxWaiting} calls wait for a revision: retry later, or raise \`limits.waiting_calls\``,
+          );
         }
         if (plane === undefined) return noTenant(who);
         if (now() - plane.confirmedAt > options.maxStalenessMs) {
@@ -287,28 +305,37 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
     return loadTenant(tenant);
   };
 
-  /** Waits for a sign of a newer revision; false: none came in time. */
+  /** Waits until the tenant is at a revision, or something else has happened to it. */
   const newer = async (
     tenant: string,
     plane: Plane | undefined,
+    revision: number,
     deadline: number,
-  ): Promise<boolean> => {
-    const before = plane?.head;
+  ): Promise<'look again' | 'too late' | 'too many'> => {
     if (plane !== undefined) await catchUp(plane);
-    if (plane?.broken === true || (planes.peek(tenant)?.head ?? before) !== before) return true;
+    const reached = planes.peek(tenant)?.head.revision ?? 0;
+    if (plane?.broken === true || reached >= revision) return 'look again';
     const left = deadline - now();
-    if (left <= 0) return false;
+    if (left <= 0 || closed) return 'too late';
+    if (waitingCalls >= options.maxWaiting) return 'too many';
+    const here = waiters.get(tenant) ?? new Set();
+    waiters.set(tenant, here);
+    waitingCalls++;
     await new Promise<void>((done) => {
-      const go = (): void => {
-        clearTimeout(timer);
-        waiting.delete(go);
-        done();
+      const waiter: Waiter = {
+        revision,
+        go: () => {
+          clearTimeout(timer);
+          here.delete(waiter);
+          if (here.size === 0 && waiters.get(tenant) === here) waiters.delete(tenant);
+          waitingCalls--;
+          done();
+        },
       };
-      // A tenant without a plane is nobody's feed: look for it at every heartbeat.
-      const timer = setTimeout(go, Math.min(left, options.heartbeatMs));
-      waiting.add(go);
+      const timer = setTimeout(waiter.go, left);
+      here.add(waiter);
     });
-    return true;
+    return 'look again';
   };
 
   const noTenant = ({ keyId }: Who): Loaded => ({
@@ -348,7 +375,7 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
       if (asking.type === 'user') {
         known = cachedUser(plane, asking.id)?.compiled;
         if (known === undefined) return [{ kind: 'user', id: asking.id }];
-      } else known = groupSubject(asking, (direct) => groupsIn(plane, direct));
+      } else known = groupOf(plane, asking);
     }
     return {
       facts: { catalog, tenantExists: true, key, subject: known },
@@ -484,15 +511,23 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
       resyncs,
     }),
     close(): void {
+      closed = true;
       clearInterval(heartbeat);
       unwatch();
-      wake();
+      for (const here of waiters.values()) for (const waiter of here) waiter.go();
     },
   };
 }
 
 function compiledUser(plane: Plane, id: string, record: UserRecord | undefined): SubjectFacts {
   return compileUser(id, record, record === undefined ? NO_GROUPS : groupsIn(plane, record));
+}
+
+/** A group without a record has no evidence, and takes no place among the closures that are kept. */
+function groupOf(plane: Plane, subject: Subject): SubjectFacts {
+  const { roles, workspaces } = plane.directory;
+  const exists = (subject.type === 'role' ? roles : workspaces).has(subject.id);
+  return groupSubject(subject, (direct) => (exists ? groupsIn(plane, direct) : NO_GROUPS));
 }
 
 /** Injective: the tenant's length keeps it apart from the id, whatever characters either has. */

@@ -185,7 +185,9 @@ export function openEmbeddedStore(directory: string): Store {
       try {
         result = await root.childTransaction(() => apply(commit));
       } catch (error) {
-        throw new StoreError('the embedded store could not commit', { cause: error });
+        throw new StoreError('the embedded store could not commit', {
+          cause: await rootCause(error),
+        });
       }
       if (result.committed) notify();
       return result;
@@ -237,6 +239,17 @@ function checkFile(file: string): void {
     closeSync(descriptor);
   }
   if (head.readUInt32LE(MAGIC_AT) !== MAGIC) throw new Error(`\`${file}\` is no LMDB database`);
+}
+
+/** The library tells why a commit failed in a second promise, which nobody else looks at. */
+async function rootCause(error: unknown): Promise<unknown> {
+  if (!(error instanceof Error) || !('commitError' in error)) return error;
+  try {
+    await error.commitError;
+    return error;
+  } catch (cause) {
+    return cause;
+  }
 }
 
 function keyId(id: string): string {

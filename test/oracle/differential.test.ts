@@ -200,6 +200,7 @@ function open(store: Parameters<typeof openFacts>[0], world: World, bound: numbe
     maxStalenessMs: 60_000,
     heartbeatMs: 1_000,
     storeTimeoutMs: 1_000,
+    maxWaiting: 10_000,
     cache: { subjects: bound, keys: bound, absent: bound, groups: bound, tenants: bound },
     now: () => performance.now(),
     onResync: () => {},

@@ -102,6 +102,7 @@ export function openRoom(
     maxStalenessMs: 30_000,
     heartbeatMs: NEVER_MS,
     storeTimeoutMs: 1_000,
+    maxWaiting: 10_000,
     now: () => performance.now(),
     onResync: (tenant, cause) => void resyncCauses.push(`${tenant}: ${cause}`),
     onError: (error) => void errors.push(error),

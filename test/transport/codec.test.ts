@@ -27,6 +27,7 @@ const LIMITS = {
   objectsPerFilter: 10_000,
   attributesPerResource: 64,
   valuesPerAttribute: 256,
+  sourcesPerResource: 256,
 };
 
 const encode = (name: string, value: object): Buffer =>

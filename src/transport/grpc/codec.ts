@@ -21,6 +21,7 @@ import type {
   FilterAnswer,
   FilterCall,
 } from '../../service.ts';
+import { printable } from '../../engine/validate.ts';
 import { badRequest } from './status.ts';
 import { Reader, WireError, Writer } from './wire.ts';
 
@@ -30,6 +31,7 @@ export interface CodecLimits {
   readonly objectsPerFilter: number;
   readonly attributesPerResource: number;
   readonly valuesPerAttribute: number;
+  readonly sourcesPerResource: number;
 }
 
 const NO_ATTRIBUTES: Attributes = new Map();
@@ -42,6 +44,8 @@ const NO_RESOURCE: Resource = {
 };
 /** How deep a value of `context` may nest. */
 const MAX_CONTEXT_DEPTH = 16;
+/** How many values an entry of `context` may hold, nested ones included. */
+const MAX_CONTEXT_VALUES = 1_024;
 
 /** A CheckRequest as it was sent; what is absent may have a default in a batch. */
 interface RawCheck {
@@ -52,7 +56,8 @@ interface RawCheck {
   hasCredential: boolean;
   action: string;
   resource: Resource | undefined;
-  context: Readonly<Record<string, unknown>> | undefined;
+  /** Entries in the order sent. */
+  context: (readonly [string, unknown])[] | undefined;
   minRevision: number;
 }
 
@@ -61,6 +66,20 @@ interface RawCheck {
 /** @throws RpcError INVALID_ARGUMENT */
 export function decodeCheck(bytes: Buffer, limits: CodecLimits): CheckCall {
   return decoding(() => toCall(readCheck(new Reader(bytes), limits)));
+}
+
+/** The `id` of a CheckRequest that cannot be read as a whole, so that its answer finds the asker; `''`: it has none. */
+export function idOf(bytes: Buffer): string {
+  let id = '';
+  try {
+    const reader = new Reader(bytes);
+    while (reader.next())
+      if (reader.field === 1) id = reader.string('id');
+      else reader.skip();
+  } catch {
+    // What stands before the broken part is all there is.
+  }
+  return id;
 }
 
 /** @throws RpcError INVALID_ARGUMENT where the batch itself is malformed */
@@ -244,7 +263,13 @@ function readCheck(reader: Reader, limits: CodecLimits): RawCheck {
         check.resource = once(check.resource, 'resource', readResource(reader, -1, limits));
         break;
       case 8:
-        check.context = readContext(reader, check.context);
+        check.context ??= [];
+        if (check.context.length === limits.attributesPerResource)
+          throw badRequest(
+            'context',
+            `more than ${limits.attributesPerResource} entries: raise \`limits.attributes_per_resource\` if they are needed`,
+          );
+        check.context.push(readJsonField(reader, { depth: MAX_CONTEXT_DEPTH, values: 0 }));
         break;
       case 9:
         check.minRevision = reader.uint('min_revision');
@@ -276,7 +301,7 @@ function readSubject(reader: Reader): Subject {
 function principalType(text: string): PrincipalType {
   if (text === '' || text === 'user') return 'user';
   if (text === 'role' || text === 'workspace') return text;
-  throw badRequest('subject.type', `\`${text}\` is not one of user, role, workspace`);
+  throw badRequest('subject.type', `\`${printable(text)}\` is not one of user, role, workspace`);
 }
 
 /** The secret is not even read: nothing of it can leak. */
@@ -311,6 +336,11 @@ function readResource(reader: Reader, at: number, limits: CodecLimits): Resource
         break;
       case 5:
         sources ??= [];
+        if (sources.length === limits.sourcesPerResource)
+          throw badRequest(
+            `${at < 0 ? 'resource' : `objects[${at}]`}.sources`,
+            `more than ${limits.sourcesPerResource} sources: raise \`limits.sources_per_resource\` if they are needed`,
+          );
         sources.push(readSource(reader, { at, source: sources.length }, limits));
         break;
       default:
@@ -336,7 +366,7 @@ interface Place {
 function nameOf({ at, source }: Place, key?: string): string {
   const resource = at < 0 ? 'resource' : `objects[${at}]`;
   const holder = source < 0 ? resource : `${resource}.sources[${source}]`;
-  return `${holder}.attributes${key === undefined ? '' : `[${key}]`}`;
+  return `${holder}.attributes${key === undefined ? '' : `[${printable(key)}]`}`;
 }
 
 function readSource(reader: Reader, place: Place, limits: CodecLimits): Attributes {
@@ -443,29 +473,30 @@ function readScalar(reader: Reader, key: string, place: Place): Scalar {
   }
 }
 
-/** Context is recorded, not decided on: any JSON value, of bounded depth. */
-function readContext(
-  reader: Reader,
-  before: Readonly<Record<string, unknown>> | undefined,
-): Readonly<Record<string, unknown>> {
-  const [key, value] = readJsonField(reader, MAX_CONTEXT_DEPTH);
-  return Object.fromEntries([...Object.entries(before ?? {}), [key, value]]);
+/** How deep a value of context may still nest, and how many values it has so far. */
+interface Nesting {
+  readonly depth: number;
+  values: number;
 }
 
-function readJsonField(reader: Reader, depth: number): readonly [string, unknown] {
+/** Context is recorded, not decided on: any JSON value, of bounded depth and size. */
+function readJsonField(reader: Reader, nesting: Nesting): readonly [string, unknown] {
   return reader.message('context', (inner) => {
     let key = '';
     let value: unknown = null;
     while (inner.next())
       if (inner.field === 1) key = inner.string('context key');
-      else if (inner.field === 2) value = inner.message('context', (v) => readJson(v, depth));
+      else if (inner.field === 2) value = inner.message('context', (v) => readJson(v, nesting));
       else inner.skip();
     return [key, value];
   });
 }
 
-function readJson(reader: Reader, depth: number): unknown {
-  if (depth === 0) throw badRequest('context', `is nested deeper than ${MAX_CONTEXT_DEPTH} levels`);
+function readJson(reader: Reader, nesting: Nesting): unknown {
+  if (nesting.depth === 0)
+    throw badRequest('context', `is nested deeper than ${MAX_CONTEXT_DEPTH} levels`);
+  if (++nesting.values > MAX_CONTEXT_VALUES)
+    throw badRequest('context', `an entry has more than ${MAX_CONTEXT_VALUES} values: send less`);
   let value: unknown = null;
   while (reader.next())
     switch (reader.field) {
@@ -474,28 +505,34 @@ function readJson(reader: Reader, depth: number): unknown {
         value = null;
         break;
       case 5:
-        value = reader.message('context', (inner) => {
-          const fields: (readonly [string, unknown])[] = [];
-          while (inner.next())
-            if (inner.field === 1) fields.push(readJsonField(inner, depth - 1));
-            else inner.skip();
-          return Object.fromEntries(fields);
-        });
+        value = Object.fromEntries(readItems(reader, nesting, readJsonField));
         break;
       case 6:
-        value = reader.message('context', (inner) => {
-          const items: unknown[] = [];
-          while (inner.next())
-            if (inner.field === 1)
-              items.push(inner.message('context', (item) => readJson(item, depth - 1)));
-            else inner.skip();
-          return items;
-        });
+        value = readItems(reader, nesting, (list, within) =>
+          list.message('context', (item) => readJson(item, within)),
+        );
         break;
       default:
         value = readContextScalar(reader);
     }
   return value;
+}
+
+/** The repeated field 1 of a struct or a list, one level deeper. */
+function readItems<T>(
+  reader: Reader,
+  nesting: Nesting,
+  read: (reader: Reader, nesting: Nesting) => T,
+): T[] {
+  return reader.message('context', (inner) => {
+    const within = { depth: nesting.depth - 1, values: nesting.values };
+    const items: T[] = [];
+    while (inner.next())
+      if (inner.field === 1) items.push(read(inner, within));
+      else inner.skip();
+    nesting.values = within.values;
+    return items;
+  });
 }
 
 function readContextScalar(reader: Reader): Scalar {
@@ -548,7 +585,7 @@ function toCall(raw: RawCheck): CheckCall {
     id: raw.id,
     request,
     hasCredential: raw.hasCredential,
-    context: raw.context,
+    context: raw.context && Object.fromEntries(raw.context),
     minRevision: raw.minRevision,
   };
 }

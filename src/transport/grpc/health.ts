@@ -5,8 +5,8 @@
 import { Metadata, type Server, type ServerWritableStream } from '@grpc/grpc-js';
 import type { Method } from './methods.ts';
 import { rawMethod, type Extra } from './server.ts';
-import { CODE, RpcError } from './status.ts';
-import { Reader, Writer } from './wire.ts';
+import { badRequest, CODE, RpcError } from './status.ts';
+import { Reader, WireError, Writer } from './wire.ts';
 
 const SERVING = 1;
 const NOT_SERVING = 2;
@@ -42,7 +42,17 @@ export function createHealth(): Health {
       );
       return;
     }
-    const service = readService(call.request);
+    let service: string;
+    try {
+      service = readService(call.request);
+    } catch (error) {
+      const details = error instanceof Error ? error.message : String(error);
+      const metadata = new Metadata();
+      call.destroy(
+        Object.assign(new Error(details), { code: CODE.INVALID_ARGUMENT, details, metadata }),
+      );
+      return;
+    }
     watchers.set(call, service);
     call.on('cancelled', () => watchers.delete(call));
     call.on('error', () => watchers.delete(call));
@@ -85,11 +95,17 @@ export function createHealth(): Health {
 }
 
 function readService(bytes: Buffer): string {
-  const reader = new Reader(bytes);
   let service = '';
-  while (reader.next())
-    if (reader.field === 1) service = reader.string('service');
-    else reader.skip();
+  try {
+    const reader = new Reader(bytes);
+    while (reader.next())
+      if (reader.field === 1) service = reader.string('service');
+      else reader.skip();
+  } catch (error) {
+    if (error instanceof WireError)
+      throw badRequest('service', `the message cannot be read: ${error.message}`);
+    throw error;
+  }
   return service;
 }
 

@@ -12,6 +12,7 @@ import {
   encodeCheck,
   encodeExplain,
   encodeFilter,
+  idOf,
   type CodecLimits,
 } from './codec.ts';
 import { badRequest, CODE, RpcError, withReason } from './status.ts';
@@ -67,7 +68,7 @@ function streamed(
     call = decodeCheck(bytes, limits);
   } catch (error) {
     if (!(error instanceof RpcError)) throw error;
-    return encodeCheck(denied('', 'INVALID_ARGUMENT', error.message));
+    return encodeCheck(denied(idOf(bytes), 'INVALID_ARGUMENT', error.message));
   }
   const { id } = call;
   return later(service.check(call, 'check_stream', waitMs), (answer) =>

@@ -23,16 +23,23 @@ export class RpcError extends Error {
   }
 }
 
+/** A message travels in a header: a long one would break the connection for all its calls. */
+const MAX_MESSAGE_CHARS = 1_000;
+
+function bounded(text: string): string {
+  return text.length > MAX_MESSAGE_CHARS ? `${text.slice(0, MAX_MESSAGE_CHARS - 3)}...` : text;
+}
+
 /** INVALID_ARGUMENT with a `google.rpc.BadRequest` that names the field. */
 export function badRequest(field: string, message: string): RpcError {
-  const text = field === '' ? message : `${field}: ${message}`;
+  const text = bounded(field === '' ? message : `${field}: ${message}`);
   return new RpcError(
     CODE.INVALID_ARGUMENT,
     text,
     statusWith(CODE.INVALID_ARGUMENT, text, 'google.rpc.BadRequest', (writer) => {
       writer.message(1, () => {
-        writer.string(1, field);
-        writer.string(2, message);
+        writer.string(1, bounded(field));
+        writer.string(2, bounded(message));
       });
     }),
   );

@@ -43,9 +43,11 @@ export async function listenOps(options: OpsOptions): Promise<OpsListener> {
       () => response.writeHead(500, json).end('{"error":"metrics failed"}\n'),
     );
   });
-  const server = createServer((request, response) => router.lookup(request, response));
-  server.requestTimeout = 10_000;
-  server.headersTimeout = 5_000;
+  const server = createServer(
+    // Half-sent requests must not keep probes out: they are looked for every second.
+    { requestTimeout: 10_000, headersTimeout: 5_000, connectionsCheckingInterval: 1_000 },
+    (request, response) => router.lookup(request, response),
+  );
   server.maxConnections = 256;
   if (options.address.startsWith('unix:')) {
     await clearStaleSocket(options.address);
