@@ -45,7 +45,7 @@ const ERROR_LOG_INTERVAL_MS = 1_000;
 export async function startServer(options: ServerOptions): Promise<Running> {
   const { settings } = options;
   const log = pino({ level: settings.log.level, base: null }, pino.destination(2));
-  const onError = errorLogger(log);
+  const onError = errorLogger(log, 'an error was answered with a deny');
   const catalog = parseCatalog(readSource(settings.catalog));
   const defaults = parseDefaultRoles(readSource(settings.default_roles));
   const states = options.states.map((file) => {
@@ -74,9 +74,13 @@ export async function startServer(options: ServerOptions): Promise<Running> {
       file: settings.audit.file,
       bufferBytes: settings.audit.buffer_bytes,
       closeMs: settings.shutdown.grace_ms,
-      onError,
+      onError: errorLogger(log, 'audit records cannot be written, and wait'),
     });
-    cleanups.push(() => audit.close());
+    cleanups.push(async () => {
+      await audit.close();
+      const dropped = audit.dropped();
+      if (dropped > 0) log.error({ dropped }, 'audit records were lost');
+    });
     const { facts, metrics } = openFactsAndMetrics(options, store, audit, catalog, log, onError);
     cleanups.push(() => facts.close());
     await facts.warmUp();
@@ -211,7 +215,7 @@ async function listenDecisions(
   });
 }
 
-function errorLogger(log: Logger): (error: unknown) => void {
+function errorLogger(log: Logger, message: string): (error: unknown) => void {
   let last = -Infinity;
   let silenced = 0;
   return (error) => {
@@ -220,7 +224,7 @@ function errorLogger(log: Logger): (error: unknown) => void {
       return;
     }
     last = performance.now();
-    log.error({ err: error, silenced }, 'an error was answered with a deny');
+    log.error({ err: error, silenced }, message);
     silenced = 0;
   };
 }
