@@ -126,7 +126,7 @@ describe('Explain', () => {
     expect(answer['missing']).toContainEqual({ kind: 'permission', text: 'p399:write on role r0' });
     const allowed = await server.client.call('Explain', { ...request, action: 'p399:read' });
     const rbac = (allowed['layers'] as Answer[]).find(({ name }) => name === 'rbac');
-    const [fact] = rbac?.['facts'] as { chain: string[] }[];
+    const [fact] = (rbac?.['facts'] ?? []) as { chain: string[] }[];
     expect(fact?.chain).toHaveLength(ROLES + 1);
     expect(fact?.chain.slice(0, 3)).toEqual(['user:deep', 'role:r0', 'role:r1']);
   });
