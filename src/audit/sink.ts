@@ -128,8 +128,12 @@ export function openAudit(options: AuditOptions): AuditSink {
       await new Promise<void>((done) => {
         if (queue.length === 0) done();
         else {
-          onEmpty = done;
-          setTimeout(done, options.closeMs);
+          const late = setTimeout(done, options.closeMs);
+          onEmpty = (): void => {
+            // Else the process would live on for a time that nobody needs any more.
+            clearTimeout(late);
+            done();
+          };
         }
       });
       lose(waiting.lines);

@@ -185,6 +185,19 @@ describe('apply and export beside a running server', () => {
     expect((await small('export')).stdout).toContain('deleted: true');
   });
 
+  it('ID-2: a tombstone keeps its name: no export that cannot be applied again', async () => {
+    const file = join(server.directory, 'names.yaml');
+    writeFileSync(file, 'tenant: names\nusers: [{ id: x }, { id: Alice }]\n');
+    expect((await demo('apply', '-f', file)).code).toBe(0);
+    writeFileSync(file, 'tenant: names\nusers: [{ id: alice }]\nroles: [{ id: x }]\n');
+    const ran = await demo('apply', '-f', file);
+    expect(ran.code).toBe(1);
+    expect(ran.stderr).toContain('differs from `alice` only in case');
+    expect(ran.stderr).toContain('`x` is a user and a role');
+    const exported = await postern(['--tenant', 'names', 'export'], server.environment);
+    expect(exported.stdout).toContain('tenant names at revision 1');
+  });
+
   it('refuse a state with every error at its place, and change nothing', async () => {
     const file = join(server.directory, 'bad.yaml');
     writeFileSync(
@@ -253,7 +266,10 @@ describe('signals', () => {
     };
     const workers = Array.from({ length: 16 }, worker);
     await expect.poll(() => answered).toBeGreaterThan(500);
+    const stoppedAt = performance.now();
     expect(await own.stop()).toBe(0);
+    // Well below `grace_ms`: nothing but the calls in flight is waited for.
+    expect(performance.now() - stoppedAt).toBeLessThan(5_000);
     state.stopping = true;
     await Promise.all(workers);
     client.close();
