@@ -264,6 +264,12 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
     try {
       for (let round = 0; round < MAX_ROUNDS;) {
         const plane = planes.get(who.tenant) ?? (await knownTenant(who.tenant));
+        if (plane?.broken === true) {
+          // The look that saw the break has yet to take it away: nothing of it may answer.
+          if (planes.peek(who.tenant) === plane) planes.delete(who.tenant);
+          round++;
+          continue;
+        }
         const reached = plane?.head.revision ?? 0;
         if (reached < minRevision) {
           const waited = await newer(who.tenant, plane, minRevision, deadline);
