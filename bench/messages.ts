@@ -60,8 +60,9 @@ function check(n: number): object {
   };
 }
 
-export function checks(): readonly Buffer[] {
-  return Array.from({ length: VARIETY }, (_, n) => encode('Check', check(n)));
+/** @param variety how many different questions: with more than are remembered, none is asked a second time */
+export function checks(variety = VARIETY): readonly Buffer[] {
+  return Array.from({ length: variety }, (_, n) => encode('Check', check(n)));
 }
 
 export function batches(size: number): readonly Buffer[] {

@@ -2,7 +2,7 @@
 import { dirname, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { fromDefaults, toFacts } from './admin/state.ts';
-import { decisionLine } from './audit/event.ts';
+import { contentOf, eventOf } from './audit/event.ts';
 import { parseCatalog } from './config/catalog.ts';
 import { readSource, type Source } from './config/document.ts';
 import {
@@ -106,26 +106,28 @@ function auditOf(
   decision: Decision,
 ): Readonly<Record<string, unknown>> {
   const { key, subject } = facts;
-  const line = decisionLine({
+  const event = eventOf({
     decisionId: '',
     seq: 0,
     instance: '',
     time: '',
     requestId: '',
     api: 'check',
+    revision: 0,
+    durationUs: 0,
+  });
+  const content = contentOf({
     request,
     subject: subject?.subject ?? request.subject,
     context: undefined,
-    revision: 0,
     outcome: decision,
     shadow: decision.shadow && decision.shadow.reason === 'ALLOWED',
     mode: typeof key === 'object' ? key.record.mode : undefined,
     objects: undefined,
-    durationUs: 0,
     withAttributes: false,
   });
   // A record is always a JSON object: it was made as one.
-  return JSON.parse(line) as Readonly<Record<string, unknown>>;
+  return JSON.parse(event + content) as Readonly<Record<string, unknown>>;
 }
 
 function runFilter({ state, facts }: LoadedSuite, { filter: asked, expect }: FilterTest): string[] {

@@ -2,11 +2,11 @@
  * The one async room of the hot path: validate → load facts → decide → record. Every entry point translates to
  * and from these four calls and does nothing else. What fails, denies (COMB-5).
  */
-import { decisionLine, type DecisionFacts } from './audit/event.ts';
+import { contentOf, eventOf, type DecisionContent } from './audit/event.ts';
 import { decide } from './engine/decide.ts';
 import { explain, type Explanation } from './engine/explain.ts';
 import { filter, type FilterResult } from './engine/filter.ts';
-import type { Decision, Outcome, Reason, Request, Resource } from './engine/model.ts';
+import type { Decision, Facts, Outcome, Reason, Request, Resource } from './engine/model.ts';
 import {
   callerProblem,
   printable,
@@ -27,6 +27,23 @@ export interface CheckCall {
   readonly context: Readonly<Record<string, unknown>> | undefined;
   /** 0: any. */
   readonly minRevision: number;
+  /** Of a question that comes again: what was found for it before. */
+  readonly known?: Known | undefined;
+}
+
+/** Kept by whoever keeps the question, so that it ends with it. */
+export interface Known {
+  /** The question is well-formed. */
+  valid: boolean;
+  conclusion: Conclusion | undefined;
+}
+
+/** A decision, and the facts that it holds for: as long as a question has the same, it has the same decision. */
+interface Conclusion {
+  readonly facts: Facts;
+  readonly decision: Decision;
+  /** What an audit record tells of it; `''`: there is no audit. */
+  readonly content: string;
 }
 
 export interface FilterCall extends CheckCall {
@@ -96,77 +113,98 @@ export function createService(options: ServiceOptions): Service {
   const clock = isoClock();
   let seq = 0;
 
+  /** What the audit record of an outcome tells. */
+  const content = (
+    call: CheckCall,
+    facts: Facts | undefined,
+    outcome: Outcome & { readonly shadow?: Outcome | undefined },
+    objects?: DecisionContent['objects'],
+  ): string =>
+    options.record === undefined
+      ? ''
+      : contentOf({
+          request: call.request,
+          // A key that acts for its user is recorded with that user.
+          subject: facts?.subject?.subject ?? call.request.subject,
+          context: call.context,
+          outcome,
+          shadow: outcome.shadow && outcome.shadow.reason === 'ALLOWED',
+          mode: typeof facts?.key === 'object' ? facts.key.record.mode : undefined,
+          objects,
+          withAttributes: options.recordAttributes,
+        });
+
   /** Gives a decision its number, and tells audit and metrics of it: once, here. */
   const record = (
     api: Api,
-    call: CheckCall,
+    requestId: string,
     startedAt: number,
     loaded: Loaded,
     outcome: Outcome & { readonly shadow?: Outcome | undefined },
-    objects?: DecisionFacts['objects'],
+    told: string,
   ): Answered => {
     seq++;
     const decisionId = `${instance}-${seq.toString(36)}`;
     const seconds = (performance.now() - startedAt) / 1000;
-    const allowed = outcome.reason === 'ALLOWED';
-    const shadow = outcome.shadow === undefined ? undefined : outcome.shadow.reason === 'ALLOWED';
-    const known = 'facts' in loaded ? loaded : undefined;
-    const key = known?.facts.key;
     metrics.decision(api, outcome.reason, seconds);
-    if (shadow !== undefined && shadow !== allowed)
-      metrics.shadow(allowed ? 1 : 0, allowed ? 0 : 1);
-    options.record?.(
-      decisionLine({
-        decisionId,
-        seq,
-        instance,
-        time: clock(),
-        requestId: call.id,
-        api,
-        request: call.request,
-        // A key that acts for its user is recorded with that user.
-        subject: known?.facts.subject?.subject ?? call.request.subject,
-        context: call.context,
-        revision: known?.revision ?? 0,
-        outcome,
-        shadow,
-        mode: typeof key === 'object' ? key.record.mode : undefined,
-        objects,
-        durationUs: Math.round(seconds * 1e6),
-        withAttributes: options.recordAttributes,
-      }),
-    );
-    return { decisionId, revision: known?.revision ?? 0, ageMs: known?.ageMs ?? 0 };
+    if (outcome.shadow !== undefined) {
+      const allowed = outcome.reason === 'ALLOWED';
+      if ((outcome.shadow.reason === 'ALLOWED') !== allowed)
+        metrics.shadow(allowed ? 1 : 0, allowed ? 0 : 1);
+    }
+    const known = 'facts' in loaded ? loaded : NEVER_LOADED;
+    if (options.record !== undefined) {
+      const { revision } = known;
+      const durationUs = Math.round(seconds * 1e6);
+      const time = clock();
+      const event = { decisionId, seq, instance, time, requestId, api, revision, durationUs };
+      options.record(eventOf(event) + told);
+    }
+    return { decisionId, revision: known.revision, ageMs: known.ageMs };
   };
 
   /** Loads facts and answers with them; a failure is recorded as the deny that it is. */
-  const answer = <T>(
+  const answer = <C extends CheckCall, T>(
     api: Api,
-    call: CheckCall,
+    call: C,
     waitMs: number,
-    conclusion: (loaded: LoadedFacts, startedAt: number) => T,
+    conclusion: (api: Api, call: C, loaded: LoadedFacts, startedAt: number) => T,
   ): MaybePromise<T | Failure> => {
     const startedAt = performance.now();
-    const failed = (error: unknown): Failure => {
-      options.onError(error);
-      record(api, call, startedAt, NOTHING_LOADED, refusal('INTERNAL'));
-      return { failure: 'internal', message: 'a layer of the decision failed: see the log' };
-    };
-    const conclude = (loaded: Loaded): T | Failure => {
-      try {
-        if ('facts' in loaded) return conclusion(loaded, startedAt);
-        record(api, call, startedAt, loaded, refusal(loaded.stale ? 'STALE' : 'UNAVAILABLE'));
-        return { failure: 'unavailable', message: loaded.unavailable, stale: loaded.stale };
-      } catch (error) {
-        return failed(error);
-      }
-    };
     try {
-      const loading = later(load(call, waitMs), conclude);
-      return loading instanceof Promise ? loading.catch(failed) : loading;
+      const loaded = load(call, waitMs);
+      if (!(loaded instanceof Promise))
+        return 'facts' in loaded
+          ? conclusion(api, call, loaded, startedAt)
+          : notLoaded(api, call, startedAt, loaded);
+      return loaded
+        .then((came) =>
+          'facts' in came
+            ? conclusion(api, call, came, startedAt)
+            : notLoaded(api, call, startedAt, came),
+        )
+        .catch((error: unknown) => failed(api, call, startedAt, error));
     } catch (error) {
-      return failed(error);
+      return failed(api, call, startedAt, error);
     }
+  };
+
+  const notLoaded = (
+    api: Api,
+    call: CheckCall,
+    startedAt: number,
+    loaded: Exclude<Loaded, LoadedFacts>,
+  ): Failure => {
+    const outcome = refusal(loaded.stale ? 'STALE' : 'UNAVAILABLE');
+    record(api, call.id, startedAt, loaded, outcome, content(call, undefined, outcome));
+    return { failure: 'unavailable', message: loaded.unavailable, stale: loaded.stale };
+  };
+
+  const failed = (api: Api, call: CheckCall, startedAt: number, error: unknown): Failure => {
+    options.onError(error);
+    const outcome = refusal('INTERNAL');
+    record(api, call.id, startedAt, NOTHING_LOADED, outcome, content(call, undefined, outcome));
+    return { failure: 'internal', message: 'a layer of the decision failed: see the log' };
   };
 
   const load = (call: CheckCall, waitMs: number): MaybePromise<Loaded> => {
@@ -179,12 +217,35 @@ export function createService(options: ServiceOptions): Service {
     api: Api,
     waitMs: number,
   ): MaybePromise<CheckAnswer | Failure> => {
-    const problem = check(call, options.limits);
-    if (problem !== undefined) return invalid(problem);
-    return answer(api, call, waitMs, (loaded, startedAt) => {
-      const decision = decide(call.request, loaded.facts);
-      return { id: call.id, decision, ...record(api, call, startedAt, loaded, decision) };
-    });
+    const { known } = call;
+    if (known?.valid !== true) {
+      const problem = check(call, options.limits);
+      if (problem !== undefined) return invalid(problem);
+      if (known !== undefined) known.valid = true;
+    }
+    return answer(api, call, waitMs, decided);
+  };
+
+  const decided = (
+    api: Api,
+    call: CheckCall,
+    loaded: LoadedFacts,
+    startedAt: number,
+  ): CheckAnswer => {
+    const { decision, content: told } = conclude(call, loaded.facts);
+    const { decisionId, revision, ageMs } = record(api, call.id, startedAt, loaded, decision, told);
+    return { id: call.id, decision, decisionId, revision, ageMs };
+  };
+
+  /** `decide` is pure: of the same question and the same facts, the last decision is the decision. */
+  const conclude = (call: CheckCall, facts: Facts): Conclusion => {
+    const { known } = call;
+    const last = known?.conclusion;
+    if (last !== undefined && sameFacts(last.facts, facts)) return last;
+    const decision = decide(call.request, facts);
+    const conclusion = { facts, decision, content: content(call, facts, decision) };
+    if (known !== undefined) known.conclusion = conclusion;
+    return conclusion;
   };
 
   /** An item of a batch; what is wrong with the item alone is its own denied answer. */
@@ -216,7 +277,7 @@ export function createService(options: ServiceOptions): Service {
     filter(call, waitMs): MaybePromise<FilterAnswer | Failure> {
       const problem = checkFilter(call, options.limits);
       if (problem !== undefined) return invalid(problem);
-      return answer('filter', call, waitMs, (loaded, startedAt) => {
+      return answer('filter', call, waitMs, (api, _call, loaded, startedAt) => {
         const { action } = call.request;
         const result = filter({ ...call, action }, loaded.facts);
         const outcome = refusal(result.reason);
@@ -227,7 +288,8 @@ export function createService(options: ServiceOptions): Service {
         const objects = { total, visible, shadow_hidden: shadowHidden, shadow_shown: shadowShown };
         metrics.filtered(visible, result.examined - visible);
         metrics.shadow(shadowHidden, shadowShown);
-        return { result, ...record('filter', call, startedAt, loaded, outcome, objects) };
+        const told = content(call, loaded.facts, outcome, objects);
+        return { result, ...record(api, call.id, startedAt, loaded, outcome, told) };
       });
     },
 
@@ -237,10 +299,11 @@ export function createService(options: ServiceOptions): Service {
     ): MaybePromise<(CheckAnswer & { readonly explanation: Explanation }) | Failure> {
       const problem = check(call, options.limits);
       if (problem !== undefined) return invalid(problem);
-      return answer('explain', call, waitMs, (loaded, startedAt) => {
+      return answer('explain', call, waitMs, (api, _call, loaded, startedAt) => {
         const explanation = explain(call.request, loaded.facts, loaded.directory);
         const { decision } = explanation;
-        const answered = record('explain', call, startedAt, loaded, decision);
+        const told = content(call, loaded.facts, decision);
+        const answered = record(api, call.id, startedAt, loaded, decision, told);
         return { id: call.id, decision, explanation, ...answered };
       });
     },
@@ -311,6 +374,18 @@ export function valueText({ value, problem }: Problem): string {
 }
 
 const NOTHING_LOADED: Loaded = { unavailable: '', stale: false };
+/** Revision 0: no facts decided. */
+const NEVER_LOADED = { revision: 0, ageMs: 0 };
+
+/** Facts are compiled anew whenever a record behind them changes: the same object is the same facts. */
+function sameFacts(a: Facts, b: Facts): boolean {
+  return (
+    a.subject === b.subject &&
+    a.key === b.key &&
+    a.catalog === b.catalog &&
+    a.tenantExists === b.tenantExists
+  );
+}
 
 function invalid(problem: Problem): Failure {
   return { failure: 'invalid', problem };

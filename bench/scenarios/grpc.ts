@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Client, credentials } from '@grpc/grpc-js';
 import { batches, checks, decode, filters, SERVICE, type MethodName } from '../messages.ts';
 import { median } from '../measure.ts';
+import { VARIETY } from '../world.ts';
 import {
   assertAnswer,
   time,
@@ -27,6 +28,8 @@ import {
 const CHECK_TARGET = 0.85;
 /** Postern's resident memory over that of the no-op service. */
 const MEMORY_TARGET = 1.3;
+/** Many times more questions than are remembered. */
+const NEVER_THE_SAME = 20_000;
 const BATCH = 50;
 const FILTER = 1_000;
 const CONNECTIONS = 4;
@@ -46,7 +49,7 @@ interface Workload {
 
 const WORKLOADS: readonly Workload[] = [
   ...[32, 64].map((inFlight) => ({
-    scenario: `Check, ${inFlight} in flight`,
+    scenario: `Check, ${VARIETY} questions, ${inFlight} in flight`,
     method: 'Check' as const,
     by: 'frames' as const,
     inFlight,
@@ -54,6 +57,14 @@ const WORKLOADS: readonly Workload[] = [
     requests: checks(),
     target: CHECK_TARGET,
   })),
+  {
+    scenario: 'Check, never the same, 64 in flight',
+    method: 'Check',
+    by: 'frames',
+    inFlight: 64,
+    warmUpCalls: MEMORY_CALLS,
+    requests: checks(NEVER_THE_SAME),
+  },
   {
     scenario: 'CheckStream, 64 in flight',
     method: 'CheckStream',
@@ -261,7 +272,11 @@ async function compareServers(
   quick: boolean,
 ): Promise<Row[]> {
   const { method, by, inFlight, warmUpCalls } = workload;
-  const requests = requestFile(directory, method, workload.requests);
+  const requests = requestFile(
+    directory,
+    `${method}-${workload.requests.length}`,
+    workload.requests,
+  );
   const turns: Readonly<Record<Contender, Measured>>[] = [];
   const load = (name: Contender): Promise<Measured> =>
     runLoad(servers[name], {

@@ -1,6 +1,7 @@
 /**
  * Audit records: what is written of a decision, and nothing that is a secret. Pure. A record is made as the one
- * JSON line that it will be, piece by piece: most of a decision's own cost would else be its record's.
+ * JSON line that it will be, piece by piece, and in two parts, of which the second is the same each time that a
+ * question is asked: most of a decision's own cost would else be its record's.
  */
 import type { Rule } from '../engine/abac.ts';
 import type { Outcome, Request, Subject } from '../engine/model.ts';
@@ -8,8 +9,8 @@ import type { Outcome, Request, Subject } from '../engine/model.ts';
 /** Version of the record's shape. */
 const AUDIT_VERSION = 1;
 
-/** What a record tells; see docs/operations.md for its fields. */
-export interface DecisionFacts {
+/** What only one record tells; see docs/operations.md for all fields. */
+export interface DecisionEvent {
   readonly decisionId: string;
   /** Dense an instance: a reader can prove that no record is missing. */
   readonly seq: number;
@@ -19,11 +20,16 @@ export interface DecisionFacts {
   /** The caller's correlation id; `''`: none. */
   readonly requestId: string;
   readonly api: string;
+  readonly revision: number;
+  readonly durationUs: number;
+}
+
+/** What the records of one question tell every time, while the facts stay as they are. */
+export interface DecisionContent {
   readonly request: Request;
   /** Who asked in the end: a key that acts for its user is recorded with that user. */
   readonly subject: Subject | undefined;
   readonly context: Readonly<Record<string, unknown>> | undefined;
-  readonly revision: number;
   readonly outcome: Outcome;
   /** Whether full enforcement would allow; `undefined`: it could not differ. */
   readonly shadow: boolean | undefined;
@@ -38,31 +44,35 @@ export interface DecisionFacts {
         readonly shadow_shown: number;
       }
     | undefined;
-  readonly durationUs: number;
   /** Record the request's attributes and context. */
   readonly withAttributes: boolean;
 }
 
-/** One JSON object, without the line's end. */
-export function decisionLine(facts: DecisionFacts): string {
-  const { request, outcome, shadow, subject, context, objects, mode, withAttributes } = facts;
+/** The first part of a record; `contentOf` makes the rest of the JSON object. */
+export function eventOf(event: DecisionEvent): string {
+  const { requestId } = event;
+  const request = requestId === '' ? '' : `,"request_id":${quote(requestId)}`;
+  return `{"v":${AUDIT_VERSION},"type":"decision","time":"${event.time}","instance":"${event.instance}","seq":${event.seq},"decision_id":"${event.decisionId}"${request},"api":"${event.api}","duration_us":${event.durationUs},"revision":${event.revision}`;
+}
+
+/** The rest of a record, its closing brace included. */
+export function contentOf(content: DecisionContent): string {
+  const { request, outcome, shadow, subject, context, objects, mode, withAttributes } = content;
   const { keyId } = request;
   const allowed = outcome.reason === 'ALLOWED';
   const policy = policyOf(outcome);
-  let line = `{"v":${AUDIT_VERSION},"type":"decision","time":"${facts.time}","instance":"${facts.instance}","seq":${facts.seq},"decision_id":"${facts.decisionId}"`;
-  if (facts.requestId !== '') line += `,"request_id":${quote(facts.requestId)}`;
-  line += `,"api":"${facts.api}","tenant":${quote(request.tenant)},"revision":${facts.revision}`;
-  if (subject !== undefined) line += `,"subject":${quote(`${subject.type}:${subject.id}`)}`;
-  if (keyId !== undefined) line += `,"key_id":${quote(keyId)}`;
-  line += `,"action":${quote(request.action)}${resourcePart(request, withAttributes)}`;
-  if (withAttributes && context !== undefined) line += `,"context":${JSON.stringify(context)}`;
-  if (objects !== undefined) line += `,"objects":${JSON.stringify(objects)}`;
-  line += `,"allowed":${allowed},"reason":"${outcome.reason}"`;
+  let part = `,"tenant":${quote(request.tenant)}`;
+  if (subject !== undefined) part += `,"subject":${quote(`${subject.type}:${subject.id}`)}`;
+  if (keyId !== undefined) part += `,"key_id":${quote(keyId)}`;
+  part += `,"action":${quote(request.action)}${resourcePart(request, withAttributes)}`;
+  if (withAttributes && context !== undefined) part += `,"context":${JSON.stringify(context)}`;
+  if (objects !== undefined) part += `,"objects":${JSON.stringify(objects)}`;
+  part += `,"allowed":${allowed},"reason":"${outcome.reason}"`;
   if (shadow !== undefined)
-    line += `,"shadow":{"allowed":${shadow},"differs":${shadow !== allowed}}`;
-  if (policy !== '') line += `,"policy":[${policy}]`;
-  if (mode !== undefined) line += `,"mode":"${mode}"`;
-  return `${line},"duration_us":${facts.durationUs}}`;
+    part += `,"shadow":{"allowed":${shadow},"differs":${shadow !== allowed}}`;
+  if (policy !== '') part += `,"policy":[${policy}]`;
+  if (mode !== undefined) part += `,"mode":"${mode}"`;
+  return `${part}}`;
 }
 
 function resourcePart({ resource }: Request, withAttributes: boolean): string {

@@ -1,7 +1,5 @@
 /** The hand-written codec against a general one, made from the same proto file; and against bytes that are no message. */
-import { join, resolve } from 'node:path';
 import fc from 'fast-check';
-import protobuf from 'protobufjs';
 import { describe, expect, it } from 'vitest';
 import type { Decision } from '../../src/engine/model.ts';
 import {
@@ -15,12 +13,7 @@ import {
 } from '../../src/transport/grpc/codec.ts';
 import { CODE, RpcError } from '../../src/transport/grpc/status.ts';
 import { Reader, WireError, Writer } from '../../src/transport/grpc/wire.ts';
-
-const root = new protobuf.Root();
-root.resolvePath = (_origin, target): string =>
-  target.startsWith('google/') ? target : join(resolve('proto'), target);
-root.loadSync('postern/v1/authorization.proto', { keepCase: true }).resolveAll();
-const type = (name: string): protobuf.Type => root.lookupType(`postern.v1.${name}`);
+import { decode, encode } from '../support/general-codec.ts';
 
 const LIMITS = {
   checksPerBatch: 1_000,
@@ -29,11 +22,6 @@ const LIMITS = {
   valuesPerAttribute: 256,
   sourcesPerResource: 256,
 };
-
-const encode = (name: string, value: object): Buffer =>
-  Buffer.from(type(name).encode(type(name).fromObject(value)).finish());
-const decode = (name: string, bytes: Buffer): Record<string, unknown> =>
-  type(name).toObject(type(name).decode(bytes), { longs: Number, enums: String, arrays: true });
 
 const word = fc.oneof(
   fc.string({ maxLength: 40 }).filter((text) => text.isWellFormed()),

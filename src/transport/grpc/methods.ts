@@ -2,7 +2,7 @@
  * `postern.v1.AuthorizationService` as functions from bytes to bytes, so that any transport can carry them.
  * Two translations around one service call, nothing else.
  */
-import type { CheckAnswer, Failure, Service } from '../../service.ts';
+import type { CheckAnswer, CheckCall, Failure, Service } from '../../service.ts';
 import { problemText, valueText } from '../../service.ts';
 import {
   decodeBatch,
@@ -15,6 +15,7 @@ import {
   idOf,
   type CodecLimits,
 } from './codec.ts';
+import { rememberingRepeats } from './repeats.ts';
 import { badRequest, CODE, RpcError, withReason } from './status.ts';
 import { later, type MaybePromise } from '../../later.ts';
 
@@ -33,10 +34,11 @@ export interface Methods {
 
 export function authorizationMethods(service: Service, limits: CodecLimits): Methods {
   const path = (name: string): string => `/postern.v1.AuthorizationService/${name}`;
+  const readCheck = rememberingRepeats((bytes) => decodeCheck(bytes, limits));
   return {
     unary: {
       [path('Check')]: (bytes, waitMs) =>
-        later(service.check(decodeCheck(bytes, limits), 'check', waitMs), (answer) =>
+        later(service.check(readCheck(bytes), 'check', waitMs), (answer) =>
           encodeCheck(orThrow(answer)),
         ),
       [path('BatchCheck')]: (bytes, waitMs) =>
@@ -52,7 +54,9 @@ export function authorizationMethods(service: Service, limits: CodecLimits): Met
           encodeExplain(orThrow(answer)),
         ),
     },
-    stream: { [path('CheckStream')]: (bytes, waitMs) => streamed(service, bytes, limits, waitMs) },
+    stream: {
+      [path('CheckStream')]: (bytes, waitMs) => streamed(service, bytes, readCheck, waitMs),
+    },
   };
 }
 
@@ -60,12 +64,12 @@ export function authorizationMethods(service: Service, limits: CodecLimits): Met
 function streamed(
   service: Service,
   bytes: Buffer,
-  limits: CodecLimits,
+  read: (bytes: Buffer) => CheckCall,
   waitMs: number,
 ): MaybePromise<Buffer> {
   let call;
   try {
-    call = decodeCheck(bytes, limits);
+    call = read(bytes);
   } catch (error) {
     if (!(error instanceof RpcError)) throw error;
     return encodeCheck(denied(idOf(bytes), 'INVALID_ARGUMENT', error.message));

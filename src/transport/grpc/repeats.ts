@@ -1,0 +1,54 @@
+/**
+ * Services ask the same questions again and again. A question that was read lately is found by its bytes, and
+ * with it what the service concluded from which facts: reading it again costs more than deciding it.
+ */
+import type { CheckCall } from '../../service.ts';
+
+/** Questions kept a generation; there are two, so that what is asked again stays and the rest goes. */
+const KEPT = 2_048;
+/** Longer questions are read each time, bytes. */
+const LONGEST = 1_024;
+/** Tag of `CheckRequest.id`, the one field that differs from call to call; encoders write it first. */
+const ID_TAG = 0x0a;
+
+/** @param decode reads a CheckRequest, and throws where it cannot */
+export function rememberingRepeats(
+  decode: (bytes: Buffer) => CheckCall,
+): (bytes: Buffer) => CheckCall {
+  let young = new Map<string, CheckCall>();
+  let old = new Map<string, CheckCall>();
+
+  const keep = (question: string, call: CheckCall): void => {
+    if (young.size >= KEPT) {
+      old = young;
+      young = new Map();
+    }
+    young.set(question, call);
+  };
+
+  return (bytes) => {
+    if (bytes.length > LONGEST) return decode(bytes);
+    const at = endOfId(bytes);
+    const question = bytes.toString('latin1', at);
+    let known = young.get(question);
+    if (known === undefined) {
+      known = old.get(question) ?? forRepeats(decode(bytes.subarray(at)));
+      // A secret stays nowhere; an id that is not first is no part of the question.
+      if (known.hasCredential || known.id !== '') return decode(bytes);
+      keep(question, known);
+    }
+    return at === 0 ? known : { ...known, id: bytes.toString('latin1', 2, at) };
+  };
+}
+
+function forRepeats(call: CheckCall): CheckCall {
+  return { ...call, known: { valid: false, conclusion: undefined } };
+}
+
+/** Where the leading `id` ends; 0: there is none, or none that can be passed over without reading it. */
+function endOfId(bytes: Buffer): number {
+  const end = 2 + (bytes[1] ?? 0);
+  if (bytes[0] !== ID_TAG || end > bytes.length || end > 0x80) return 0;
+  for (let at = 2; at < end; at++) if ((bytes[at] ?? 0x80) >= 0x80) return 0;
+  return end;
+}
