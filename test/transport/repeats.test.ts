@@ -22,8 +22,10 @@ const LIMITS = {
 const check = (fields: object): Buffer =>
   encode('CheckRequest', { tenant: 't', subject: { id: 'alice' }, action: 'a.read', ...fields });
 
+const decodeOnce = (bytes: Buffer): ReturnType<typeof decodeCheck> => decodeCheck(bytes, LIMITS);
+
 function remembering() {
-  const decode = vi.fn((bytes: Buffer) => decodeCheck(bytes, LIMITS));
+  const decode = vi.fn<typeof decodeOnce>(decodeOnce);
   return { decode, read: rememberingRepeats(decode) };
 }
 
