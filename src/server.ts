@@ -6,13 +6,14 @@ import { openAudit, type AuditSink } from './audit/sink.ts';
 import { parseCatalog } from './config/catalog.ts';
 import { readSource } from './config/document.ts';
 import { parseDefaultRoles } from './config/roles.ts';
-import { embeddedDirectory, type Settings } from './config/settings.ts';
+import type { Settings } from './config/settings.ts';
 import { parseState, refused } from './config/state.ts';
 import { openFacts, type FactsRoom } from './facts/facts.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { createService } from './service.ts';
-import { openEmbeddedStore } from './store/embedded.ts';
-import type { Store } from './store/store.ts';
+import { openStore } from './store/open.ts';
+import { isRedisAddress, withoutSecrets } from './store/redis/address.ts';
+import { StoreError, UnusableStoreError, type Store } from './store/store.ts';
 import { createHealth, type Health } from './transport/grpc/health.ts';
 import { authorizationMethods } from './transport/grpc/methods.ts';
 import { reflection } from './transport/grpc/reflection.ts';
@@ -30,7 +31,10 @@ export interface ServerOptions {
 
 export interface Running {
   readonly addresses: { readonly grpc: string; readonly http: string };
+  /** Those of the moment of the start. */
   readonly tenants: readonly string[];
+  /** The store was away at the start; the server becomes ready when it answers. */
+  readonly waiting: boolean;
   readonly log: Logger;
   /** Reads the catalog again; a bad one is logged and leaves the last valid one in force. */
   reload(): boolean;
@@ -58,7 +62,12 @@ export async function startServer(options: ServerOptions): Promise<Running> {
     for (const undo of cleanups.toReversed()) await undo();
   };
   try {
-    const store = openEmbeddedStore(embeddedDirectory(settings.store));
+    const store = await openStore({
+      address: settings.store,
+      readTimeoutMs: settings.facts.store_timeout_ms,
+      redis: settings.redis,
+      onProblem: problemLogger(log, withoutSecrets(settings.store)),
+    });
     cleanups.push(() => store.close());
     for (const { source, state } of states) {
       const { head } = await store.get(state.tenant, []);
@@ -83,7 +92,7 @@ export async function startServer(options: ServerOptions): Promise<Running> {
     });
     const { facts, metrics } = openFactsAndMetrics(options, store, audit, catalog, log, onError);
     cleanups.push(() => facts.close());
-    await facts.warmUp();
+    const tenants = await warmUp(facts, settings.store, log);
 
     const health = createHealth();
     let ready = false;
@@ -92,15 +101,21 @@ export async function startServer(options: ServerOptions): Promise<Running> {
       metrics,
       readiness: () => {
         const fresh = facts.ageMs() <= settings.facts.max_staleness_ms;
-        return { ready: ready && fresh, checks: { serving: ready, facts_fresh: fresh } };
+        return {
+          ready: ready && fresh,
+          checks: { serving: ready, facts_fresh: fresh, store_answers: facts.storeUp() },
+        };
       },
     });
     cleanups.push(() => http.close());
     const grpc = await listenDecisions(options, facts, metrics, audit, health, onError);
     cleanups.push(() => grpc.drain(settings.shutdown.grace_ms));
-    const tenants = await store.tenants();
-    health.set(true);
-    ready = true;
+    const becomeReady = (): void => {
+      health.set(true);
+      ready = true;
+    };
+    if (tenants !== undefined) becomeReady();
+    else cleanups.push(retryUntilWarm(facts, settings, becomeReady, log));
 
     let closing: Promise<void> | undefined;
     const close = async (): Promise<void> => {
@@ -111,7 +126,8 @@ export async function startServer(options: ServerOptions): Promise<Running> {
     };
     return {
       addresses: { grpc: grpc.address, http: http.address },
-      tenants,
+      tenants: tenants ?? [],
+      waiting: tenants === undefined,
       log,
       reload(): boolean {
         try {
@@ -136,6 +152,50 @@ export async function startServer(options: ServerOptions): Promise<Running> {
   }
 }
 
+/**
+ * Reads the policies of all tenants. `undefined`: a store that others share is away, and will be back.
+ * @throws UnusableStoreError where no waiting helps, StoreError where the embedded store fails
+ */
+async function warmUp(
+  facts: FactsRoom,
+  address: string,
+  log: Logger,
+): Promise<readonly string[] | undefined> {
+  try {
+    return await facts.warmUp();
+  } catch (error) {
+    const away = error instanceof StoreError && !(error instanceof UnusableStoreError);
+    if (!away || !isRedisAddress(address)) throw error;
+    log.error({ error: error.message }, 'not ready: the store is away');
+    return undefined;
+  }
+}
+
+/** Tries again at every heartbeat. @returns what ends it */
+function retryUntilWarm(
+  facts: FactsRoom,
+  { facts: { heartbeat_ms: heartbeatMs }, store }: Settings,
+  onWarm: () => void,
+  log: Logger,
+): () => void {
+  let ended = false;
+  const attempt = async (): Promise<void> => {
+    if (ended) return;
+    try {
+      const tenants = await facts.warmUp();
+      log.info({ tenants: tenants.length }, 'ready: the store answers');
+      onWarm();
+    } catch (error) {
+      log.error({ error: messageOf(error) }, `not ready: \`${withoutSecrets(store)}\` is away`);
+      setTimeout(() => void attempt(), heartbeatMs).unref();
+    }
+  };
+  setTimeout(() => void attempt(), heartbeatMs).unref();
+  return () => {
+    ended = true;
+  };
+}
+
 function openFactsAndMetrics(
   { settings, version }: ServerOptions,
   store: Store,
@@ -147,7 +207,7 @@ function openFactsAndMetrics(
   const metrics = createMetrics({
     facts: () => facts.stats(),
     factsAgeMs: () => facts.ageMs(),
-    storeUp: () => facts.ageMs() <= settings.facts.heartbeat_ms * 4,
+    storeUp: () => facts.storeUp(),
     auditDropped: () => audit.dropped(),
     auditQueued: () => audit.queued(),
     version,
@@ -170,6 +230,8 @@ function openFactsAndMetrics(
       metrics.resync(cause);
       log.warn({ tenant, cause }, 'the change feed broke: reading the tenant again');
     },
+    onStore: (up) =>
+      up ? log.info('the store answers again') : log.error('the store does not answer: facts age'),
     onError,
   });
   return { facts, metrics };
@@ -226,6 +288,18 @@ function errorLogger(log: Logger, message: string): (error: unknown) => void {
     last = performance.now();
     log.error({ err: error, silenced }, message);
     silenced = 0;
+  };
+}
+
+/** The same problem of a connection at most so often: it is met at every attempt. */
+function problemLogger(log: Logger, store: string): (message: string) => void {
+  const told = new Map<string, number>();
+  return (problem) => {
+    const last = told.get(problem) ?? -Infinity;
+    if (performance.now() - last < ERROR_LOG_INTERVAL_MS * 10) return;
+    if (told.size > 100) told.clear();
+    told.set(problem, performance.now());
+    log.warn({ store, problem }, 'a connection to the store has a problem');
   };
 }
 

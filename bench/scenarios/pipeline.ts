@@ -55,6 +55,7 @@ export const pipeline: Scenario = {
         cache: { subjects: 100_000, keys: 10_000, absent: 10_000, groups: 10_000, tenants: 1_000 },
         now: () => performance.now(),
         onResync: () => {},
+        onStore: () => {},
         onError: raise,
       });
       const audit = openAudit({

@@ -3,9 +3,10 @@ import { existsSync } from 'node:fs';
 import { parseCatalog } from '../config/catalog.ts';
 import { readSource } from '../config/document.ts';
 import { parseDefaultRoles, type DefaultRole } from '../config/roles.ts';
-import { embeddedDirectory, loadSettings, type LoadedSettings } from '../config/settings.ts';
+import { loadSettings, type LoadedSettings } from '../config/settings.ts';
 import type { Catalog } from '../engine/action.ts';
-import { openEmbeddedStore } from '../store/embedded.ts';
+import { embeddedDirectory, openStore } from '../store/open.ts';
+import { isRedisAddress } from '../store/redis/address.ts';
 import type { Store } from '../store/store.ts';
 import { CliError } from './output.ts';
 
@@ -33,12 +34,18 @@ export async function withStore<T>(
   mustExist: boolean,
   use: (store: Store) => Promise<T>,
 ): Promise<T> {
-  const directory = embeddedDirectory(settings.store);
-  if (mustExist && !existsSync(directory))
+  const address = settings.store;
+  if (mustExist && !isRedisAddress(address) && !existsSync(embeddedDirectory(address)))
     throw new CliError(
-      `store: there is none in \`${directory}\`: check \`store\`, or POSTERN_STORE`,
+      `store: there is none in \`${embeddedDirectory(address)}\`: check \`store\`, or POSTERN_STORE`,
     );
-  const store = openEmbeddedStore(directory);
+  const store = await openStore({
+    address,
+    readTimeoutMs: settings.redis.commit_timeout_ms,
+    redis: settings.redis,
+    // A command tells the error that it ends with.
+    onProblem: () => {},
+  });
   try {
     return await use(store);
   } finally {

@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { loadSettings } from '../config/settings.ts';
 import { startServer } from '../server.ts';
+import { withoutSecrets } from '../store/redis/address.ts';
 import { EXIT } from './output.ts';
 import { releaseStartupMemory } from './release-memory.ts';
 
@@ -24,11 +25,13 @@ export async function serve(options: ServeOptions): Promise<number> {
   for (const warning of warnings) running.log.warn(warning);
   const { grpc, http } = running.addresses;
   const say = (line: string): void => void process.stderr.write(`${line}\n`);
-  say(
-    `postern ${version} is ready after ${Math.round(performance.now() - startedAt)} ms: gRPC on ${grpc}, HTTP on ${http}`,
-  );
+  const after = `after ${Math.round(performance.now() - startedAt)} ms`;
+  const state = running.waiting
+    ? `has started ${after} and is not ready, the store does not answer`
+    : `is ready ${after}`;
+  say(`postern ${version} ${state}: gRPC on ${grpc}, HTTP on ${http}`);
   say(`  settings  ${file}`);
-  say(`  store     ${settings.store}`);
+  say(`  store     ${withoutSecrets(settings.store)}`);
   say(
     `  tenants   ${running.tenants.slice(0, 10).join(', ')}${running.tenants.length > 10 ? ` and ${running.tenants.length - 10} more` : ''}`,
   );

@@ -26,10 +26,39 @@ export const settingsSchema = z
   .strictObject({
     catalog: z.string().default('actions.yaml').meta({ description: 'The action catalog' }),
     default_roles: z.string().default('roles.yaml').meta({ description: 'Roles of a new tenant' }),
-    store: z
-      .string()
-      .default('embedded:../data')
-      .meta({ description: 'embedded:DIR; a relative DIR is relative to this file' }),
+    store: z.string().default('embedded:../data').meta({
+      description:
+        'embedded:DIR (relative to this file), redis://, rediss://, redis-sentinel:// or redis-cluster://',
+    }),
+    redis: z
+      .strictObject({
+        key_prefix: z
+          .string()
+          .default('postern')
+          .meta({ description: 'Before the names of all keys' }),
+        shards: z.int().min(1).max(1_024).default(16).meta({
+          description: 'Hash slots that tenants spread over; fixed when the store is created',
+        }),
+        password_file: z.string().optional().meta({
+          description: 'File with the password, instead of one in `store`',
+        }),
+        connect_timeout_ms: millis(2_000, 'Time for a connection to be made'),
+        commit_timeout_ms: millis(5_000, 'Time for a commit, waiting for replicas included'),
+        wait_replicas: z.int().min(0).default(0).meta({
+          description: 'Replicas that must have a commit before it is acknowledged',
+        }),
+        wait_ms: millis(1_000, 'How long to wait for them'),
+        feed_length: count(10_000, 'Commits of a tenant that its change feed keeps'),
+        tls: z
+          .strictObject({
+            ca: z.string().optional().meta({ description: 'PEM file of authorities to trust' }),
+            cert: z.string().optional().meta({ description: 'PEM file of the client certificate' }),
+            key: z.string().optional().meta({ description: 'PEM file of its key' }),
+            server_name: z.string().optional().meta({ description: 'Name that the server proves' }),
+          })
+          .prefault({}),
+      })
+      .prefault({}),
     grpc: z
       .strictObject({
         address: address.default('127.0.0.1:4700').meta({ description: 'host:port or unix:/path' }),
@@ -159,9 +188,16 @@ function settingsFile(named: string | undefined, packageRoot: string): string {
 /** Paths are relative to the file that names them. */
 function absolute(settings: Settings, directory: string): Settings {
   const from = (path: string): string => (isAbsolute(path) ? path : join(directory, path));
-  const { audit, store } = settings;
+  const { audit, redis, store } = settings;
+  const file = (path: string | undefined): string | undefined => path && from(path);
+  const { tls } = redis;
   return {
     ...settings,
+    redis: {
+      ...redis,
+      password_file: file(redis.password_file),
+      tls: { ...tls, ca: file(tls.ca), cert: file(tls.cert), key: file(tls.key) },
+    },
     catalog: from(settings.catalog),
     default_roles: from(settings.default_roles),
     store: store.startsWith('embedded:') ? `embedded:${from(store.slice(9))}` : store,
@@ -206,10 +242,4 @@ function deepFreeze<T>(value: T): T {
     Object.freeze(value);
   }
   return value;
-}
-
-/** The directory of an `embedded:DIR` store. @throws Error naming what is supported */
-export function embeddedDirectory(store: string): string {
-  if (store.startsWith('embedded:') && store.length > 9) return store.slice(9);
-  throw new Error(`store: \`${store}\` is not supported: use embedded:DIR`);
 }

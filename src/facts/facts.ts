@@ -13,7 +13,7 @@ import {
   type Directory,
   type SubjectFacts,
 } from '../engine/subject.ts';
-import type { FactKey, FeedEntry, Store } from '../store/store.ts';
+import type { FactKey, FeedEntry, Head, Store } from '../store/store.ts';
 import { bounded } from './bounded.ts';
 import { inTime, timed } from './timed.ts';
 import { follow, groupsIn, loadPlane, type Plane } from './plane.ts';
@@ -40,6 +40,8 @@ export interface FactsOptions {
   /** Monotonic milliseconds: a jump of the wall clock must not open anything. */
   readonly now: () => number;
   readonly onResync: (tenant: string, cause: string) => void;
+  /** The store has stopped to answer, or answers again. */
+  readonly onStore: (up: boolean) => void;
   readonly onError: (error: unknown) => void;
 }
 
@@ -65,10 +67,12 @@ export interface FactsRoom {
    */
   resolve(who: Who, minRevision: number, waitMs: number): MaybePromise<Loaded>;
   setCatalog(catalog: Catalog): void;
-  /** Loads the planes of all tenants, up to the bound of the cache. */
-  warmUp(): Promise<number>;
-  /** Age of the oldest plane that is kept, ms; the store has answered since then. */
+  /** Loads the planes of all tenants, up to the bound of the cache. Returns the names of all. */
+  warmUp(): Promise<readonly string[]>;
+  /** Age of the oldest plane that is kept, of the store's last answer where there is none, ms. */
   ageMs(): number;
+  /** Whether the store answers: it is asked at every heartbeat. */
+  storeUp(): boolean;
   stats(): FactsStats;
   close(): void;
 }
@@ -106,6 +110,8 @@ interface Waiter {
 
 /** Reads of the same question that were spoiled by changes, before we give up rather than spin. */
 const MAX_ROUNDS = 20;
+/** Planes that are read at a time at the start. */
+const MAX_LOADS = 8;
 /** Looks at one tenant's feed at a time. */
 const MAX_LOOKS = 4;
 const EMPTY_DIRECTORY: Directory = { roles: new Map(), workspaces: new Map() };
@@ -193,19 +199,68 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
     for (const waiter of waiters.get(tenant) ?? [])
       if (plane === undefined || plane.head.revision >= waiter.revision) waiter.go();
   };
-  const look = (): void => {
-    absentTenants.clear();
-    for (const plane of planes.values()) {
-      const looked = catchUp(plane);
-      const { tenant } = plane;
-      if (looked instanceof Promise) void looked.then(() => wake(tenant));
-      else wake(tenant);
-    }
-    // Nobody follows a tenant that is not there: it is looked for.
-    for (const tenant of waiters.keys()) if (!planes.has(tenant)) wake(tenant);
+  const lookAt = (plane: Plane): void => {
+    const looked = catchUp(plane);
+    const { tenant } = plane;
+    if (looked instanceof Promise) void looked.then(() => wake(tenant));
+    else wake(tenant);
   };
-  const unwatch = store.watch(look);
-  const heartbeat = setInterval(look, options.heartbeatMs).unref();
+
+  // ── the heartbeat ─────────────────────────────────────────────────────────────────────────────
+
+  /** When the store was last asked something that it answered. */
+  let answeredAt = now();
+  let up = true;
+  const setUp = (is: boolean): void => {
+    if (is === up || closed) return;
+    up = is;
+    options.onStore(is);
+  };
+
+  /** Asks for the heads of all planes at once; only those that are behind are looked at. */
+  const beat = (): void => {
+    absentTenants.clear();
+    const startedAt = now();
+    const all = [...planes.values()];
+    const late = setTimeout(() => setUp(false), options.heartbeatMs / 2).unref();
+    const failed = (error: unknown): void => {
+      clearTimeout(late);
+      setUp(false);
+      options.onError(error);
+    };
+    const arrived = (heads: readonly (Head | undefined)[]): void => {
+      clearTimeout(late);
+      answeredAt = Math.max(answeredAt, startedAt);
+      setUp(true);
+      for (const [index, plane] of all.entries())
+        if (heads[index]?.nonce === plane.head.nonce && !plane.broken) {
+          plane.confirmedAt = Math.max(plane.confirmedAt, startedAt);
+          wake(plane.tenant);
+        } else lookAt(plane);
+      // Nobody follows a tenant that is not there: it is looked for.
+      for (const tenant of waiters.keys()) if (!planes.has(tenant)) wake(tenant);
+    };
+    try {
+      const heads = later(store.heads(all.map(({ tenant }) => tenant)), arrived);
+      if (heads instanceof Promise) heads.catch(failed);
+    } catch (error) {
+      failed(error);
+    }
+  };
+
+  /** Somebody has committed: to this tenant, or to any. */
+  const hinted = (tenant: string | undefined): void => {
+    if (tenant === undefined) {
+      beat();
+      return;
+    }
+    absentTenants.delete(tenant);
+    const plane = planes.peek(tenant);
+    if (plane === undefined) wake(tenant);
+    else lookAt(plane);
+  };
+  const unwatch = store.watch(hinted);
+  const heartbeat = setInterval(beat, options.heartbeatMs).unref();
 
   const loadTenant = (tenant: string): Promise<Plane | undefined> => {
     const running = planeFlights.get(tenant);
@@ -498,16 +553,22 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
     setCatalog(next): void {
       catalog = next;
     },
-    async warmUp(): Promise<number> {
-      const tenants = (await store.tenants()).slice(0, cache.tenants);
-      for (const tenant of tenants) await loadTenant(tenant);
-      return tenants.length;
+    async warmUp(): Promise<readonly string[]> {
+      const tenants = await store.tenants();
+      const waiting = tenants.slice(0, cache.tenants).values();
+      const load = async (): Promise<void> => {
+        for (const tenant of waiting) await loadTenant(tenant);
+      };
+      await Promise.all(Array.from({ length: MAX_LOADS }, load));
+      return tenants;
     },
     ageMs(): number {
+      if (planes.size === 0) return now() - answeredAt;
       let oldest = 0;
       for (const plane of planes.values()) oldest = Math.max(oldest, now() - plane.confirmedAt);
       return oldest;
     },
+    storeUp: () => up,
     stats: () => ({
       hits,
       misses,

@@ -14,6 +14,7 @@ export function timed(store: Store, timeoutMs: number): Store {
     get: (...asked) => within(store.get(...asked)),
     scan: (...asked) => within(store.scan(...asked)),
     feed: (...asked) => within(store.feed(...asked)),
+    heads: (...asked) => within(store.heads(...asked)),
     tenants: () => within(store.tenants()),
   };
 }

@@ -98,14 +98,14 @@ export function openEmbeddedStore(directory: string): Store {
     }
   };
 
-  const listeners = new Set<() => void>();
+  const listeners = new Set<(tenant: string | undefined) => void>();
   let watcher: FSWatcher | undefined;
   let closed = false;
 
   const notify = (): void => {
     // Else the library would go on reading the snapshot that it has open.
     if (!closed) root.resetReadTxn();
-    for (const listener of listeners) listener();
+    for (const listener of listeners) listener(undefined);
   };
 
   /** Commits of other processes: LMDB writes its file with ordinary writes, which inotify reports. */
@@ -205,6 +205,12 @@ export function openEmbeddedStore(directory: string): Store {
         const dense = found[0]?.revision === after + 1;
         return { head: heads.get(tenant, { transaction }), entries: dense ? found : [] };
       }),
+
+    heads: (tenants): readonly (Head | undefined)[] =>
+      // A snapshot that nobody needs would only be in the way of a newer one.
+      tenants.length === 0
+        ? []
+        : reading((transaction) => tenants.map((tenant) => heads.get(tenant, { transaction }))),
 
     tenants: (): readonly string[] => reading((transaction) => [...heads.getKeys({ transaction })]),
 

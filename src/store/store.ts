@@ -82,12 +82,20 @@ export interface Store {
   get(tenant: string, keys: readonly FactKey[]): MaybePromise<Snapshot>;
   /** A page of all records of a kind, each once, in an order of the store's own; `after` is an earlier page's `next`. */
   scan(tenant: string, kind: Kind, after: string | undefined, limit: number): MaybePromise<Page>;
-  /** All or nothing, durable when it resolves (CONS-5). */
+  /**
+   * All or nothing, durable when it resolves (CONS-5).
+   * @throws UnknownOutcomeError where it may have been done, or may still be
+   */
   commit(commit: Commit): Promise<CommitResult>;
+  /** The newest commits of several tenants, each as of a moment after the call, in the order asked. */
+  heads(tenants: readonly string[]): MaybePromise<readonly (Head | undefined)[]>;
   feed(tenant: string, after: number, limit: number): MaybePromise<Feed>;
   tenants(): MaybePromise<readonly string[]>;
-  /** Calls back soon after something may have changed. A hint: readers also look on their own. */
-  watch(onChange: () => void): () => void;
+  /**
+   * Calls back soon after something may have changed, with the tenant where it is known. A hint: readers also look
+   * on their own.
+   */
+  watch(onChange: (tenant: string | undefined) => void): () => void;
   close(): Promise<void>;
 }
 
@@ -98,8 +106,24 @@ export class StoreError extends Error {
   }
 }
 
+/** The store is there, and must not be used as it is: a server does not start on it. */
+export class UnusableStoreError extends StoreError {
+  constructor(message: string) {
+    super(message);
+    this.name = 'UnusableStoreError';
+  }
+}
+
+/** A commit was sent, and whether it was or will be done is not known (CONS-5): look before doing it again. */
+export class UnknownOutcomeError extends StoreError {
+  constructor(message: string) {
+    super(`UNKNOWN outcome: ${message}: the commit may have been done, or may still be`);
+    this.name = 'UnknownOutcomeError';
+  }
+}
+
 /** Page size of a full read. */
-const SCAN_PAGE = 10_000;
+const SCAN_PAGE = 2_000;
 
 /**
  * All records of some kinds as they stood at one revision: pages are read again from the start when a

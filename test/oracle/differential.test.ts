@@ -204,6 +204,7 @@ function open(store: Parameters<typeof openFacts>[0], world: World, bound: numbe
     cache: { subjects: bound, keys: bound, absent: bound, groups: bound, tenants: bound },
     now: () => performance.now(),
     onResync: () => {},
+    onStore: () => {},
     onError: (error) => {
       throw error;
     },

@@ -499,6 +499,19 @@ export function describeStore(name: string, open: () => Promise<Subject>): void 
       });
     });
 
+    describe('heads', () => {
+      it('answers for many tenants at once, in the order asked, absent ones and repeated ones too', async () => {
+        const names = AWKWARD_TENANTS.map((name) => `heads ${name}`);
+        const expected = new Map<string, Head>();
+        for (const [at, name] of names.entries())
+          if (at % 3 !== 2) expected.set(name, await put(store, name, user('a')));
+        await reopen();
+        const asked = [...names, ...names.toReversed(), freshTenant()];
+        expect(await store.heads(asked)).toEqual(asked.map((name) => expected.get(name)));
+        expect(await store.heads([])).toEqual([]);
+      });
+    });
+
     describe('tenants', () => {
       it('are isolated: the same ids in all of them, whatever they are called', async () => {
         const label = (tenant: string, id: string): string => `${tenant} | ${id}`;
@@ -709,6 +722,7 @@ export function describeStore(name: string, open: () => Promise<Subject>): void 
           async () => closed.scan(tenant, 'user', undefined, 1),
           async () => closed.feed(tenant, 0, 1),
           async () => closed.tenants(),
+          async () => closed.heads([tenant]),
         ];
         for (const call of calls) await expect(call()).rejects.toBeInstanceOf(StoreError);
       });

@@ -48,7 +48,7 @@ export const EMPTY_IMAGE: Image = new Map();
 
 export function openMemoryStore({ feedLength = 10_000 }: MemoryOptions = {}): MemoryStore {
   let tenants = new Map<string, Tenant>();
-  const listeners = new Set<() => void>();
+  const listeners = new Set<(tenant: string | undefined) => void>();
   let closed = false;
 
   const open = (): void => {
@@ -118,7 +118,7 @@ export function openMemoryStore({ feedLength = 10_000 }: MemoryOptions = {}): Me
         throw new StoreError('the memory store could not commit', { cause: error });
       }
       await Promise.resolve();
-      if (result.committed) for (const listener of listeners) listener();
+      if (result.committed) for (const listener of listeners) listener(undefined);
       return result;
     },
 
@@ -128,6 +128,11 @@ export function openMemoryStore({ feedLength = 10_000 }: MemoryOptions = {}): Me
       const entries = (tenant?.feed ?? []).filter(({ revision }) => revision > after);
       const dense = entries[0]?.revision === after + 1;
       return { head: tenant?.head, entries: dense ? entries.slice(0, limit) : [] };
+    },
+
+    heads(names): readonly (Head | undefined)[] {
+      open();
+      return names.map((name) => tenants.get(name)?.head);
     },
 
     tenants(): readonly string[] {
@@ -270,7 +275,7 @@ export interface FailingStore extends Store {
 /** A store whose reads can be made to fail, and whose hints come only when the test gives one. */
 export function failing(store: Store): FailingStore {
   let failure: Failure | undefined;
-  const listeners = new Set<() => void>();
+  const listeners = new Set<(tenant: string | undefined) => void>();
   const unless = <T>(answer: () => MaybePromise<T>): MaybePromise<T> => {
     switch (failure) {
       case 'throws':
@@ -288,6 +293,7 @@ export function failing(store: Store): FailingStore {
     get: (...call) => unless(() => store.get(...call)),
     scan: (...call) => unless(() => store.scan(...call)),
     feed: (...call) => unless(() => store.feed(...call)),
+    heads: (...call) => unless(() => store.heads(...call)),
     tenants: () => unless(() => store.tenants()),
     watch(onChange): () => void {
       listeners.add(onChange);
@@ -297,7 +303,7 @@ export function failing(store: Store): FailingStore {
       failure = how;
     },
     hint(): void {
-      for (const listener of listeners) listener();
+      for (const listener of listeners) listener(undefined);
     },
   };
 }

@@ -105,6 +105,7 @@ export function openRoom(
     maxWaiting: 10_000,
     now: () => performance.now(),
     onResync: (tenant, cause) => void resyncCauses.push(`${tenant}: ${cause}`),
+    onStore: () => {},
     onError: (error) => void errors.push(error),
     ...options,
     cache: { subjects: 1_000, keys: 1_000, absent: 1_000, groups: 100, tenants: 100, ...cache },

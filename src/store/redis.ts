@@ -1,0 +1,397 @@
+/**
+ * The store on Redis: one node, Sentinel or Cluster. Many instances share it; a commit is one script on the keys of
+ * one tenant, and tells the others by a hint that nobody depends on.
+ */
+import { randomBytes } from 'node:crypto';
+import type { Kind } from '../engine/records.ts';
+import { parseRedisAddress, withoutSecrets } from './redis/address.ts';
+import { openClient, type Client, type TlsFiles } from './redis/client.ts';
+import { keysOf, KINDS, LAYOUT, type Keys } from './redis/keys.ts';
+import { decodeRecord, encodeRecord } from './redis/record.ts';
+import { COMMIT, FEED, GET, SCAN } from './redis/scripts.ts';
+import {
+  StoreError,
+  UnknownOutcomeError,
+  UnusableStoreError,
+  type Commit,
+  type CommitResult,
+  type Feed,
+  type FeedEntry,
+  type FactKey,
+  type Head,
+  type Page,
+  type Snapshot,
+  type Store,
+} from './store.ts';
+
+export interface RedisOptions {
+  /** `redis://…` and its like: see `redis/address.ts`. */
+  readonly address: string;
+  /** Instead of the address's, so that it need not stand in a settings file. */
+  readonly password?: string;
+  /** Before all names, so that others may use the same Redis. */
+  readonly keyPrefix: string;
+  /** Hash slots that tenants spread over; fixed when the store is created. */
+  readonly shards: number;
+  readonly tls: TlsFiles;
+  readonly connectTimeoutMs: number;
+  /** How long a read may take. */
+  readonly readTimeoutMs: number;
+  /** How long a commit may take, waiting for replicas included. */
+  readonly commitTimeoutMs: number;
+  /** Replicas that must have a commit before it is acknowledged, and how long to wait for them. */
+  readonly waitReplicas: number;
+  readonly waitMs: number;
+  /** Commits of a tenant that its feed keeps. */
+  readonly feedLength: number;
+  /** Told of each problem of a connection. */
+  readonly onProblem: (message: string) => void;
+}
+
+/** As `RedisOptions` has it where nothing else is said. */
+export const REDIS_DEFAULTS = {
+  keyPrefix: 'postern',
+  shards: 16,
+  tls: {},
+  connectTimeoutMs: 2_000,
+  readTimeoutMs: 1_000,
+  commitTimeoutMs: 5_000,
+  waitReplicas: 0,
+  waitMs: 1_000,
+  feedLength: 10_000,
+} as const;
+
+/** Redis must keep what it was given: with any other policy it drops keys when it is full. */
+const KEEPS_ALL = 'noeviction';
+/** Redis takes about a million arguments a command. */
+const MAX_CHANGES = 300_000;
+/** Between two looks at a Redis that was not usable, ms. */
+const RECHECK_MS = 200;
+/** Between two tries of a commit whose outcome is not known, ms. */
+const RETRY_COMMIT_MS = 50;
+
+/**
+ * Opens the store; where Redis is away it opens all the same, and answers with errors until Redis is there.
+ * @throws Error where the address or an option is wrong
+ */
+export function openRedisStore(options: RedisOptions): Store {
+  const parsed = parseRedisAddress(options.address);
+  const { password = parsed.password } = options;
+  const address = { ...parsed, password };
+  const shown = withoutSecrets(options.address);
+  if (/[{}\s]/.test(options.keyPrefix) || options.keyPrefix === '')
+    throw new Error(
+      `redis.key_prefix: \`${options.keyPrefix}\` is empty or holds a brace or a space: choose a word`,
+    );
+  const { connectTimeoutMs, onProblem } = options;
+  const onLost = (): void => {
+    usable = undefined;
+  };
+  const client = (silenceMs: number): Client =>
+    openClient(
+      { address, shown, tls: options.tls, connectTimeoutMs, onProblem, onLost },
+      silenceMs,
+    );
+  const reader = client(options.readTimeoutMs);
+  const read = options.readTimeoutMs;
+  const keys = keysOf(options.keyPrefix, options.shards);
+  const listeners = new Set<(tenant: string | undefined) => void>();
+  const notify = (tenant: string | undefined): void => {
+    for (const listener of listeners) listener(tenant);
+  };
+  // Connections of their own: a commit that waits for replicas holds up no read, and a subscriber may do nothing else.
+  let writer: Client | undefined;
+  let subscriber: Client | undefined;
+  let closed = false;
+
+  /** Nothing is asked before what the connections lead to is known to be ours, and to be safe. */
+  let usable: Promise<void> | undefined;
+  const beUsable = (): Promise<void> => {
+    usable ??= verify(reader, keys, options, shown);
+    const current = usable;
+    current.catch(() => {
+      setTimeout(() => {
+        if (usable === current) usable = undefined;
+      }, RECHECK_MS).unref();
+    });
+    return current;
+  };
+  const ready = async (): Promise<void> => {
+    if (closed) throw new StoreError(`the store \`${shown}\` is closed`);
+    await beUsable();
+  };
+
+  const commit = async (asked: Commit): Promise<CommitResult> => {
+    await ready();
+    writer ??= client(options.commitTimeoutMs);
+    const deadline = performance.now() + options.commitTimeoutMs;
+    const left = (): number => Math.max(1, deadline - performance.now());
+    const { tenant } = asked;
+    const nonce = randomBytes(9).toString('base64url');
+    const at = [keys.head(tenant), keys.feed(tenant), keys.tenants(keys.shardOf(tenant))];
+    const places = KINDS.flatMap((kind) => [keys.records(tenant, kind), keys.index(tenant, kind)]);
+    const args = commitArguments(asked, nonce, options.feedLength, keys.channel);
+    const replicas = { count: options.waitReplicas, ms: options.waitMs };
+    const sent = await surely(writer, left, (connected) =>
+      connected.write(left(), COMMIT, [...at, ...places], args, replicas),
+    );
+    const [committed, revision, name] = sent.answer as [0 | 1, string, string];
+    const head: Head = { revision: Number(revision), nonce: name };
+    if (committed === 0) return { committed: false, head: head.revision === 0 ? undefined : head };
+    notify(tenant);
+    if (sent.replicas < options.waitReplicas)
+      throw new UnknownOutcomeError(
+        `revision ${head.revision} of \`${tenant}\` is committed, but ${sent.replicas} of ${options.waitReplicas} replicas have it after ${options.waitMs} ms, and a fail-over could lose it`,
+      );
+    return { committed: true, head };
+  };
+
+  const run = async (
+    script: typeof GET,
+    at: readonly string[],
+    args: readonly (string | number)[],
+  ) => {
+    await ready();
+    // A script's reply is a list of texts, a missing value is null.
+    return (await reader.run(read, script, at, args)) as (string | null)[];
+  };
+
+  return {
+    async get(tenant, wanted): Promise<Snapshot> {
+      const at = wanted.map(({ kind }) => keys.records(tenant, kind));
+      const [head, ...values] = await run(
+        GET,
+        [keys.head(tenant), ...at],
+        wanted.map(({ id }) => id),
+      );
+      return {
+        head: parseHead(head),
+        values: wanted.map((_, index) => decoded(values[index])),
+      };
+    },
+
+    async scan(tenant, kind, after, limit): Promise<Page> {
+      const at = [keys.head(tenant), keys.records(tenant, kind), keys.index(tenant, kind)];
+      const from = after === undefined ? '-' : `(${after}`;
+      const [head, ...found] = await run(SCAN, at, [from, limit + 1]);
+      const entries: (readonly [string, NonNullable<ReturnType<typeof decoded>>])[] = [];
+      for (let index = 0; index < found.length && entries.length < limit; index += 2) {
+        const value = decoded(found[index + 1]);
+        // The index and the records are written by one script: an id without a record is none of ours.
+        if (value === undefined)
+          throw new StoreError(`\`${tenant}\` has a ${kind} without a record`);
+        entries.push([found[index] ?? '', value]);
+      }
+      const more = found.length > limit * 2;
+      return { head: parseHead(head), entries, next: more ? entries.at(-1)?.[0] : undefined };
+    },
+
+    commit,
+
+    async heads(tenants): Promise<readonly (Head | undefined)[]> {
+      await ready();
+      // Asked each time, even where there is no tenant: whether Redis is there, still the primary, and still ours.
+      const confirmed = Promise.all([
+        reader.onPrimaries(read, 'ROLE'),
+        reader.command(read, 'GET', keys.layout),
+      ]);
+      const shards = new Map<number, string[]>();
+      for (const tenant of tenants) {
+        const shard = keys.shardOf(tenant);
+        const here = shards.get(shard);
+        if (here === undefined) shards.set(shard, [tenant]);
+        else here.push(tenant);
+      }
+      const found = new Map<string, Head | undefined>();
+      const asked = Promise.all(
+        [...shards.values()].map(async (here) => {
+          const heads = await reader.command(read, 'MGET', ...here.map((one) => keys.head(one)));
+          for (const [index, head] of (heads as (string | null)[]).entries())
+            found.set(here[index] ?? '', parseHead(head));
+        }),
+      );
+      const [, [roles, layout]] = await Promise.all([asked, confirmed]);
+      if (layout !== layoutOf(options.shards) || roles.some((role) => !isPrimary(role))) {
+        usable = undefined;
+        await ready();
+      }
+      return tenants.map((tenant) => found.get(tenant));
+    },
+
+    async feed(tenant, after, limit): Promise<Feed> {
+      const at = [keys.head(tenant), keys.feed(tenant)];
+      const count = Math.min(limit, options.feedLength + 1);
+      const from = Math.min(after + 1, Number.MAX_SAFE_INTEGER);
+      await ready();
+      const [head, entries] = (await reader.run(read, FEED, at, [from, count])) as [
+        string | null,
+        StreamEntry[],
+      ];
+      const parsed = entries.map(parseEntry);
+      return { head: parseHead(head), entries: parsed[0]?.revision === after + 1 ? parsed : [] };
+    },
+
+    async tenants(): Promise<readonly string[]> {
+      await ready();
+      const shards = Array.from({ length: options.shards }, (_, shard) => keys.tenants(shard));
+      const found = await Promise.all(shards.map((key) => reader.command(read, 'SMEMBERS', key)));
+      return (found as string[][]).flat().toSorted();
+    },
+
+    watch(onChange): () => void {
+      listeners.add(onChange);
+      if (subscriber === undefined && !closed) {
+        subscriber = client(read);
+        subscriber.subscribe(keys.channel, notify);
+        subscriber.ready(connectTimeoutMs).catch(() => {
+          // Told by `onProblem`; until it is there, readers look at every heartbeat.
+        });
+      }
+      return () => void listeners.delete(onChange);
+    },
+
+    close(): Promise<void> {
+      closed = true;
+      listeners.clear();
+      for (const one of [reader, writer, subscriber]) one?.close();
+      return Promise.resolve();
+    },
+  };
+}
+
+/** Refuses a Redis that is not ours, or would lose what it is given. Creates the layout where there is none. */
+async function verify(
+  reader: Client,
+  keys: Keys,
+  { shards, readTimeoutMs, connectTimeoutMs, keyPrefix }: RedisOptions,
+  shown: string,
+): Promise<void> {
+  await reader.ready(connectTimeoutMs);
+  const policies = await reader.onPrimaries(readTimeoutMs, 'INFO', 'memory');
+  for (const text of policies) {
+    const policy = /maxmemory_policy:(\S+)/.exec(String(text))?.[1] ?? KEEPS_ALL;
+    if (policy !== KEEPS_ALL)
+      throw new UnusableStoreError(
+        `\`${shown}\` has maxmemory-policy ${policy}: it would drop facts when it is full; set maxmemory-policy ${KEEPS_ALL}`,
+      );
+  }
+  for (const role of await reader.onPrimaries(readTimeoutMs, 'ROLE'))
+    if (!isPrimary(role))
+      throw new UnusableStoreError(
+        `\`${shown}\` is a replica: name the primary, or use redis-sentinel:// to follow it`,
+      );
+  const ours = layoutOf(shards);
+  const known = await reader.command(readTimeoutMs, 'GET', keys.layout);
+  const layout =
+    known ?? (await reader.command(readTimeoutMs, 'SET', keys.layout, ours, 'NX', 'GET')) ?? ours;
+  if (layout === ours) return;
+  const [version, count] = String(layout).split(' ');
+  throw new UnusableStoreError(
+    version === String(LAYOUT)
+      ? `\`${shown}\` has ${count} shards under \`${keyPrefix}\`, redis.shards says ${shards}: the count is fixed when a store is created; set redis.shards to ${count}`
+      : `\`${shown}\` has layout ${version} under \`${keyPrefix}\`, this version reads layout ${LAYOUT}: export with the version that wrote it, then apply under another redis.key_prefix`,
+  );
+}
+
+function layoutOf(shards: number): string {
+  return `${LAYOUT} ${shards}`;
+}
+
+/** @param role the reply to `ROLE` */
+function isPrimary(role: unknown): boolean {
+  return Array.isArray(role) && role[0] === 'master';
+}
+
+/** Sends a commit again while its outcome is not known and time is left: its nonce makes it one commit. */
+async function surely<T>(
+  client: Client,
+  left: () => number,
+  send: (client: Client) => Promise<T>,
+): Promise<T> {
+  let unknown: UnknownOutcomeError | undefined;
+  for (;;) {
+    try {
+      await client.ready(left());
+      return await send(client);
+    } catch (error) {
+      if (error instanceof UnknownOutcomeError) unknown = error;
+      // Whatever comes after a try of unknown outcome does not tell what became of that one.
+      if (unknown === undefined) throw error;
+      if (left() < RECHECK_MS) throw unknown;
+      await new Promise((done) => setTimeout(done, RETRY_COMMIT_MS));
+    }
+  }
+}
+
+function commitArguments(
+  { tenant, expected, changes, event }: Commit,
+  nonce: string,
+  feedLength: number,
+  channel: string,
+): (string | number)[] {
+  if (changes.length > MAX_CHANGES)
+    throw new StoreError(
+      `the commit has ${changes.length} changes, Redis takes ${MAX_CHANGES} at once: split it`,
+    );
+  const entry = JSON.stringify({
+    keys: changes.map(({ kind, id }) => [KINDS.indexOf(kind), id]),
+    event,
+    time: Date.now(),
+  });
+  const args: (string | number)[] = [expected, nonce, tenant, feedLength, channel, entry];
+  for (const { kind, id, value } of changes)
+    args.push(KINDS.indexOf(kind) + 1, id, value === undefined ? '' : encoded(kind, id, value));
+  return args;
+}
+
+function encoded(kind: Kind, id: string, value: Parameters<typeof encodeRecord>[0]): string {
+  try {
+    return encodeRecord(value);
+  } catch (error) {
+    throw new StoreError(`the ${kind} \`${id}\` cannot be stored`, { cause: error });
+  }
+}
+
+function decoded(text: string | null | undefined): ReturnType<typeof decodeRecord> | undefined {
+  try {
+    return text == null ? undefined : decodeRecord(text);
+  } catch (error) {
+    throw new StoreError('a record in Redis is not one of ours', { cause: error });
+  }
+}
+
+function parseHead(text: string | null | undefined): Head | undefined {
+  if (text == null) return undefined;
+  const [, revision, nonce] = /^(\d+) (.+)$/.exec(text) ?? [];
+  if (revision === undefined || nonce === undefined)
+    throw new StoreError(`a head in Redis is not one of ours: \`${text}\``);
+  return { revision: Number(revision), nonce };
+}
+
+type StreamEntry = [id: string, fields: string[]];
+
+function parseEntry([id, fields]: StreamEntry): FeedEntry {
+  try {
+    // The fields are those that the commit script writes, in its order.
+    const [, nonce = '', , previous = '', , text = ''] = fields;
+    const { keys, event, time } = JSON.parse(text) as {
+      readonly keys: readonly (readonly [kind: number, id: string])[];
+    } & Pick<FeedEntry, 'event' | 'time'>;
+    return {
+      revision: Number(id.slice(0, id.indexOf('-'))),
+      nonce,
+      previous,
+      keys: keys.map(([kind, key]): FactKey => ({ kind: kindAt(kind), id: key })),
+      event,
+      time,
+    };
+  } catch (error) {
+    throw new StoreError(`the feed entry ${id} in Redis is not one of ours`, { cause: error });
+  }
+}
+
+function kindAt(index: number): Kind {
+  const kind = KINDS[index];
+  if (kind === undefined) throw new Error(`no kind has the number ${index}`);
+  return kind;
+}

@@ -1,0 +1,89 @@
+/**
+ * Records as text, in little room: a user with ten grants takes a third of its JSON. Whatever is not of the usual
+ * shape is kept as JSON, so that nothing is ever lost.
+ */
+import type { FactValue } from '../store.ts';
+import type { GrantRow, TreeAction, UserRecord } from '../../engine/records.ts';
+
+/** In the order that records list them; a grant's actions are a mask of these. */
+const ACTIONS: readonly TreeAction[] = ['read', 'write', 'create', 'delete', 'admin'];
+const FLAGS = ['superuser', 'createrole', 'suspended', 'deleted'] as const;
+
+/** @throws TypeError where a value is no JSON */
+export function encodeRecord(value: FactValue): string {
+  const json = JSON.stringify(value);
+  const compact = isUser(value) ? JSON.stringify(shorten(value)) : json;
+  // The proof, instead of a list of all that could be different: shape, order and values come back the same.
+  return compact !== json && JSON.stringify(decodeRecord(compact)) === json ? compact : json;
+}
+
+/** @throws SyntaxError where the text is none of ours */
+export function decodeRecord(text: string): FactValue {
+  const value: unknown = JSON.parse(text);
+  // An array is what `shorten` made; a record is never one.
+  return Array.isArray(value) ? lengthen(value as ShortUser) : (value as FactValue);
+}
+
+type Rest = Pick<UserRecord, 'externalId' | 'email' | 'metadata'>;
+/** Path, mask of actions, grantor, and 1 with the grant option. */
+type ShortGrant = [path: string, actions: number, grantor: string, option?: 1];
+type ShortUser = [
+  id: string,
+  type: UserRecord['type'],
+  flags: number,
+  roles: readonly string[],
+  workspaces: readonly string[],
+  grants: readonly ShortGrant[],
+  owns: readonly string[],
+  rest?: Rest,
+];
+
+function isUser(value: FactValue): value is UserRecord {
+  return 'grants' in value && 'owns' in value;
+}
+
+function shorten(user: UserRecord): ShortUser {
+  const { id, type, roles, workspaces, grants, owns, externalId, email, metadata } = user;
+  const short: ShortUser = [
+    id,
+    type,
+    FLAGS.reduce((flags, name, bit) => flags | (user[name] ? 1 << bit : 0), 0),
+    roles,
+    workspaces,
+    grants.map(shortGrant),
+    owns,
+  ];
+  if (externalId !== undefined || email !== undefined || metadata !== undefined)
+    short.push({
+      ...(externalId === undefined ? {} : { externalId }),
+      ...(email === undefined ? {} : { email }),
+      ...(metadata === undefined ? {} : { metadata }),
+    });
+  return short;
+}
+
+function lengthen([id, type, flags, roles, workspaces, grants, owns, rest]: ShortUser): UserRecord {
+  return {
+    id,
+    type,
+    ...rest,
+    superuser: (flags & 1) !== 0,
+    createrole: (flags & 2) !== 0,
+    suspended: (flags & 4) !== 0,
+    deleted: (flags & 8) !== 0,
+    roles,
+    workspaces,
+    grants: grants.map(longGrant),
+    owns,
+  };
+}
+
+function shortGrant({ path, actions, grantor, grantOption }: GrantRow): ShortGrant {
+  const mask = actions.reduce((bits, action) => bits | (1 << ACTIONS.indexOf(action)), 0);
+  return grantOption ? [path, mask, grantor, 1] : [path, mask, grantor];
+}
+
+function longGrant([path, mask, grantor, option]: ShortGrant): GrantRow {
+  const actions = ACTIONS.filter((_, bit) => (mask & (1 << bit)) !== 0);
+  return { path, actions, grantor, grantOption: option === 1 };
+}

@@ -1,0 +1,79 @@
+/**
+ * What runs inside Redis: each script is one atomic step on the keys of one tenant. They move records and know
+ * nothing of their meaning.
+ */
+
+export interface Script {
+  readonly name: string;
+  readonly lua: string;
+}
+
+/**
+ * All or nothing, if the tenant is still at the expected revision (CONS-5). What a full memory refuses comes
+ * first, so that it refuses the whole. Sent twice, by its nonce, it is done once.
+ *
+ * KEYS: head, feed, tenants, then records and index of each kind.
+ * ARGV: expected, nonce, tenant, feed length, channel, entry, then kind (1 is the first), id, value ('': delete) of each change.
+ * Returns {1, revision, nonce} if committed, {0, revision, nonce} of the head if somebody else came first.
+ */
+export const COMMIT: Script = {
+  name: 'commit',
+  lua: `
+local head = redis.call('GET', KEYS[1])
+local revision, nonce = 0, ''
+if head then revision, nonce = string.match(head, '^(%d+) (.+)$') end
+if tonumber(revision) ~= tonumber(ARGV[1]) then
+  local id = string.format('%.0f-0', tonumber(ARGV[1]) + 1)
+  local own = redis.call('XRANGE', KEYS[2], id, id)[1]
+  if own and own[2][2] == ARGV[2] then return {1, string.sub(id, 1, -3), ARGV[2]} end
+  return {0, tostring(revision), nonce}
+end
+local next = string.format('%.0f', tonumber(revision) + 1)
+redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[4], next .. '-0', 'n', ARGV[2], 'p', nonce, 'e', ARGV[6])
+redis.call('SET', KEYS[1], next .. ' ' .. ARGV[2])
+redis.call('SADD', KEYS[3], ARGV[3])
+for at = 7, #ARGV, 3 do
+  local records = 2 + 2 * tonumber(ARGV[at])
+  if ARGV[at + 2] == '' then
+    redis.call('HDEL', KEYS[records], ARGV[at + 1])
+    redis.call('ZREM', KEYS[records + 1], ARGV[at + 1])
+  else
+    redis.call('HSET', KEYS[records], ARGV[at + 1], ARGV[at + 2])
+    redis.call('ZADD', KEYS[records + 1], 0, ARGV[at + 1])
+  end
+end
+redis.call('PUBLISH', ARGV[5], ARGV[3])
+return {1, next, ARGV[2]}`,
+};
+
+/** KEYS: head, then a hash for each id of ARGV. Returns head and values of one moment. */
+export const GET: Script = {
+  name: 'get',
+  lua: `
+local found = {redis.call('GET', KEYS[1])}
+for at = 1, #ARGV do found[at + 1] = redis.call('HGET', KEYS[at + 1], ARGV[at]) end
+return found`,
+};
+
+/** KEYS: head, records, index. ARGV: where to begin, how many. Returns head, then id and value in turn. */
+export const SCAN: Script = {
+  name: 'scan',
+  lua: `
+local found = {redis.call('GET', KEYS[1])}
+local ids = redis.call('ZRANGE', KEYS[3], ARGV[1], '+', 'BYLEX', 'LIMIT', 0, ARGV[2])
+for at = 1, #ids do
+  found[2 * at] = ids[at]
+  found[2 * at + 1] = redis.call('HGET', KEYS[2], ids[at])
+end
+return found`,
+};
+
+/** KEYS: head, feed. ARGV: first revision, how many. Returns head and entries. */
+export const FEED: Script = {
+  name: 'feed',
+  lua: `
+return {
+  redis.call('GET', KEYS[1]),
+  redis.call('XRANGE', KEYS[2], ARGV[1] .. '-0', '+', 'COUNT', ARGV[2])
+}`,
+};
