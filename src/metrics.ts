@@ -5,6 +5,7 @@
 import { Registry, type MetricObjectWithValues, type MetricValue } from 'prom-client';
 import type { Reason } from './engine/model.ts';
 import type { FactsStats } from './facts/facts.ts';
+import { OPERATIONS, type Observe } from './store/observed.ts';
 
 const APIS = ['check', 'batch_check', 'filter', 'explain', 'check_stream'] as const;
 export type Api = (typeof APIS)[number];
@@ -24,6 +25,9 @@ const REASONS: readonly Reason[] = [
   'INVALID_ARGUMENT',
 ];
 
+/** Upper bounds in seconds, of a call of the store. */
+const STORE_BUCKETS = [1e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.1, 0.5, 1, 5];
+
 /** Upper bounds in seconds: a warm decision takes microseconds, a cold one a round trip. */
 const BUCKETS = [1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 5e-3, 2.5e-2, 0.1, 1];
 
@@ -33,6 +37,10 @@ export interface Metrics {
   shadow(denied: number, allowed: number): void;
   filtered(visible: number, hidden: number): void;
   resync(cause: string): void;
+  /** A call of the store. */
+  readonly store: Observe;
+  /** A commit has come into force here, so long after it was made by its writer's clock, seconds. */
+  feed(lag: number): void;
   reload(ok: boolean): void;
   /** Prometheus exposition text. */
   render(): Promise<string>;
@@ -50,8 +58,10 @@ export interface Gauges {
 
 export function createMetrics(gauges: Gauges): Metrics {
   const decisions = new Float64Array(APIS.length * REASONS.length);
-  const buckets = new Float64Array(APIS.length * (BUCKETS.length + 1));
-  const sums = new Float64Array(APIS.length);
+  const durations = histograms('api', APIS, BUCKETS);
+  const storeCalls = { ok: OPERATIONS.map(() => 0), error: OPERATIONS.map(() => 0) };
+  const storeDurations = histograms('op', OPERATIONS, STORE_BUCKETS);
+  let lag = 0;
   const shadows = { newly_denied: 0, newly_allowed: 0 };
   const objects = { true: 0, false: 0 };
   const resyncs = new Map<string, number>();
@@ -77,7 +87,27 @@ export function createMetrics(gauges: Gauges): Metrics {
     'postern_decision_duration_seconds',
     'Time from a decoded request to its decision.',
     'histogram',
-    () => APIS.flatMap((api, a) => histogram(api, a, buckets, sums)),
+    durations.values,
+  );
+  declare('postern_store_requests_total', 'Calls of the store.', 'counter', () =>
+    OPERATIONS.flatMap((op, o) =>
+      (['ok', 'error'] as const).map((result) => ({
+        labels: { op, result },
+        value: storeCalls[result][o] ?? 0,
+      })),
+    ).filter(({ value }) => value > 0),
+  );
+  declare(
+    'postern_store_request_duration_seconds',
+    'Time of a call of the store.',
+    'histogram',
+    storeDurations.values,
+  );
+  declare(
+    'postern_feed_lag_seconds',
+    "How long after the commit, by its writer's clock, the newest change came into force here.",
+    'gauge',
+    () => [{ labels: {}, value: lag }],
   );
   declare(
     'postern_shadow_disagreements_total',
@@ -143,10 +173,16 @@ export function createMetrics(gauges: Gauges): Metrics {
     decision(api, reason, seconds): void {
       const a = APIS.indexOf(api);
       bump(decisions, a * REASONS.length + REASONS.indexOf(reason), 1);
-      let bucket = 0;
-      while (bucket < BUCKETS.length && seconds > (BUCKETS[bucket] ?? Infinity)) bucket++;
-      bump(buckets, a * (BUCKETS.length + 1) + bucket, 1);
-      bump(sums, a, seconds);
+      durations.observe(a, seconds);
+    },
+    store(operation, ok, seconds): void {
+      const o = OPERATIONS.indexOf(operation);
+      const calls = storeCalls[ok ? 'ok' : 'error'];
+      calls[o] = (calls[o] ?? 0) + 1;
+      storeDurations.observe(o, seconds);
+    },
+    feed(seconds): void {
+      lag = seconds;
     },
     shadow(denied, allowed): void {
       shadows.newly_denied += denied;
@@ -177,18 +213,42 @@ function bump(array: Float64Array, index: number, by: number): void {
   array[index] = (array[index] ?? 0) + by;
 }
 
-function histogram(api: string, a: number, buckets: Float64Array, sums: Float64Array): Value[] {
-  const values: Value[] = [];
-  let count = 0;
-  for (const [b, bound] of [...BUCKETS, Infinity].entries()) {
-    count += buckets[a * (BUCKETS.length + 1) + b] ?? 0;
-    const le = bound === Infinity ? '+Inf' : bound;
-    values.push({ labels: { api, le }, value: count, suffix: '_bucket' });
-  }
-  if (count === 0) return [];
-  values.push({ labels: { api }, value: sums[a] ?? 0, suffix: '_sum' });
-  values.push({ labels: { api }, value: count, suffix: '_count' });
-  return values;
+interface Histograms {
+  observe(at: number, seconds: number): void;
+  values(): Value[];
+}
+
+/** One histogram for each value of a label; those that have seen nothing are left out. */
+function histograms(
+  label: string,
+  names: readonly string[],
+  bounds: readonly number[],
+): Histograms {
+  const width = bounds.length + 1;
+  const buckets = new Float64Array(names.length * width);
+  const sums = new Float64Array(names.length);
+  const valuesOf = (name: string, at: number): Value[] => {
+    const values: Value[] = [];
+    let count = 0;
+    for (const [b, bound] of [...bounds, Infinity].entries()) {
+      count += buckets[at * width + b] ?? 0;
+      const le = bound === Infinity ? '+Inf' : bound;
+      values.push({ labels: { [label]: name, le }, value: count, suffix: '_bucket' });
+    }
+    if (count === 0) return [];
+    values.push({ labels: { [label]: name }, value: sums[at] ?? 0, suffix: '_sum' });
+    values.push({ labels: { [label]: name }, value: count, suffix: '_count' });
+    return values;
+  };
+  return {
+    observe(at, seconds): void {
+      let bucket = 0;
+      while (bucket < bounds.length && seconds > (bounds[bucket] ?? Infinity)) bucket++;
+      bump(buckets, at * width + bucket, 1);
+      bump(sums, at, seconds);
+    },
+    values: () => names.flatMap(valuesOf),
+  };
 }
 
 /** A metric whose values are made when it is scraped. */

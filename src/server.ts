@@ -9,8 +9,10 @@ import { parseDefaultRoles } from './config/roles.ts';
 import type { Settings } from './config/settings.ts';
 import { parseState, refused } from './config/state.ts';
 import { openFacts, type FactsRoom } from './facts/facts.ts';
+import { readSnapshot, writeSnapshot } from './facts/snapshot.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { createService } from './service.ts';
+import { observed } from './store/observed.ts';
 import { openStore } from './store/open.ts';
 import { isRedisAddress, withoutSecrets } from './store/redis/address.ts';
 import { StoreError, UnusableStoreError, type Store } from './store/store.ts';
@@ -115,7 +117,11 @@ export async function startServer(options: ServerOptions): Promise<Running> {
       ready = true;
     };
     if (tenants !== undefined) becomeReady();
-    else cleanups.push(retryUntilWarm(facts, settings, becomeReady, log));
+    else {
+      if (restoreSnapshot(facts, settings, log)) becomeReady();
+      cleanups.push(retryUntilWarm(facts, settings, becomeReady, log));
+    }
+    cleanups.push(keepSnapshot(facts, settings, onError));
 
     let closing: Promise<void> | undefined;
     const close = async (): Promise<void> => {
@@ -127,7 +133,7 @@ export async function startServer(options: ServerOptions): Promise<Running> {
     return {
       addresses: { grpc: grpc.address, http: http.address },
       tenants: tenants ?? [],
-      waiting: tenants === undefined,
+      waiting: !ready,
       log,
       reload(): boolean {
         try {
@@ -196,6 +202,56 @@ function retryUntilWarm(
   };
 }
 
+/** Whether there are facts on disk that may still serve. */
+function restoreSnapshot(facts: FactsRoom, settings: Settings, log: Logger): boolean {
+  const { snapshot_file: file, max_staleness_ms: maxStaleness } = settings.facts;
+  if (file === undefined) return false;
+  try {
+    const tenants = readSnapshot(file, nameOfStore(settings)) ?? [];
+    const usable = tenants.filter(({ ageMs }) => ageMs <= maxStaleness);
+    facts.restore(usable);
+    const told = { file, tenants: usable.length, too_old: tenants.length - usable.length };
+    if (usable.length > 0) log.warn(told, 'ready: serving the last good facts');
+    else log.error(told, 'not ready: the snapshot has no facts that are recent enough');
+    return usable.length > 0;
+  } catch (error) {
+    log.error({ file, error: messageOf(error) }, 'not ready: the snapshot cannot be used');
+    return false;
+  }
+}
+
+/** Writes the snapshot again and again, if there is to be one. @returns what writes it a last time */
+function keepSnapshot(
+  facts: FactsRoom,
+  settings: Settings,
+  onError: (error: unknown) => void,
+): () => Promise<void> {
+  const { snapshot_file: file, snapshot_interval_ms: everyMs } = settings.facts;
+  if (file === undefined) return () => Promise.resolve();
+  let writing: Promise<void> | undefined;
+  const write = (): Promise<void> => {
+    const tenants = facts.snapshot();
+    // Nothing is known yet: what is there may still be of use.
+    if (tenants.length === 0) return Promise.resolve();
+    writing ??= writeSnapshot(file, nameOfStore(settings), tenants)
+      .catch(onError)
+      .finally(() => {
+        writing = undefined;
+      });
+    return writing;
+  };
+  const timer = setInterval(() => void write(), everyMs).unref();
+  return async () => {
+    clearInterval(timer);
+    await writing;
+    await write();
+  };
+}
+
+function nameOfStore({ store, redis }: Settings): string {
+  return `${withoutSecrets(store)} ${redis.key_prefix}`;
+}
+
 function openFactsAndMetrics(
   { settings, version }: ServerOptions,
   store: Store,
@@ -213,7 +269,7 @@ function openFactsAndMetrics(
     version,
   });
   const { facts: limits } = settings;
-  const facts = openFacts(store, catalog, {
+  const facts = openFacts(observed(store, metrics.store), catalog, {
     maxStalenessMs: limits.max_staleness_ms,
     heartbeatMs: limits.heartbeat_ms,
     storeTimeoutMs: limits.store_timeout_ms,
@@ -224,11 +280,16 @@ function openFactsAndMetrics(
       absent: limits.cached_absent,
       groups: limits.cached_closures,
       tenants: limits.cached_tenants,
+      bytes: limits.cache_bytes,
     },
     now: () => performance.now(),
     onResync: (tenant, cause) => {
       metrics.resync(cause);
       log.warn({ tenant, cause }, 'the change feed broke: reading the tenant again');
+    },
+    onEntries: (_tenant, entries) => {
+      const newest = entries.at(-1);
+      if (newest !== undefined) metrics.feed(Math.max(0, Date.now() - newest.time) / 1_000);
     },
     onStore: (up) =>
       up ? log.info('the store answers again') : log.error('the store does not answer: facts age'),

@@ -38,7 +38,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   store: ['engine', 'later'],
   facts: ['engine', 'store', 'later'],
   audit: ['engine'],
-  metrics: ['engine', 'facts'],
+  metrics: ['engine', 'facts', 'store'],
   config: ['engine'],
   admin: ['engine', 'store', 'config'],
   service: ['engine', 'facts', 'audit', 'metrics', 'later'],

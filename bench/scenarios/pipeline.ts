@@ -52,10 +52,18 @@ export const pipeline: Scenario = {
         heartbeatMs: 500,
         storeTimeoutMs: 1_000,
         maxWaiting: 10_000,
-        cache: { subjects: 100_000, keys: 10_000, absent: 10_000, groups: 10_000, tenants: 1_000 },
+        cache: {
+          subjects: 100_000,
+          keys: 10_000,
+          absent: 10_000,
+          groups: 10_000,
+          tenants: 1_000,
+          bytes: 2 ** 26,
+        },
         now: () => performance.now(),
         onResync: () => {},
         onStore: () => {},
+        onEntries: () => {},
         onError: raise,
       });
       const audit = openAudit({

@@ -97,9 +97,18 @@ export const settingsSchema = z
           .meta({ description: 'Time after which a read of the store has failed (milliseconds)' }),
         cached_subjects: count(100_000, 'Users kept compiled in memory'),
         cached_keys: count(10_000, 'API keys kept compiled in memory'),
+        cache_bytes: count(33_554_432, 'Memory of the users kept, and as much again for the keys'),
         cached_absent: count(10_000, 'Users and keys known not to exist'),
         cached_closures: count(10_000, 'Sets of groups kept compiled, a tenant'),
         cached_tenants: count(1_000, 'Tenants whose policies are kept in memory'),
+        snapshot_file: z.string().optional().meta({
+          description: 'File with the last good facts, to start from while the store is away',
+        }),
+        snapshot_interval_ms: z
+          .int()
+          .min(100)
+          .default(10_000)
+          .meta({ description: 'How often it is written (milliseconds)' }),
       })
       .prefault({}),
     audit: z
@@ -201,6 +210,7 @@ function absolute(settings: Settings, directory: string): Settings {
     catalog: from(settings.catalog),
     default_roles: from(settings.default_roles),
     store: store.startsWith('embedded:') ? `embedded:${from(store.slice(9))}` : store,
+    facts: { ...settings.facts, snapshot_file: file(settings.facts.snapshot_file) },
     audit: audit.file === undefined ? audit : { ...audit, file: from(audit.file) },
   };
 }

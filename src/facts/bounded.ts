@@ -1,9 +1,27 @@
 import { LRUCache } from 'lru-cache';
 
+/** Memory that entries take, beside their number. */
+export interface Memory<T> {
+  /** Of all entries together, by the estimate. */
+  readonly bytes: number;
+  readonly sizeOf: (entry: T) => number;
+}
+
 /**
- * A cache of so many entries at most, the least recently used go first. Bounded by size instead of `max`, for
- * which the library sets aside the memory of a full cache at once.
+ * A cache of so many entries at most, and of so many bytes; the least recently used go first. Bounded by size
+ * instead of `max`, for which the library sets aside the memory of a full cache at once.
  */
-export function bounded<T extends object | number>(entries: number): LRUCache<string, T> {
-  return new LRUCache({ maxSize: entries, sizeCalculation: () => 1 });
+export function bounded<T extends object | number>(
+  entries: number,
+  memory?: Memory<T>,
+): LRUCache<string, T> {
+  if (memory === undefined) return new LRUCache({ maxSize: entries, sizeCalculation: () => 1 });
+  const { bytes, sizeOf } = memory;
+  // An entry counts for its share of the memory at least: so many entries fill it, however small they are.
+  const share = Math.ceil(bytes / entries);
+  return new LRUCache({
+    maxSize: bytes,
+    // What is larger than the whole cache would not be kept at all, and be read for ever.
+    sizeCalculation: (entry) => Math.min(bytes, Math.max(share, sizeOf(entry))),
+  });
 }

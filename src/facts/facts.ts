@@ -16,7 +16,8 @@ import {
 import type { FactKey, FeedEntry, Head, Store } from '../store/store.ts';
 import { bounded } from './bounded.ts';
 import { inTime, timed } from './timed.ts';
-import { follow, groupsIn, loadPlane, type Plane } from './plane.ts';
+import { follow, groupsIn, loadPlane, planeOf, type Plane } from './plane.ts';
+import type { TenantSnapshot } from './snapshot.ts';
 import { later, type MaybePromise } from '../later.ts';
 
 export interface FactsOptions {
@@ -36,10 +37,14 @@ export interface FactsOptions {
     readonly absent: number;
     readonly groups: number;
     readonly tenants: number;
+    /** Memory of the users that are kept, and as much again for the keys; by an estimate. */
+    readonly bytes: number;
   };
   /** Monotonic milliseconds: a jump of the wall clock must not open anything. */
   readonly now: () => number;
   readonly onResync: (tenant: string, cause: string) => void;
+  /** Commits have come into force here. */
+  readonly onEntries: (tenant: string, entries: readonly FeedEntry[]) => void;
   /** The store has stopped to answer, or answers again. */
   readonly onStore: (up: boolean) => void;
   readonly onError: (error: unknown) => void;
@@ -69,6 +74,10 @@ export interface FactsRoom {
   setCatalog(catalog: Catalog): void;
   /** Loads the planes of all tenants, up to the bound of the cache. Returns the names of all. */
   warmUp(): Promise<readonly string[]>;
+  /** What is known now, a tenant at a time, for a snapshot. */
+  snapshot(): readonly TenantSnapshot[];
+  /** Takes facts of an earlier time where nothing newer is known; their age counts on. */
+  restore(tenants: readonly TenantSnapshot[]): void;
   /** Age of the oldest plane that is kept, of the store's last answer where there is none, ms. */
   ageMs(): number;
   /** Whether the store answers: it is asked at every heartbeat. */
@@ -121,8 +130,8 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
   const store = timed(source, options.storeTimeoutMs);
   let catalog = firstCatalog;
   const planes = bounded<Plane>(cache.tenants);
-  const users = bounded<CachedUser>(cache.subjects);
-  const keys = bounded<CachedKey>(cache.keys);
+  const users = bounded<CachedUser>(cache.subjects, { bytes: cache.bytes, sizeOf: sizeOfUser });
+  const keys = bounded<CachedKey>(cache.keys, { bytes: cache.bytes, sizeOf: sizeOfKey });
   const absentUsers = bounded<CachedUser>(cache.absent);
   const absentKeys = bounded<CachedKey>(cache.absent);
   const absentTenants = bounded<number>(cache.absent);
@@ -179,7 +188,10 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
     const failed = (error: unknown): void => options.onError(error);
     try {
       const looked = later(
-        follow(store, plane, now, (entries) => drop(plane.tenant, entries)),
+        follow(store, plane, now, (entries) => {
+          drop(plane.tenant, entries);
+          options.onEntries(plane.tenant, entries);
+        }),
         (found): void => {
           if (found.kind !== 'broken') return;
           resyncs++;
@@ -548,6 +560,28 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
     }
   };
 
+  /** A copy of what may change, so that it can be written over many turns. */
+  const snapshotOf = (plane: Plane): TenantSnapshot => {
+    const present = <R extends { readonly id: string }>(
+      entries: Iterable<Cached<R, unknown>>,
+    ): (readonly [string, R])[] => {
+      const found: (readonly [string, R])[] = [];
+      for (const { record, plane: of } of entries)
+        if (of === plane && record !== undefined) found.push([record.id, record]);
+      return found;
+    };
+    return {
+      tenant: plane.tenant,
+      head: plane.head,
+      ageMs: now() - plane.confirmedAt,
+      roles: [...plane.directory.roles],
+      workspaces: [...plane.directory.workspaces],
+      sets: [...plane.sets],
+      users: present(users.values()),
+      keys: present(keys.values()),
+    };
+  };
+
   return {
     resolve,
     setCatalog(next): void {
@@ -561,6 +595,23 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
       };
       await Promise.all(Array.from({ length: MAX_LOADS }, load));
       return tenants;
+    },
+    snapshot: () =>
+      [...planes.values()].filter(({ broken }) => !broken).map((plane) => snapshotOf(plane)),
+    restore(tenants): void {
+      for (const { tenant, head, ageMs, roles, workspaces, sets, ...rest } of tenants) {
+        if (planes.has(tenant)) continue;
+        const plane = planeOf(tenant, head, now() - ageMs, cache.groups, {
+          role: new Map(roles),
+          workspace: new Map(workspaces),
+          policy_set: new Map(sets),
+        });
+        planes.set(tenant, plane);
+        for (const [id, record] of rest.users)
+          fill(plane, 'user', id, cacheKey('user', tenant, id), record);
+        for (const [id, record] of rest.keys)
+          fill(plane, 'key', id, cacheKey('key', tenant, id), record);
+      }
     },
     ageMs(): number {
       if (planes.size === 0) return now() - answeredAt;
@@ -595,6 +646,20 @@ function groupOf(plane: Plane, subject: Subject): SubjectFacts {
   const { roles, workspaces } = plane.directory;
   const exists = (subject.type === 'role' ? roles : workspaces).has(subject.id);
   return groupSubject(subject, (direct) => (exists ? groupsIn(plane, direct) : NO_GROUPS));
+}
+
+/** Bytes of a cached user, record and compiled form, as measured on records of 0 to 100 grants. */
+function sizeOfUser({ record }: CachedUser): number {
+  if (record === undefined) return 700;
+  const { grants, roles, workspaces, owns, metadata } = record;
+  const rest = metadata === undefined ? 0 : JSON.stringify(metadata).length * 8;
+  return 700 + 350 * grants.length + 60 * (roles.length + workspaces.length + owns.length) + rest;
+}
+
+/** Bytes of a cached key: its compiled rules are its own. */
+function sizeOfKey({ compiled }: CachedKey): number {
+  const rules = (compiled?.sets ?? []).reduce((sum, set) => sum + set.rules.length, 0);
+  return 1_000 + 400 * rules;
 }
 
 /** Injective: the tenant's length keeps it apart from the id, whatever characters either has. */

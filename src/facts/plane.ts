@@ -3,7 +3,7 @@
  * It follows the change feed, or notices that it cannot and must be read again (CONS-1, CONS-4).
  */
 import type { LRUCache } from 'lru-cache';
-import type { PolicySetRecord, RoleRecord, WorkspaceRecord } from '../engine/records.ts';
+import type { PolicySetRecord, Records, RoleRecord, WorkspaceRecord } from '../engine/records.ts';
 import { groupsOf, type Direct, type GroupFacts } from '../engine/subject.ts';
 import {
   readAll,
@@ -46,16 +46,26 @@ export async function loadPlane(
 ): Promise<Plane | undefined> {
   const startedAt = options.now();
   const { head, records } = await readAll(store, tenant, PLANE_KINDS);
-  if (head === undefined) return undefined;
+  return head && planeOf(tenant, head, startedAt, options.groups, records);
+}
+
+/** @param confirmedAt when the store was last known to have nothing newer @param groups closures kept compiled */
+export function planeOf(
+  tenant: string,
+  head: Head,
+  confirmedAt: number,
+  groups: number,
+  records: { readonly [K in PlaneKind]: ReadonlyMap<string, Records[K]> },
+): Plane {
   return {
     tenant,
     head,
     directory: { roles: new Map(records.role), workspaces: new Map(records.workspace) },
     sets: new Map(records.policy_set),
     generation: 0,
-    confirmedAt: startedAt,
+    confirmedAt,
     broken: false,
-    groups: bounded(options.groups),
+    groups: bounded(groups),
   };
 }
 

@@ -285,7 +285,7 @@ async function verify(
   const layout =
     known ?? (await reader.command(readTimeoutMs, 'SET', keys.layout, ours, 'NX', 'GET')) ?? ours;
   if (layout === ours) return;
-  const [version, count] = String(layout).split(' ');
+  const [version, count] = typeof layout === 'string' ? layout.split(' ') : [];
   throw new UnusableStoreError(
     version === String(LAYOUT)
       ? `\`${shown}\` has ${count} shards under \`${keyPrefix}\`, redis.shards says ${shards}: the count is fixed when a store is created; set redis.shards to ${count}`
@@ -354,14 +354,14 @@ function encoded(kind: Kind, id: string, value: Parameters<typeof encodeRecord>[
 
 function decoded(text: string | null | undefined): ReturnType<typeof decodeRecord> | undefined {
   try {
-    return text == null ? undefined : decodeRecord(text);
+    return typeof text === 'string' ? decodeRecord(text) : undefined;
   } catch (error) {
     throw new StoreError('a record in Redis is not one of ours', { cause: error });
   }
 }
 
 function parseHead(text: string | null | undefined): Head | undefined {
-  if (text == null) return undefined;
+  if (typeof text !== 'string') return undefined;
   const [, revision, nonce] = /^(\d+) (.+)$/.exec(text) ?? [];
   if (revision === undefined || nonce === undefined)
     throw new StoreError(`a head in Redis is not one of ours: \`${text}\``);

@@ -201,10 +201,18 @@ function open(store: Parameters<typeof openFacts>[0], world: World, bound: numbe
     heartbeatMs: 1_000,
     storeTimeoutMs: 1_000,
     maxWaiting: 10_000,
-    cache: { subjects: bound, keys: bound, absent: bound, groups: bound, tenants: bound },
+    cache: {
+      subjects: bound,
+      keys: bound,
+      absent: bound,
+      groups: bound,
+      tenants: bound,
+      bytes: 2 ** 26,
+    },
     now: () => performance.now(),
     onResync: () => {},
     onStore: () => {},
+    onEntries: () => {},
     onError: (error) => {
       throw error;
     },

@@ -106,9 +106,18 @@ export function openRoom(
     now: () => performance.now(),
     onResync: (tenant, cause) => void resyncCauses.push(`${tenant}: ${cause}`),
     onStore: () => {},
+    onEntries: () => {},
     onError: (error) => void errors.push(error),
     ...options,
-    cache: { subjects: 1_000, keys: 1_000, absent: 1_000, groups: 100, tenants: 100, ...cache },
+    cache: {
+      subjects: 1_000,
+      keys: 1_000,
+      absent: 1_000,
+      groups: 100,
+      tenants: 100,
+      bytes: 2 ** 26,
+      ...cache,
+    },
   });
   return { ...room, errors, resyncCauses };
 }

@@ -146,7 +146,7 @@ export function openClient(options: ClientOptions, silenceMs: number): Client {
         pipeline.call(command, text, keys.length, ...keys, ...args);
         if (replicas.count > 0) pipeline.call('wait', replicas.count, replicas.ms);
         const [ran, waited] = (await pipeline.exec()) ?? [];
-        if (ran?.[0] != null) throw ran[0];
+        if (ran?.[0] instanceof Error) throw ran[0];
         return { answer: ran?.[1], replicas: Number(waited?.[1] ?? 0) };
       };
       try {

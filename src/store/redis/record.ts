@@ -78,12 +78,20 @@ function lengthen([id, type, flags, roles, workspaces, grants, owns, rest]: Shor
   };
 }
 
+/** The lists of all masks: grants that are kept by the thousand share them. */
+const LISTS = Array.from({ length: 1 << ACTIONS.length }, (_unused, mask) =>
+  Object.freeze(ACTIONS.filter((_, bit) => (mask & (1 << bit)) !== 0)),
+);
+
+function actionsOf(mask: number): readonly TreeAction[] {
+  return LISTS[mask] ?? [];
+}
+
 function shortGrant({ path, actions, grantor, grantOption }: GrantRow): ShortGrant {
   const mask = actions.reduce((bits, action) => bits | (1 << ACTIONS.indexOf(action)), 0);
   return grantOption ? [path, mask, grantor, 1] : [path, mask, grantor];
 }
 
 function longGrant([path, mask, grantor, option]: ShortGrant): GrantRow {
-  const actions = ACTIONS.filter((_, bit) => (mask & (1 << bit)) !== 0);
-  return { path, actions, grantor, grantOption: option === 1 };
+  return { path, actions: actionsOf(mask), grantor, grantOption: option === 1 };
 }
