@@ -44,6 +44,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   service: ['engine', 'facts', 'audit', 'metrics', 'later'],
   transport: ['engine', 'service', 'later'],
   'policy-test': ['engine', 'facts', 'audit', 'config', 'admin'],
+  'warm-up': ['config', 'facts', 'store'],
   server: [
     'engine',
     'store',
@@ -54,6 +55,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'admin',
     'service',
     'transport',
+    'warm-up',
   ],
   cli: ['engine', 'store', 'config', 'admin', 'policy-test', 'server'],
 };

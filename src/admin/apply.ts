@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { DefaultRole } from '../config/roles.ts';
 import type { Finding, StateFile } from '../config/state.ts';
-import type { Kind } from '../engine/records.ts';
+import type { StateKind } from '../engine/records.ts';
 import {
   readAll,
   StoreError,
@@ -11,6 +11,7 @@ import {
   type Head,
   type Store,
 } from '../store/store.ts';
+import { findReceipt, once, receiptChanges } from './receipt.ts';
 import { fromDefaults, toFacts, toState, type BaseRole, type TenantFacts } from './state.ts';
 
 const KINDS = ['tenant', 'user', 'role', 'workspace', 'owner', 'policy_set', 'key'] as const;
@@ -18,16 +19,18 @@ const KINDS = ['tenant', 'user', 'role', 'workspace', 'owner', 'policy_set', 'ke
 /** How often a commit is planned again because somebody else committed meanwhile. */
 const MAX_ATTEMPTS = 10;
 
+type StateChange = Change & { readonly kind: StateKind };
+
 export interface Plan {
   readonly expected: number;
-  readonly changes: readonly Change[];
+  readonly changes: readonly StateChange[];
   /** The same changes for people, in the order of kinds and ids. */
   readonly summary: readonly PlannedChange[];
 }
 
 export interface PlannedChange {
   readonly change: 'create' | 'update' | 'delete';
-  readonly kind: Kind;
+  readonly kind: StateKind;
   readonly id: string;
 }
 
@@ -63,28 +66,44 @@ export async function planState(
   };
 }
 
+export interface Applied {
+  /** The tenant's revision afterwards, or that of the first time. 0: there is no such tenant. */
+  readonly revision: number;
+  readonly plan: Plan;
+  /** It was done before, under the same idempotency key. */
+  readonly repeated: boolean;
+}
+
 /**
  * Applies a state in one commit; an empty plan commits nothing.
- * @returns the tenant's head afterwards, and what was changed
+ * @param key done at most once under it (CONS-5)
+ * @throws IdempotencyError, StateError, UnknownOutcomeError: then again with the same key
  */
 export async function applyState(
   store: Store,
   state: StateFile,
   defaults: readonly DefaultRole[],
   actor: string,
-): Promise<{ readonly head: Head | undefined; readonly plan: Plan }> {
+  key?: string,
+): Promise<Applied> {
+  const { tenant } = state;
+  const asked = key === undefined ? undefined : once(key, state);
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
+    const receipt = asked && (await findReceipt(store, tenant, asked));
+    if (receipt !== undefined)
+      return {
+        revision: receipt.revision,
+        plan: { expected: receipt.revision, changes: [], summary: [] },
+        repeated: true,
+      };
     const plan = await planState(store, state, defaults);
-    if (plan.changes.length === 0) return { head: (await store.get(state.tenant, [])).head, plan };
-    const { tenant } = state;
+    const { expected } = plan;
+    if (plan.changes.length === 0) return { revision: expected, plan, repeated: false };
+    const receipts = asked && (await receiptChanges(store, tenant, asked, expected + 1));
+    const changes = [...plan.changes, ...(receipts ?? [])];
     const event = { actor, operation: 'state.apply' };
-    const result = await store.commit({
-      tenant,
-      expected: plan.expected,
-      changes: plan.changes,
-      event,
-    });
-    if (result.committed) return { head: result.head, plan };
+    const result = await store.commit({ tenant, expected, changes, event });
+    if (result.committed) return { revision: result.head.revision, plan, repeated: false };
   }
   throw new StoreError(
     `tenant \`${state.tenant}\` was changed by others ${MAX_ATTEMPTS} times while the state was planned: try again`,
@@ -124,11 +143,11 @@ function withTombstones(state: StateFile, stored: TenantFacts): StateFile {
 }
 
 function diff(
-  kind: Kind,
+  kind: StateKind,
   stored: ReadonlyMap<string, FactValue>,
   wanted: ReadonlyMap<string, FactValue>,
-): Change[] {
-  const changes: Change[] = [];
+): StateChange[] {
+  const changes: StateChange[] = [];
   for (const [id, value] of wanted) {
     const old = stored.get(id);
     // A policy set counts its puts: it is compared at its stored version, and written at the next.

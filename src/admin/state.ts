@@ -8,7 +8,7 @@ import type { Json } from '../config/common.ts';
 import { toPolicySet } from '../config/policy-set.ts';
 import type {
   GrantRow,
-  Kind,
+  StateKind,
   PolicySetRecord,
   Records,
   RoleRecord,
@@ -18,9 +18,9 @@ import type {
 import { closureOf, findCycle, type Edges } from './closure.ts';
 
 /** All records of one tenant. */
-export type TenantFacts = { readonly [K in Kind]: ReadonlyMap<string, Records[K]> };
+export type TenantFacts = { readonly [K in StateKind]: ReadonlyMap<string, Records[K]> };
 
-type MutableFacts = { readonly [K in Kind]: Map<string, Records[K]> };
+type MutableFacts = { readonly [K in StateKind]: Map<string, Records[K]> };
 type Section = Exclude<keyof StateFile, 'tenant'>;
 type Entry<K extends Section> = NonNullable<StateFile[K]>[number];
 

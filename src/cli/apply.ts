@@ -3,7 +3,9 @@ import { stringify } from 'yaml';
 import { applyState, exportState, planState, StateError, type Plan } from '../admin/apply.ts';
 import { readSource } from '../config/document.ts';
 import { formatProblem } from '../config/problem.ts';
+import { IdempotencyError } from '../admin/receipt.ts';
 import { lintState, parseState, refused } from '../config/state.ts';
+import { UnknownOutcomeError } from '../store/store.ts';
 import { loadConfiguration, withStore } from './configuration.ts';
 import { CliError, EXIT, paint, print, table, visible, type Format } from './output.ts';
 
@@ -13,12 +15,14 @@ export interface ApplyOptions {
   readonly config?: string;
   readonly file: string;
   readonly dryRun?: boolean;
+  readonly idempotencyKey?: string;
 }
 
 /** Exit code 1: the state contradicts itself or a rule. */
 export async function apply(options: ApplyOptions): Promise<number> {
   const configuration = loadConfiguration(options.config, options.packageRoot);
   const { catalog, defaults } = configuration;
+  const { idempotencyKey } = options;
   const source = readSource(options.file);
   const state = parseState(source, catalog);
   for (const warning of lintState(source, state, catalog))
@@ -30,11 +34,17 @@ export async function apply(options: ApplyOptions): Promise<number> {
         report(options, state.tenant, plan, plan.expected, 'would change');
         return EXIT.ok;
       }
-      const { head, plan } = await applyState(store, state, defaults, 'operator:apply');
-      report(options, state.tenant, plan, head?.revision ?? 0, 'changed');
+      const applied = await applyState(store, state, defaults, 'operator:apply', idempotencyKey);
+      const verb = applied.repeated ? 'changed now, for it was done before' : 'changed';
+      report(options, state.tenant, applied.plan, applied.revision, verb);
       return EXIT.ok;
     } catch (error) {
       if (error instanceof StateError) throw refused(source, error.findings);
+      if (error instanceof IdempotencyError) throw new CliError(error.message, EXIT.refused);
+      if (error instanceof UnknownOutcomeError)
+        throw new CliError(
+          `${error.message}; ${idempotencyKey === undefined ? 'apply again: a state that is there already changes nothing' : 'apply again with the same --idempotency-key'}`,
+        );
       throw error;
     }
   });

@@ -152,10 +152,17 @@ program
   .description("make a tenant's facts what a state file says, in one commit")
   .requiredOption('-f, --file <state>', 'the state file')
   .option('--dry-run', 'show what would change, change nothing')
+  .option('--idempotency-key <key>', 'do it at most once under this key, kept for a day')
   .option('--config <file>', 'settings that name the store')
   .action(
-    run(async (options: { output: Format; file: string; dryRun?: boolean; config?: string }) =>
-      (await import('./apply.ts')).apply({ ...options, packageRoot }),
+    run(
+      async (options: {
+        output: Format;
+        file: string;
+        dryRun?: boolean;
+        idempotencyKey?: string;
+        config?: string;
+      }) => (await import('./apply.ts')).apply({ ...options, packageRoot }),
     ),
   );
 

@@ -5,7 +5,11 @@
  */
 import type { Scalar } from './model.ts';
 
-export type Kind = 'tenant' | 'user' | 'role' | 'workspace' | 'owner' | 'policy_set' | 'key';
+export type Kind =
+  'tenant' | 'user' | 'role' | 'workspace' | 'owner' | 'policy_set' | 'key' | 'receipt';
+
+/** The kinds that make up a tenant's state: what `export` writes and decisions look at. */
+export type StateKind = Exclude<Kind, 'receipt'>;
 
 export type TreeAction = 'read' | 'write' | 'create' | 'delete' | 'admin';
 
@@ -100,6 +104,17 @@ export interface TenantRecord {
   readonly id: string;
 }
 
+/** That an operation with an idempotency key was done (CONS-5). No decision reads it. */
+export interface ReceiptRecord {
+  /** Hash of the key. */
+  readonly id: string;
+  /** Hash of what was asked for. */
+  readonly digest: string;
+  readonly revision: number;
+  /** Milliseconds since the epoch, by the writer's clock. */
+  readonly time: number;
+}
+
 export interface Records {
   readonly tenant: TenantRecord;
   readonly user: UserRecord;
@@ -108,4 +123,5 @@ export interface Records {
   readonly owner: OwnerRecord;
   readonly policy_set: PolicySetRecord;
   readonly key: KeyRecord;
+  readonly receipt: ReceiptRecord;
 }

@@ -2,7 +2,7 @@
 import { actingSubject, compileKey } from '../engine/abac.ts';
 import type { Catalog } from '../engine/action.ts';
 import type { Facts } from '../engine/model.ts';
-import type { Kind, Records } from '../engine/records.ts';
+import type { Records, StateKind } from '../engine/records.ts';
 import { compileUser, groupsOf, groupSubject, type Directory } from '../engine/subject.ts';
 import type { Who } from './facts.ts';
 
@@ -13,7 +13,7 @@ export interface StaticFacts {
 
 export function staticFacts(
   tenant: string,
-  records: { readonly [K in Kind]: ReadonlyMap<string, Records[K]> },
+  records: { readonly [K in StateKind]: ReadonlyMap<string, Records[K]> },
   catalog: Catalog,
 ): StaticFacts {
   const directory: Directory = { roles: records.role, workspaces: records.workspace };

@@ -24,7 +24,16 @@ export interface Subject {
   readonly feedLength: number;
 }
 
-const KINDS = ['tenant', 'user', 'role', 'workspace', 'owner', 'policy_set', 'key'] as const;
+const KINDS = [
+  'tenant',
+  'user',
+  'role',
+  'workspace',
+  'owner',
+  'policy_set',
+  'key',
+  'receipt',
+] as const;
 
 /** The longest path there is: 64 labels of 255 characters (PATH-1). */
 const LONGEST_PATH = Array.from({ length: 64 }, (_, at) => String(at % 10).padEnd(255, 'p')).join(

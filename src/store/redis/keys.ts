@@ -13,6 +13,7 @@ export const KINDS: readonly Kind[] = [
   'owner',
   'policy_set',
   'key',
+  'receipt',
 ];
 
 /** The layout that this version reads and writes; see docs/operations.md for its keys. */
