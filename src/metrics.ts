@@ -87,7 +87,7 @@ export function createMetrics(gauges: Gauges): Metrics {
     'postern_decision_duration_seconds',
     'Time from a decoded request to its decision.',
     'histogram',
-    durations.values,
+    () => durations.values(),
   );
   declare('postern_store_requests_total', 'Calls of the store.', 'counter', () =>
     OPERATIONS.flatMap((op, o) =>
@@ -101,7 +101,7 @@ export function createMetrics(gauges: Gauges): Metrics {
     'postern_store_request_duration_seconds',
     'Time of a call of the store.',
     'histogram',
-    storeDurations.values,
+    () => storeDurations.values(),
   );
   declare(
     'postern_feed_lag_seconds',
