@@ -140,6 +140,10 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
   const waiters = new Map<string, Set<Waiter>>();
   let waitingCalls = 0;
   let closed = false;
+  // A room that is closed answers nobody: what still comes in is no longer a problem.
+  const onError = (error: unknown): void => {
+    if (!closed) options.onError(error);
+  };
   let hits = 0;
   let misses = 0;
   let resyncs = 0;
@@ -185,7 +189,7 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
 
   /** Brings one plane up to date; what went wrong is told, and shows as age. */
   const lookOnce = (plane: Plane): MaybePromise<void> => {
-    const failed = (error: unknown): void => options.onError(error);
+    const failed = (error: unknown): void => onError(error);
     try {
       const looked = later(
         follow(store, plane, now, (entries) => {
@@ -238,7 +242,7 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
     const failed = (error: unknown): void => {
       clearTimeout(late);
       setUp(false);
-      options.onError(error);
+      onError(error);
     };
     const arrived = (heads: readonly (Head | undefined)[]): void => {
       clearTimeout(late);
@@ -365,7 +369,7 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
       }
       return unavailable('facts change faster than they can be read: retry');
     } catch (error) {
-      options.onError(error);
+      onError(error);
       return unavailable(
         'the store does not answer, and facts that are not cached cannot be guessed',
       );
@@ -485,7 +489,7 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
     if (record === undefined) return undefined;
     // A set that is attached and gone may have held a deny: the key is shut.
     if (sets.some((set) => set === undefined)) {
-      options.onError(
+      onError(
         new Error(`key \`${record.id}\` of \`${plane.tenant}\` has a lost policy set`),
       );
       return undefined;

@@ -10,25 +10,16 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { applyState } from '../../src/admin/apply.ts';
 import { toFacts } from '../../src/admin/state.ts';
-import type { StateFile } from '../../src/config/state.ts';
-import { toResource } from '../../src/config/policy-test.ts';
-import { compileCatalog } from '../../src/engine/action.ts';
 import { decide as engineDecide } from '../../src/engine/decide.ts';
 import { explain } from '../../src/engine/explain.ts';
 import { filter as engineFilter } from '../../src/engine/filter.ts';
-import type { Decision, Facts, Request } from '../../src/engine/model.ts';
+import type { Facts, Request } from '../../src/engine/model.ts';
 import { requestProblem } from '../../src/engine/validate.ts';
-import { openFacts, type FactsRoom } from '../../src/facts/facts.ts';
+import type { FactsRoom } from '../../src/facts/facts.ts';
 import { staticFacts, type StaticFacts } from '../../src/facts/static.ts';
 import { openEmbeddedStore } from '../../src/store/embedded.ts';
-import {
-  decide,
-  evidence,
-  filter,
-  type OracleDecision,
-  type OracleRequest,
-  type World,
-} from './oracle.ts';
+import { decide, evidence, filter, type OracleRequest, type World } from './oracle.ts';
+import { catalogOf, openRoomOf, shown, stateOf, toEngine } from './translate.ts';
 import { filterRequestArb, requestArb, worldArb } from './worlds.ts';
 
 const REQUESTS = Number(process.env['POSTERN_DIFFERENTIAL'] ?? 10_000);
@@ -36,35 +27,10 @@ const PER_WORLD = 20;
 const WORLDS = Math.ceil(REQUESTS / PER_WORLD);
 const SEED = Number(process.env['POSTERN_SEED'] ?? Date.now() % 1_000_000);
 
-/** The file shapes are the same on both sides; the oracle's types only allow fewer forms. */
-const stateOf = (world: World): StateFile => world.state as unknown as StateFile;
-const catalogOf = (world: World) => compileCatalog(world.catalog);
-
 function staticOf(world: World): StaticFacts {
   const built = toFacts(stateOf(world), []);
   if ('findings' in built) throw new Error(JSON.stringify(built.findings));
   return staticFacts(world.state.tenant, built.facts, catalogOf(world));
-}
-
-function toEngine(request: OracleRequest): Request {
-  const { resource, subject } = request;
-  return {
-    tenant: request.tenant,
-    subject: subject === undefined ? undefined : { type: subject.type ?? 'user', id: subject.id },
-    keyId: request.key_id,
-    action: request.action,
-    // Attributes of either side are plain objects of scalars and lists.
-    resource: toResource(resource as unknown as Parameters<typeof toResource>[0]),
-  };
-}
-
-function shown({ allowed, reason, shadow }: Decision): OracleDecision {
-  const would = shadow?.reason === 'ALLOWED';
-  return {
-    allowed,
-    reason: reason as OracleDecision['reason'],
-    ...(shadow === undefined ? {} : { shadow: { allowed: would, differs: would !== allowed } }),
-  };
 }
 
 /** Draws worlds and requests, and calls back with each pair; a failure prints the pair and the seed. */
@@ -177,7 +143,7 @@ describe('store and caches change nothing', () => {
         for (const mode of ['cold', 'reopened', 'tiny caches'] as const) {
           const store = openEmbeddedStore(path);
           if (mode === 'cold') await applyState(store, stateOf(world), [], 'test');
-          const room = open(store, world, mode === 'tiny caches' ? 1 : 1_000);
+          const room = openRoomOf(store, world, mode === 'tiny caches' ? 1 : 1_000);
           for (const pass of ['first', 'second'])
             for (const [asked, request] of requests) {
               const facts = await resolve(room, request);
@@ -194,30 +160,6 @@ describe('store and caches change nothing', () => {
     }
   });
 });
-
-function open(store: Parameters<typeof openFacts>[0], world: World, bound: number): FactsRoom {
-  return openFacts(store, catalogOf(world), {
-    maxStalenessMs: 60_000,
-    heartbeatMs: 1_000,
-    storeTimeoutMs: 1_000,
-    maxWaiting: 10_000,
-    cache: {
-      subjects: bound,
-      keys: bound,
-      absent: bound,
-      groups: bound,
-      tenants: bound,
-      bytes: 2 ** 26,
-    },
-    now: () => performance.now(),
-    onResync: () => {},
-    onStore: () => {},
-    onEntries: () => {},
-    onError: (error) => {
-      throw error;
-    },
-  });
-}
 
 async function resolve(room: FactsRoom, request: Request): Promise<Facts> {
   const loaded = await room.resolve(request, 0, 1_000);
