@@ -44,3 +44,6 @@ export function closureOf(id: string, roles: ReadonlyMap<string, Edges>): Edges 
   for (const role of reached) visit(roles.get(role));
   return { roles: [...reached].sort(), workspaces: [...workspaces].sort() };
 }
+
+/** Groups that a role may reach: a longer closure would make each record that holds it, and each check of it, slow. */
+export const MAX_CLOSURE = 1_000;

@@ -15,7 +15,7 @@ import type {
   TreeAction,
   UserRecord,
 } from '../engine/records.ts';
-import { closureOf, findCycle, type Edges } from './closure.ts';
+import { closureOf, findCycle, MAX_CLOSURE, type Edges } from './closure.ts';
 
 /** All records of one tenant. */
 export type TenantFacts = { readonly [K in StateKind]: ReadonlyMap<string, Records[K]> };
@@ -254,11 +254,22 @@ class Builder {
     const cyclic = this.#findings.length > 0;
     for (const role of this.#roles()) {
       const direct = edges.get(role.id) ?? { roles: [], workspaces: [] };
+      const closure = cyclic ? direct : closureOf(role.id, edges);
+      const reached = closure.roles.length + closure.workspaces.length;
+      if (reached > MAX_CLOSURE) {
+        const index = (this.#state.roles ?? []).findIndex(({ id }) => id === role.id);
+        this.#find(
+          index < 0 ? ['roles'] : ['roles', index],
+          `role \`${role.id}\` reaches ${reached} groups, ${MAX_CLOSURE} are allowed: nest fewer`,
+        );
+        // One is enough to tell: roles nested in a chain would each be found.
+        return;
+      }
       facts.role.set(role.id, {
         ...role,
         ...direct,
         grants: sortRows(this.#grants.get(`role:${role.id}`)),
-        closure: cyclic ? direct : closureOf(role.id, edges),
+        closure,
       });
     }
     this.#each('workspaces', ({ id, description }) => {

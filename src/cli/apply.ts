@@ -27,7 +27,7 @@ export async function apply(options: ApplyOptions): Promise<number> {
   const state = parseState(source, catalog);
   for (const warning of lintState(source, state, catalog))
     process.stderr.write(`${formatProblem(warning)}\n`);
-  return withStore(configuration, false, async (store) => {
+  return withStore(configuration, options.dryRun === true ? 'empty' : 'create', async (store) => {
     try {
       if (options.dryRun === true) {
         const plan = await planState(store, state, defaults);
@@ -89,7 +89,7 @@ export async function exportCommand(options: ExportOptions): Promise<number> {
   if (tenant === undefined)
     throw new CliError('no tenant: give --tenant NAME, or set POSTERN_TENANT');
   const configuration = loadConfiguration(options.config, options.packageRoot);
-  return withStore(configuration, true, async (store) => {
+  return withStore(configuration, 'refuse', async (store) => {
     const exported = await exportState(store, tenant);
     if (exported === undefined) {
       const known = (await store.tenants()).join(', ');

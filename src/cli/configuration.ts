@@ -1,5 +1,7 @@
 /** Settings and the files they name, for the commands that work without a server. */
-import { existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { parseCatalog } from '../config/catalog.ts';
 import { readSource } from '../config/document.ts';
 import { parseDefaultRoles, type DefaultRole } from '../config/roles.ts';
@@ -27,20 +29,23 @@ export function loadConfiguration(file: string | undefined, packageRoot: string)
 
 /**
  * Runs on the store that the settings name, and closes it.
- * @param mustExist a command that only reads makes no store where a path is mistyped
+ * @param absent what an embedded store that is not there means: one that only reads makes none where a path is mistyped
  */
 export async function withStore<T>(
   { settings }: Configuration,
-  mustExist: boolean,
+  absent: 'create' | 'refuse' | 'empty',
   use: (store: Store) => Promise<T>,
 ): Promise<T> {
-  const address = settings.store;
-  if (mustExist && !isRedisAddress(address) && !existsSync(embeddedDirectory(address)))
+  const named = settings.store;
+  const isThere = isRedisAddress(named) || existsSync(embeddedDirectory(named));
+  if (!isThere && absent === 'refuse')
     throw new CliError(
-      `store: there is none in \`${embeddedDirectory(address)}\`: check \`store\`, or POSTERN_STORE`,
+      `store: there is none in \`${embeddedDirectory(named)}\`: check \`store\`, or POSTERN_STORE`,
     );
+  const scratch =
+    isThere || absent === 'create' ? undefined : mkdtempSync(join(tmpdir(), 'postern-'));
   const store = await openStore({
-    address,
+    address: scratch === undefined ? named : `embedded:${scratch}`,
     readTimeoutMs: settings.redis.commit_timeout_ms,
     redis: settings.redis,
     // A command tells the error that it ends with.
@@ -50,5 +55,6 @@ export async function withStore<T>(
     return await use(store);
   } finally {
     await store.close();
+    if (scratch !== undefined) rmSync(scratch, { recursive: true });
   }
 }

@@ -489,9 +489,7 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
     if (record === undefined) return undefined;
     // A set that is attached and gone may have held a deny: the key is shut.
     if (sets.some((set) => set === undefined)) {
-      onError(
-        new Error(`key \`${record.id}\` of \`${plane.tenant}\` has a lost policy set`),
-      );
+      onError(new Error(`key \`${record.id}\` of \`${plane.tenant}\` has a lost policy set`));
       return undefined;
     }
     return compileKey(

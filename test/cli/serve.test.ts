@@ -162,6 +162,30 @@ describe('apply and export beside a running server', () => {
     expect((await demo('check', 'bob', 'read', 'work', '--min-revision', '3')).code).toBe(0);
   });
 
+  it('a dry run makes no store, and tells what a first apply would change', async () => {
+    const file = join(server.directory, 'first.yaml');
+    writeFileSync(file, 'tenant: first\nusers: [{ id: ann }]\n');
+    const absent = join(server.directory, 'absent');
+    const ran = await postern(['apply', '-f', file, '--dry-run'], {
+      ...server.environment,
+      POSTERN_STORE: `embedded:${absent}`,
+    });
+    expect(ran.stdout).toMatch(/\+\s+user\s+ann/);
+    expect(existsSync(absent)).toBe(false);
+  });
+
+  it('CONS-5: the same apply under the same key is done once', async () => {
+    const file = join(server.directory, 'once.yaml');
+    writeFileSync(file, 'tenant: once\nusers: [{ id: ann }]\n');
+    const once = ['apply', '-f', file, '--idempotency-key', 'release-1'];
+    expect((await demo(...once)).stdout).toContain('changed, revision 1');
+    expect((await demo(...once)).stdout).toContain('it was done before, revision 1');
+    writeFileSync(file, 'tenant: once\nusers: [{ id: ben }]\n');
+    const other = await demo(...once);
+    expect(other.code).toBe(1);
+    expect(other.stderr).toContain('`release-1` was used for something else at revision 1');
+  });
+
   it('ACL-4: a user that the state no longer lists is a tombstone', async () => {
     const file = join(server.directory, 'tombstone.yaml');
     const state = 'tenant: small\nusers: [{ id: ann }, { id: ben }]\n';

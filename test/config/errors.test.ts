@@ -130,6 +130,10 @@ describe('state', () => {
     ],
     ['tenant: t\nroles: [{ id: a, members: ["role:a"] }]', 'membership closes a cycle: a → a'],
     [
+      `tenant: t\nroles:\n${Array.from({ length: 1_002 }, (_, n) => `  - { id: r${n}, members: ["role:r${n + 1}"] }\n`).join('')}  - { id: r1002 }\n`,
+      'role `r1001` reaches 1001 groups, 1000 are allowed: nest fewer',
+    ],
+    [
       'tenant: t\nroles: [{ id: owner, level: 50 }]',
       '`owner` is a system role and cannot be edited',
     ],
