@@ -280,6 +280,9 @@ async function verify(
       throw new UnusableStoreError(
         `\`${shown}\` is a replica: name the primary, or use redis-sentinel:// to follow it`,
       );
+  // Else the first question of each kind would take a round trip more.
+  for (const { lua } of [GET, SCAN, FEED])
+    await reader.onPrimaries(readTimeoutMs, 'SCRIPT', 'LOAD', lua);
   const ours = layoutOf(shards);
   const known = await reader.command(readTimeoutMs, 'GET', keys.layout);
   const layout =
