@@ -285,8 +285,11 @@ async function verify(
     await reader.onPrimaries(readTimeoutMs, 'SCRIPT', 'LOAD', lua);
   const ours = layoutOf(shards);
   const known = await reader.command(readTimeoutMs, 'GET', keys.layout);
+  const created =
+    known === null &&
+    (await reader.command(readTimeoutMs, 'SET', keys.layout, ours, 'NX')) === 'OK';
   const layout =
-    known ?? (await reader.command(readTimeoutMs, 'SET', keys.layout, ours, 'NX', 'GET')) ?? ours;
+    known ?? (created ? ours : await reader.command(readTimeoutMs, 'GET', keys.layout));
   if (layout === ours) return;
   const [version, count] = typeof layout === 'string' ? layout.split(' ') : [];
   throw new UnusableStoreError(
