@@ -1,0 +1,185 @@
+/**
+ * A Redis user with the least rights. Promise: Postern needs no more than is documented, the user can do nothing
+ * else, and a right that is missing is told with the place that lists them, before anything is half done (CONS-5).
+ */
+import { Redis } from 'ioredis';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { RedisOptions } from '../../src/store/redis.ts';
+import type { Store } from '../../src/store/store.ts';
+import { ask } from '../support/asking.ts';
+import { gone, NEVER_MS, put, role, user } from '../support/records.ts';
+import { startCluster, startRedis, until, type RedisServer } from '../support/redis-server.ts';
+import { COMMANDS, COMMANDS_OF_CLUSTER, COMMANDS_TO_WAIT, rules } from './acl.ts';
+import { endingWithEach, redisFor, roomFor, sleep, storeFor, type Cleanup } from './support.ts';
+
+const PREFIX = 'authz';
+const ending = endingWithEach();
+
+let server: RedisServer;
+beforeAll(async () => {
+  server = await startRedis();
+});
+afterAll(() => server.dispose());
+
+let users = 0;
+/** A user of its own, and the address that it opens. */
+async function userWith(
+  commands: readonly string[],
+  at: RedisServer = server,
+): Promise<{ readonly name: string; readonly url: string }> {
+  const name = `postern-${users++}`;
+  await at.command('ACL', 'SETUSER', name, 'reset', 'on', '>secret', ...rules(PREFIX, commands));
+  return { name, url: at.url.replace('//', `//${name}:secret@`) };
+}
+
+function open(url: string, options: Partial<RedisOptions> = {}, end: Cleanup = ending): Store {
+  return storeFor(end, url, { keyPrefix: PREFIX, connectTimeoutMs: 500, ...options });
+}
+
+/** All that an instance and a manager do. */
+async function cycle(
+  url: string,
+  tenant: string,
+  options: Partial<RedisOptions> = {},
+): Promise<void> {
+  const problems: string[] = [];
+  const opened = (): Store =>
+    open(url, { ...options, onProblem: (problem) => void problems.push(problem) });
+  const writer = opened();
+  const store = opened();
+  const reader = role('reader', ['doc:read']);
+  const alice = user('alice', { roles: ['reader'] });
+  await put(writer, tenant, reader, alice);
+  expect(await store.tenants()).toContain(tenant);
+  const page = await store.scan(tenant, 'user', undefined, 10);
+  expect(page.entries).toEqual([['alice', alice.value]]);
+  const { head, values } = await store.get(tenant, [alice, gone('user', 'bob')]);
+  expect(values).toEqual([alice.value, undefined]);
+  expect(await store.heads([tenant])).toEqual([head]);
+  const room = roomFor(ending, store, { heartbeatMs: NEVER_MS, maxStalenessMs: 60_000 });
+  expect(await ask(room, { tenant, user: 'alice' })).toBe('ALLOWED@1');
+  // Neither heartbeat nor age: the hint alone brings it.
+  const heard = new Promise<void>((done) => {
+    store.watch((changed) => changed === tenant && done());
+  });
+  // Subscribed, in a cluster at any of the nodes.
+  for (let tries = 0; tries < 20 && problems.length === 0; tries++) await sleep(10);
+  if (problems.length > 0) throw new Error(problems.join('\n'));
+  await put(writer, tenant, gone('user', 'alice'));
+  await Promise.race([heard, sleep(5_000).then(() => Promise.reject(new Error('no hint came')))]);
+  await until(
+    async () => (await ask(room, { tenant, user: 'alice' })) === 'NO_GRANT@2',
+    3_000,
+  ).catch((error: unknown) =>
+    Promise.reject(new Error([error, ...room.errors].map(String).join('\n'))),
+  );
+  expect((await store.feed(tenant, 0, 10)).entries).toHaveLength(2);
+  expect(problems).toEqual([]);
+}
+
+describe('the least rights', () => {
+  it('are enough for all that Postern does', async () => {
+    const { name, url } = await userWith(COMMANDS);
+    await server.command('SCRIPT', 'FLUSH');
+    await cycle(url, 'enough');
+    // Nothing was refused on the way.
+    const log = JSON.stringify(await server.command('ACL', 'LOG'));
+    expect(log).not.toContain(`"${name}"`);
+  });
+
+  it('are enough to wait for replicas, with the one right more', async () => {
+    const primary = await redisFor(ending);
+    const replica = await redisFor(ending, [`replicaof 127.0.0.1 ${primary.port}`]);
+    await until(async () =>
+      String(await replica.command('INFO', 'replication')).includes('master_link_status:up'),
+    );
+    const { url } = await userWith([...COMMANDS, ...COMMANDS_TO_WAIT], primary);
+    await put(open(url, { waitReplicas: 1 }), 'waits', role('reader', []));
+    const without = await userWith(COMMANDS, primary);
+    const outcome = put(open(without.url, { waitReplicas: 1 }), 'waits', role('reader', []));
+    await expect(outcome).rejects.toThrow(/docs\/operations\.md/);
+  });
+
+  it('are enough in a cluster, with three rights more', async () => {
+    const cluster = ending.add(await startCluster(), (all) => all.dispose());
+    const commands = [...COMMANDS, ...COMMANDS_OF_CLUSTER];
+    for (const node of cluster.nodes)
+      await node.command('ACL', 'SETUSER', 'postern', 'on', '>secret', ...rules(PREFIX, commands));
+    const url = cluster.url.replace('//', '//postern:secret@');
+    await cycle(url, 'one');
+    await cycle(url, 'two');
+    for (const node of cluster.nodes)
+      expect(JSON.stringify(await node.command('ACL', 'LOG'))).not.toContain('"postern"');
+  });
+
+  it('allow nothing else: no other keys, no channel, nothing that looks around or destroys', async () => {
+    const { url } = await userWith(COMMANDS);
+    const redis = ending.add(new Redis(url, { protocol: 2, disableClientInfo: true }), (one) =>
+      one.disconnect(),
+    );
+    await server.command('SET', 'other:secret', 'x');
+    for (const [command, ...args] of [
+      ['FLUSHALL'],
+      ['FLUSHDB'],
+      ['KEYS', '*'],
+      ['SCAN', '0'],
+      ['CONFIG', 'GET', '*'],
+      ['CONFIG', 'SET', 'maxmemory', '1'],
+      ['SHUTDOWN'],
+      ['REPLICAOF', 'NO', 'ONE'],
+      ['ACL', 'LIST'],
+      ['MONITOR'],
+      ['SCRIPT', 'FLUSH'],
+      ['FUNCTION', 'LIST'],
+      ['DEL', `${PREFIX}:layout`],
+      ['EXPIRE', `${PREFIX}:layout`, '1'],
+      ['RENAME', `${PREFIX}:layout`, 'x'],
+      ['XTRIM', `${PREFIX}:{0}:feed:t`, 'MAXLEN', '0'],
+      ['GET', 'other:secret'],
+      ['SET', 'other:secret', 'y'],
+      ['MGET', `${PREFIX}:layout`, 'other:secret'],
+      ['PUBLISH', 'other:commits', 'x'],
+      ['SUBSCRIBE', 'other:commits'],
+      ['PSUBSCRIBE', '*'],
+    ] as const)
+      await expect(redis.call(command ?? '', ...args), command).rejects.toThrow(/NOPERM/);
+    // Nor by the way of a script.
+    const script = (lua: string): Promise<unknown> => redis.call('EVAL', lua, 0);
+    await expect(script(`return redis.call('FLUSHALL')`)).rejects.toThrow(/can't run this command/);
+    await expect(script(`return redis.call('GET', 'other:secret')`)).rejects.toThrow(
+      /can't access/,
+    );
+    expect(await server.command('GET', 'other:secret')).toBe('x');
+  });
+});
+
+describe('a right that is missing', () => {
+  it.each(COMMANDS)('%s: said, with the place that lists the rights', async (missing) => {
+    const { url } = await userWith(COMMANDS.filter((command) => command !== missing));
+    await server.command('SCRIPT', 'FLUSH');
+    const outcome = await cycle(url, `without-${missing}`).catch((error: unknown) => error);
+    expect(String(outcome)).toMatch(/docs\/operations\.md/);
+  });
+
+  it.each(['xadd', 'set', 'sadd', 'hset', 'hdel', 'zadd', 'zrem', 'publish'])(
+    '%s: a commit is refused whole, not half done (CONS-5)',
+    async (missing) => {
+      const tenant = `whole-${missing}`;
+      const whole = storeFor(ending, server.url, { keyPrefix: PREFIX });
+      await put(whole, tenant, user('alice'), user('bob'));
+      const before = await whole.get(tenant, [user('alice'), user('bob'), user('carol')]);
+      const { url } = await userWith(COMMANDS.filter((command) => command !== missing));
+      const changes = [user('carol'), gone('user', 'alice'), user('bob', { superuser: true })];
+      await expect(put(open(url), tenant, ...changes)).rejects.toThrow(/docs\/operations\.md/);
+      const after = await whole.get(tenant, [user('alice'), user('bob'), user('carol')]);
+      expect(after).toEqual(before);
+      expect((await whole.feed(tenant, 0, 10)).entries).toHaveLength(1);
+    },
+  );
+
+  it('other keys and another channel: said, with the place that lists the rights', async () => {
+    const { url } = await userWith(COMMANDS);
+    const store = open(url, { keyPrefix: 'other' });
+    await expect(store.tenants()).rejects.toThrow(/NOPERM.*docs\/operations\.md/);
+  });
+});
