@@ -13,7 +13,7 @@ import {
   type Directory,
   type SubjectFacts,
 } from '../engine/subject.ts';
-import type { FactKey, FeedEntry, Head, Store } from '../store/store.ts';
+import type { FactKey, FeedEntry, Store } from '../store/store.ts';
 import { bounded } from './bounded.ts';
 import { inTime, timed } from './timed.ts';
 import { follow, groupsIn, loadPlane, planeOf, type Plane } from './plane.ts';
@@ -244,15 +244,18 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
       setUp(false);
       onError(error);
     };
-    const arrived = (heads: readonly (Head | undefined)[]): void => {
+    const arrived = (heads: Awaited<ReturnType<Store['heads']>>): void => {
       clearTimeout(late);
       answeredAt = Math.max(answeredAt, startedAt);
-      setUp(true);
-      for (const [index, plane] of all.entries())
-        if (heads[index]?.nonce === plane.head.nonce && !plane.broken) {
+      setUp(!heads.includes('unknown'));
+      for (const [index, plane] of all.entries()) {
+        const head = heads[index];
+        if (head === 'unknown') continue;
+        if (head?.nonce === plane.head.nonce && !plane.broken) {
           plane.confirmedAt = Math.max(plane.confirmedAt, startedAt);
           wake(plane.tenant);
         } else lookAt(plane);
+      }
       // Nobody follows a tenant that is not there: it is looked for.
       for (const tenant of waiters.keys()) if (!planes.has(tenant)) wake(tenant);
     };

@@ -106,9 +106,20 @@ export function openRedisStore(options: RedisOptions): Store {
 
   /** Nothing is asked before what the connections lead to is known to be ours, and to be safe. */
   let usable: Promise<void> | undefined;
+  let wasUsable = false;
+  const check = async (): Promise<void> => {
+    try {
+      await verify(reader, keys, options, shown);
+      wasUsable = true;
+    } catch (error) {
+      // What was ours and cannot be asked now may be a cluster of which a node is away: the others go on.
+      if (error instanceof UnusableStoreError || !wasUsable) throw error;
+    }
+  };
   const beUsable = (): Promise<void> => {
-    usable ??= verify(reader, keys, options, shown);
-    const current = usable;
+    if (usable !== undefined) return usable;
+    const current = check();
+    usable = current;
     current.catch(() => {
       setTimeout(() => {
         if (usable === current) usable = undefined;
@@ -142,6 +153,7 @@ export function openRedisStore(options: RedisOptions): Store {
     if (sent.replicas < options.waitReplicas)
       throw new UnknownOutcomeError(
         `revision ${head.revision} of \`${tenant}\` is committed, but ${sent.replicas} of ${options.waitReplicas} replicas have it after ${options.waitMs} ms, and a fail-over could lose it`,
+        'done',
       );
     return { committed: true, head };
   };
@@ -188,34 +200,29 @@ export function openRedisStore(options: RedisOptions): Store {
 
     commit,
 
-    async heads(tenants): Promise<readonly (Head | undefined)[]> {
+    async heads(tenants): Promise<readonly (Head | undefined | 'unknown')[]> {
       await ready();
       // Asked each time, even where there is no tenant: whether Redis is there, still the primary, and still ours.
-      const confirmed = Promise.all([
-        reader.onPrimaries(read, 'ROLE'),
-        reader.command(read, 'GET', keys.layout),
-      ]);
-      const shards = new Map<number, string[]>();
-      for (const tenant of tenants) {
-        const shard = keys.shardOf(tenant);
-        const here = shards.get(shard);
-        if (here === undefined) shards.set(shard, [tenant]);
-        else here.push(tenant);
-      }
+      const roles = reader.onPrimaries(read, 'ROLE');
+      const layout = reader.command(read, 'GET', keys.layout);
+      const shards = Map.groupBy(tenants, keys.shardOf);
       const found = new Map<string, Head | undefined>();
-      const asked = Promise.all(
-        [...shards.values()].map(async (here) => {
-          const heads = await reader.command(read, 'MGET', ...here.map((one) => keys.head(one)));
-          for (const [index, head] of (heads as (string | null)[]).entries())
-            found.set(here[index] ?? '', parseHead(head));
-        }),
-      );
-      const [, [roles, layout]] = await Promise.all([asked, confirmed]);
-      if (layout !== layoutOf(options.shards) || roles.some((role) => !isPrimary(role))) {
+      const asked = [...shards.values()].map(async (here) => {
+        const heads = await reader.command(read, 'MGET', ...here.map((one) => keys.head(one)));
+        for (const [index, head] of (heads as (string | null)[]).entries())
+          found.set(here[index] ?? '', parseHead(head));
+      });
+      const [is, has, ...answers] = await Promise.allSettled([roles, layout, ...asked]);
+      if (is.status === 'rejected') throw is.reason;
+      const replaced = has.status === 'fulfilled' && has.value !== layoutOf(options.shards);
+      if (replaced || !is.value.every(isPrimary)) {
         usable = undefined;
         await ready();
       }
-      return tenants.map((tenant) => found.get(tenant));
+      // Of a cluster one node may be away: its tenants alone are not known.
+      const [failed] = answers.filter(({ status }) => status === 'rejected');
+      if (failed?.status === 'rejected' && found.size === 0) throw failed.reason;
+      return tenants.map((tenant) => (found.has(tenant) ? found.get(tenant) : 'unknown'));
     },
 
     async feed(tenant, after, limit): Promise<Feed> {
@@ -281,7 +288,7 @@ async function verify(
         `\`${shown}\` is a replica: name the primary, or use redis-sentinel:// to follow it`,
       );
   // Else the first question of each kind would take a round trip more.
-  for (const { lua } of [GET, SCAN, FEED])
+  for (const { lua } of [GET, SCAN, FEED, COMMIT])
     await reader.onPrimaries(readTimeoutMs, 'SCRIPT', 'LOAD', lua);
   const ours = layoutOf(shards);
   const known = await reader.command(readTimeoutMs, 'GET', keys.layout);
@@ -320,7 +327,10 @@ async function surely<T>(
       await client.ready(left());
       return await send(client);
     } catch (error) {
-      if (error instanceof UnknownOutcomeError) unknown = error;
+      if (error instanceof UnknownOutcomeError) {
+        if (error.what !== 'lost') throw error;
+        unknown = error;
+      }
       // Whatever comes after a try of unknown outcome does not tell what became of that one.
       if (unknown === undefined) throw error;
       if (left() < RECHECK_MS) throw unknown;

@@ -87,8 +87,11 @@ export interface Store {
    * @throws UnknownOutcomeError where it may have been done, or may still be
    */
   commit(commit: Commit): Promise<CommitResult>;
-  /** The newest commits of several tenants, each as of a moment after the call, in the order asked. */
-  heads(tenants: readonly string[]): MaybePromise<readonly (Head | undefined)[]>;
+  /**
+   * The newest commits of several tenants, each as of a moment after the call, in the order asked; `unknown`: the part
+   * of the store that has it does not answer, while others do.
+   */
+  heads(tenants: readonly string[]): MaybePromise<readonly (Head | undefined | 'unknown')[]>;
   feed(tenant: string, after: number, limit: number): MaybePromise<Feed>;
   tenants(): MaybePromise<readonly string[]>;
   /**
@@ -116,9 +119,15 @@ export class UnusableStoreError extends StoreError {
 
 /** A commit was sent, and whether it was or will be done is not known (CONS-5): look before doing it again. */
 export class UnknownOutcomeError extends StoreError {
-  constructor(message: string) {
-    super(`UNKNOWN outcome: ${message}: the commit may have been done, or may still be`);
+  /** `lost`: nobody knows. `ended`: it ended in its middle. `done`: it was done, and may not last. */
+  readonly what: 'lost' | 'ended' | 'done';
+
+  constructor(message: string, what: UnknownOutcomeError['what'] = 'lost') {
+    super(
+      `UNKNOWN outcome: ${message}${what === 'lost' ? ': the commit may have been done, or may still be' : ''}`,
+    );
     this.name = 'UnknownOutcomeError';
+    this.what = what;
   }
 }
 

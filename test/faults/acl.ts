@@ -1,4 +1,4 @@
-/** The least rights that Postern needs in Redis: what the tests prove is what docs/operations.md quotes. */
+/** The least rights that Postern needs in Redis: what the tests prove is what docs/redis.md quotes. */
 
 /** Each for a reason: without any one of them something fails. */
 export const COMMANDS: readonly string[] = [
@@ -13,6 +13,7 @@ export const COMMANDS: readonly string[] = [
   'get',
   'mget',
   'set',
+  'type',
   'hget',
   'hset',
   'hdel',

@@ -53,36 +53,58 @@ export interface Client {
     args: readonly Argument[],
     replicas: { readonly count: number; readonly ms: number },
   ): Promise<{ readonly answer: unknown; readonly replicas: number }>;
-  /** One command on each primary. @throws StoreError */
+  /** One command on each primary; the answers of those that answer. @throws StoreError where none does */
   onPrimaries(ms: number, name: string, ...args: readonly Argument[]): Promise<readonly unknown[]>;
   /** Listens to a channel as long as the client lives; `onMessage(undefined)`: messages may have been missed. */
   subscribe(channel: string, onMessage: (message: string | undefined) => void): void;
   close(): void;
 }
 
+/** A right is missing, for a command or for one inside a script. */
+const NO_RIGHT = /^NOPERM|executing the script can't/;
+/** What no waiting mends. */
+const NEVER_BETTER =
+  /^(NOAUTH|WRONGPASS|NOPERM|MOVED)|executing the script can't|^ERR (AUTH|invalid password|This instance has cluster support disabled)/;
+
+const SILENT = 'it does not answer';
 /** Between two attempts to connect, ms: short, so that facts are fresh soon after a Redis is back. */
 const RETRY_MS = [50, 100, 200, 500];
 
 /** @param silenceMs a connection whose peer owes an answer for so long is dropped and made again */
 export function openClient(options: ClientOptions, silenceMs: number): Client {
   const redis = connect(options, silenceMs);
-  let last = 'it does not answer';
+  let last = SILENT;
+  let closed = false;
+  /** Those who wait for a connection, together. */
+  let becoming:
+    { readonly ready: Promise<void>; readonly fail: (error: Error) => void } | undefined;
   const problem = (error: Error): void => {
-    last = explain(error.message);
-    options.onProblem(last);
+    const told = explain(error.message);
+    // A cluster sums its nodes' problems up in one that tells nothing.
+    if (!NEVER_BETTER.test(last)) last = told;
+    options.onProblem(told);
+    if (NEVER_BETTER.test(last))
+      becoming?.fail(new UnusableStoreError(`\`${options.shown}\`: ${last}`));
   };
   redis.on('error', problem);
   for (const event of ['close', '-node', 'end']) redis.on(event, options.onLost);
   if (redis instanceof Cluster) redis.on('node error', problem);
-  let closed = false;
-  let becoming: Promise<void> | undefined;
-  const becomingReady = (): Promise<void> =>
-    (becoming ??= new Promise((done) => {
-      redis.once('ready', () => {
+  redis.on('ready', () => {
+    last = SILENT;
+  });
+  const becomingReady = (): Promise<void> => {
+    if (becoming === undefined) {
+      const { promise, resolve, reject } = Promise.withResolvers<void>();
+      becoming = { ready: promise, fail: reject };
+      redis.once('ready', resolve);
+      const over = (): void => {
         becoming = undefined;
-        done();
-      });
-    }));
+        redis.off('ready', resolve);
+      };
+      promise.then(over, over);
+    }
+    return becoming.ready;
+  };
 
   const within = async <T>(ms: number, sent: () => Promise<T>): Promise<T> => {
     if (closed) throw new StoreError(`the store \`${options.shown}\` is closed`);
@@ -120,8 +142,7 @@ export function openClient(options: ClientOptions, silenceMs: number): Client {
         await within(ms, becomingReady);
       } catch (error) {
         if (error instanceof StoreError) throw error;
-        const told = `\`${options.shown}\` cannot be reached within ${ms} ms: ${last}`;
-        throw NEVER_BETTER.test(last) ? new UnusableStoreError(told) : new StoreError(told);
+        throw new StoreError(`\`${options.shown}\` cannot be reached within ${ms} ms: ${last}`);
       }
     },
 
@@ -147,6 +168,11 @@ export function openClient(options: ClientOptions, silenceMs: number): Client {
         if (replicas.count > 0) pipeline.call('wait', replicas.count, replicas.ms);
         const [ran, waited] = (await pipeline.exec()) ?? [];
         if (ran?.[0] instanceof Error) throw ran[0];
+        if (waited?.[0] instanceof Error)
+          throw new UnknownOutcomeError(
+            `the commit is done, and cannot wait for replicas: ${explain(waited[0].message)}`,
+            'done',
+          );
         return { answer: ran?.[1], replicas: Number(waited?.[1] ?? 0) };
       };
       try {
@@ -161,13 +187,22 @@ export function openClient(options: ClientOptions, silenceMs: number): Client {
       } catch (error) {
         const known = failure(error);
         if (error instanceof StoreError || isRefusal(error)) throw known;
-        throw new UnknownOutcomeError(known.message);
+        // A script that has ended has ended: sending it again would change nothing for the better.
+        const ended = messageOf(error).includes('user_script');
+        throw new UnknownOutcomeError(known.message, ended ? 'ended' : 'lost');
       }
     },
 
     async onPrimaries(ms, name, ...args): Promise<readonly unknown[]> {
       const nodes = redis instanceof Cluster ? redis.nodes('master') : [redis];
-      return Promise.all(nodes.map((node) => reading(ms, () => node.call(name, ...args))));
+      const asked = await Promise.allSettled(
+        nodes.map((node) => reading(ms, () => node.call(name, ...args))),
+      );
+      const answers = asked.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+      const [failed] = asked.filter(({ status }) => status === 'rejected');
+      if (answers.length === 0)
+        throw failure(failed?.status === 'rejected' ? failed.reason : new Error(SILENT));
+      return answers;
     },
 
     subscribe(channel, onMessage): void {
@@ -260,6 +295,8 @@ function connect(options: ClientOptions, silenceMs: number): Redis | Cluster {
     role: 'master',
     sentinelRetryStrategy: retry,
     sentinelCommandTimeout: connectTimeoutMs,
+    // Told by the sentinels: the old primary goes on to call itself one for seconds.
+    failoverDetector: true,
     enableTLSForSentinelMode: address.tls,
     ...('tls' in tls ? { sentinelTLS: tls.tls } : {}),
     ...(address.sentinelPassword === undefined
@@ -291,10 +328,6 @@ function isRefusal(error: unknown): boolean {
   return /^[A-Z]{3,} /.test(message);
 }
 
-/** What no waiting mends. */
-const NEVER_BETTER =
-  /^(NOAUTH|WRONGPASS|NOPERM|MOVED)|^ERR (AUTH|invalid password|This instance has cluster support disabled)/;
-
 /** What Redis or the library says, with the remedy where there is one. */
 function explain(message: string): string {
   const known = REMEDIES.find(([pattern]) => pattern.test(message));
@@ -303,7 +336,7 @@ function explain(message: string): string {
 
 const REMEDIES: readonly (readonly [RegExp, string])[] = [
   [/^NOAUTH|^WRONGPASS|^ERR AUTH|^ERR invalid password/, 'check user and password of `store`'],
-  [/^NOPERM/, 'give the user the rights listed in docs/operations.md, Redis ACL'],
+  [NO_RIGHT, 'give the user the rights listed in docs/redis.md, Rights'],
   [/^OOM/, 'Redis is full, and must not evict: raise its maxmemory'],
   [/^READONLY/, 'this is a replica: name the primary, or use redis-sentinel://'],
   [/^NOREPLICAS/, 'too few replicas follow the primary (min-replicas-to-write)'],

@@ -9,8 +9,9 @@ export interface Script {
 }
 
 /**
- * All or nothing, if the tenant is still at the expected revision (CONS-5). What a full memory refuses comes
- * first, so that it refuses the whole. Sent twice, by its nonce, it is done once.
+ * All or nothing, if the tenant is still at the expected revision (CONS-5). Redis does not undo what a script did
+ * before it failed: so all that can fail is looked at first (rights, the kind of each key, and by the first write a
+ * full memory), and the head comes last. Sent twice, by its nonce, it is done once.
  *
  * KEYS: head, feed, tenants, then records and index of each kind.
  * ARGV: expected, nonce, tenant, feed length, channel, entry, then kind (1 is the first), id, value ('': delete) of each change.
@@ -28,9 +29,24 @@ if tonumber(revision) ~= tonumber(ARGV[1]) then
   if own and own[2][2] == ARGV[2] then return {1, string.sub(id, 1, -3), ARGV[2]} end
   return {0, tostring(revision), nonce}
 end
+if redis.acl_check_cmd then
+  for _, command in ipairs({
+    {'SET', KEYS[1], ''}, {'XADD', KEYS[2], '1-0', 'n', ''}, {'SADD', KEYS[3], ''}, {'HSET', KEYS[4], '', ''},
+    {'HDEL', KEYS[4], ''}, {'ZADD', KEYS[5], 0, ''}, {'ZREM', KEYS[5], ''}, {'PUBLISH', ARGV[5], ''}
+  }) do
+    if not redis.acl_check_cmd(unpack(command)) then
+      return redis.error_reply('NOPERM this user may not ' .. command[1] .. ' on ' .. command[2])
+    end
+  end
+end
+for at = 1, #KEYS do
+  local kind = redis.call('TYPE', KEYS[at]).ok
+  local wanted = ({'string', 'stream', 'set'})[at] or (at % 2 == 0 and 'hash' or 'zset')
+  if kind ~= 'none' and kind ~= wanted then
+    return redis.error_reply('WRONGTYPE ' .. KEYS[at] .. ' is a ' .. kind .. ', not a ' .. wanted)
+  end
+end
 local next = string.format('%.0f', tonumber(revision) + 1)
-redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[4], next .. '-0', 'n', ARGV[2], 'p', nonce, 'e', ARGV[6])
-redis.call('SET', KEYS[1], next .. ' ' .. ARGV[2])
 redis.call('SADD', KEYS[3], ARGV[3])
 for at = 7, #ARGV, 3 do
   local records = 2 + 2 * tonumber(ARGV[at])
@@ -42,6 +58,8 @@ for at = 7, #ARGV, 3 do
     redis.call('ZADD', KEYS[records + 1], 0, ARGV[at + 1])
   end
 end
+redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[4], next .. '-0', 'n', ARGV[2], 'p', nonce, 'e', ARGV[6])
+redis.call('SET', KEYS[1], next .. ' ' .. ARGV[2])
 redis.call('PUBLISH', ARGV[5], ARGV[3])
 return {1, next, ARGV[2]}`,
 };
