@@ -552,7 +552,7 @@ describe('hints', () => {
       expect(performance.now() - revokedAt).toBeLessThan(HEARTBEAT_MS + MARGIN_MS);
     }
     // And it is told, with the remedy.
-    expect(problems.join('\n')).toMatch(/NOPERM.*docs\/operations\.md/);
+    expect(problems.join('\n')).toMatch(/NOPERM.*docs\/redis\.md/);
   });
 
   it('subscribers are killed again and again: each revoke is in force within a heartbeat (CONS-4)', async () => {

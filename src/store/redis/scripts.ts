@@ -31,7 +31,7 @@ if tonumber(revision) ~= tonumber(ARGV[1]) then
 end
 if redis.acl_check_cmd then
   for _, command in ipairs({
-    {'SET', KEYS[1], ''}, {'XADD', KEYS[2], '1-0', 'n', ''}, {'SADD', KEYS[3], ''}, {'HSET', KEYS[4], '', ''},
+    {'TYPE', KEYS[1]}, {'SET', KEYS[1], ''}, {'XADD', KEYS[2], '1-0', 'n', ''}, {'SADD', KEYS[3], ''}, {'HSET', KEYS[4], '', ''},
     {'HDEL', KEYS[4], ''}, {'ZADD', KEYS[5], 0, ''}, {'ZREM', KEYS[5], ''}, {'PUBLISH', ARGV[5], ''}
   }) do
     if not redis.acl_check_cmd(unpack(command)) then
