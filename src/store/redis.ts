@@ -205,7 +205,7 @@ export function openRedisStore(options: RedisOptions): Store {
       // Asked each time, even where there is no tenant: whether Redis is there, still the primary, and still ours.
       const roles = reader.onPrimaries(read, 'ROLE');
       const layout = reader.command(read, 'GET', keys.layout);
-      const shards = Map.groupBy(tenants, keys.shardOf);
+      const shards = Map.groupBy(tenants, (tenant) => keys.shardOf(tenant));
       const found = new Map<string, Head | undefined>();
       const asked = [...shards.values()].map(async (here) => {
         const heads = await reader.command(read, 'MGET', ...here.map((one) => keys.head(one)));
@@ -220,7 +220,7 @@ export function openRedisStore(options: RedisOptions): Store {
         await ready();
       }
       // Of a cluster one node may be away: its tenants alone are not known.
-      const [failed] = answers.filter(({ status }) => status === 'rejected');
+      const failed = answers.find(({ status }) => status === 'rejected');
       if (failed?.status === 'rejected' && found.size === 0) throw failed.reason;
       return tenants.map((tenant) => (found.has(tenant) ? found.get(tenant) : 'unknown'));
     },

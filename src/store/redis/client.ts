@@ -199,7 +199,7 @@ export function openClient(options: ClientOptions, silenceMs: number): Client {
         nodes.map((node) => reading(ms, () => node.call(name, ...args))),
       );
       const answers = asked.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
-      const [failed] = asked.filter(({ status }) => status === 'rejected');
+      const failed = asked.find(({ status }) => status === 'rejected');
       if (answers.length === 0)
         throw failure(failed?.status === 'rejected' ? failed.reason : new Error(SILENT));
       return answers;
