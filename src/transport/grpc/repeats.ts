@@ -5,7 +5,7 @@
 import type { CheckCall } from '../../service.ts';
 
 /** Questions kept a generation; there are two, so that what is asked again stays and the rest goes. */
-const KEPT = 2_048;
+const KEPT = 1_024;
 /** Longer questions are read each time, bytes. */
 const LONGEST = 1_024;
 /** Tag of `CheckRequest.id`, the one field that differs from call to call; encoders write it first. */
