@@ -102,7 +102,7 @@ export async function startServer(options: ServerOptions): Promise<Running> {
       address: settings.http.address,
       metrics,
       readiness: () => {
-        const fresh = facts.ageMs() <= settings.facts.max_staleness_ms;
+        const fresh = facts.freshestMs() <= settings.facts.max_staleness_ms;
         return {
           ready: ready && fresh,
           checks: { serving: ready, facts_fresh: fresh, store_answers: facts.storeUp() },

@@ -25,6 +25,9 @@ export async function warmUp(
   }
 }
 
+/** Between two lines of the log that say the same, ms. */
+const TELL_MS = 10_000;
+
 /** Tries again at every heartbeat. @returns what ends it */
 export function retryUntilWarm(
   facts: FactsRoom,
@@ -33,14 +36,19 @@ export function retryUntilWarm(
   log: Logger,
 ): () => void {
   let ended = false;
+  let toldAt = -Infinity;
   const attempt = async (): Promise<void> => {
     if (ended) return;
     try {
       const tenants = await facts.warmUp();
+      if (ended) return;
       log.info({ tenants: tenants.length }, 'ready: the store answers');
       onWarm();
     } catch (error) {
-      log.error({ error: messageOf(error) }, `not ready: \`${withoutSecrets(store)}\` is away`);
+      if (performance.now() - toldAt > TELL_MS) {
+        toldAt = performance.now();
+        log.error({ error: messageOf(error) }, `not ready: \`${withoutSecrets(store)}\` is away`);
+      }
       setTimeout(() => void attempt(), heartbeatMs).unref();
     }
   };
@@ -78,10 +86,11 @@ export function keepSnapshot(
   if (file === undefined) return () => Promise.resolve();
   let writing: Promise<void> | undefined;
   const write = (): Promise<void> => {
+    if (writing !== undefined) return writing;
     const tenants = facts.snapshot();
     // Nothing is known yet: what is there may still be of use.
     if (tenants.length === 0) return Promise.resolve();
-    writing ??= writeSnapshot(file, nameOfStore(settings), tenants)
+    writing = writeSnapshot(file, nameOfStore(settings), tenants)
       .catch(onError)
       .finally(() => {
         writing = undefined;

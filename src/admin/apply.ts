@@ -23,6 +23,8 @@ type StateChange = Change & { readonly kind: StateKind };
 
 export interface Plan {
   readonly expected: number;
+  /** Of that revision; `undefined`: there is none yet. */
+  readonly nonce: string | undefined;
   readonly changes: readonly StateChange[];
   /** The same changes for people, in the order of kinds and ids. */
   readonly summary: readonly PlannedChange[];
@@ -57,6 +59,7 @@ export async function planState(
   const changes = KINDS.flatMap((kind) => diff(kind, records[kind], built.facts[kind]));
   return {
     expected: head?.revision ?? 0,
+    nonce: head?.nonce,
     changes,
     summary: changes.map(({ kind, id, value }) => ({
       change: !records[kind].has(id) ? 'create' : isGone(value) ? 'delete' : 'update',
@@ -75,7 +78,7 @@ export interface Applied {
 }
 
 /**
- * Applies a state in one commit; an empty plan commits nothing.
+ * Applies a state in one commit; an empty plan commits nothing, or its receipt.
  * @param key done at most once under it (CONS-5)
  * @throws IdempotencyError, StateError, UnknownOutcomeError: then again with the same key
  */
@@ -89,20 +92,25 @@ export async function applyState(
   const { tenant } = state;
   const asked = key === undefined ? undefined : once(key, state);
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
-    const receipt = asked && (await findReceipt(store, tenant, asked));
-    if (receipt !== undefined)
-      return {
-        revision: receipt.revision,
-        plan: { expected: receipt.revision, changes: [], summary: [] },
-        repeated: true,
-      };
     const plan = await planState(store, state, defaults);
-    const { expected } = plan;
-    if (plan.changes.length === 0) return { revision: expected, plan, repeated: false };
+    const { expected, nonce } = plan;
+    // After the plan: what is done between the two makes the commit fail.
+    const receipt = asked && (await findReceipt(store, tenant, asked));
+    if (receipt !== undefined || (asked === undefined && plan.changes.length === 0)) {
+      // Somebody may have been told that the first time is not known to last.
+      if (expected > 0) await store.settle(tenant);
+      return receipt === undefined
+        ? { revision: expected, plan, repeated: false }
+        : {
+            revision: receipt.revision,
+            plan: { ...plan, changes: [], summary: [] },
+            repeated: true,
+          };
+    }
     const receipts = asked && (await receiptChanges(store, tenant, asked, expected + 1));
     const changes = [...plan.changes, ...(receipts ?? [])];
     const event = { actor, operation: 'state.apply' };
-    const result = await store.commit({ tenant, expected, changes, event });
+    const result = await store.commit({ tenant, expected, nonce, changes, event });
     if (result.committed) return { revision: result.head.revision, plan, repeated: false };
   }
   throw new StoreError(

@@ -18,7 +18,7 @@ export function bounded<T extends object | number>(
   if (memory === undefined) return new LRUCache({ maxSize: entries, sizeCalculation: () => 1 });
   const { bytes, sizeOf } = memory;
   // An entry counts for its share of the memory at least: so many entries fill it, however small they are.
-  const share = Math.ceil(bytes / entries);
+  const share = Math.max(1, Math.floor(bytes / entries));
   return new LRUCache({
     maxSize: bytes,
     // What is larger than the whole cache would not be kept at all, and be read for ever.

@@ -16,7 +16,7 @@ import {
 import type { FactKey, FeedEntry, Store } from '../store/store.ts';
 import { bounded } from './bounded.ts';
 import { inTime, timed } from './timed.ts';
-import { follow, groupsIn, loadPlane, planeOf, type Plane } from './plane.ts';
+import { follow, groupsIn, isOfHistory, loadPlane, planeOf, type Plane } from './plane.ts';
 import type { TenantSnapshot } from './snapshot.ts';
 import { later, type MaybePromise } from '../later.ts';
 
@@ -80,6 +80,8 @@ export interface FactsRoom {
   restore(tenants: readonly TenantSnapshot[]): void;
   /** Age of the oldest plane that is kept, of the store's last answer where there is none, ms. */
   ageMs(): number;
+  /** Age of the youngest plane: of a cluster, one node may be away while the others serve. */
+  freshestMs(): number;
   /** Whether the store answers: it is asked at every heartbeat. */
   storeUp(): boolean;
   stats(): FactsStats;
@@ -97,7 +99,8 @@ export interface FactsStats {
 
 interface Cached<Record, Compiled> {
   readonly record: Record | undefined;
-  plane: Plane;
+  /** Identity of the plane that it was read for. */
+  of: object;
   generation: number;
   compiled: Compiled;
 }
@@ -152,7 +155,7 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
 
   const drop = (tenant: string, entries: readonly FeedEntry[]): void => {
     for (const { revision, keys: changed } of entries)
-      for (const { kind, id } of changed) {
+      for (const { kind, id } of changed ?? []) {
         if (kind !== 'user' && kind !== 'key') continue;
         const name = cacheKey(kind, tenant, id);
         const [present, absent] = kind === 'user' ? [users, absentUsers] : [keys, absentKeys];
@@ -468,7 +471,7 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
   const cachedUser = (plane: Plane, id: string): CachedUser | undefined => {
     const name = cacheKey('user', plane.tenant, id);
     const cached = users.get(name) ?? absentUsers.get(name);
-    if (cached === undefined || cached.plane !== plane) return undefined;
+    if (cached === undefined || cached.of !== plane.identity) return undefined;
     if (cached.generation !== plane.generation) {
       cached.compiled = compiledUser(plane, id, cached.record);
       cached.generation = plane.generation;
@@ -479,7 +482,7 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
   const cachedKey = (plane: Plane, id: string): CachedKey | undefined => {
     const name = cacheKey('key', plane.tenant, id);
     const cached = keys.get(name) ?? absentKeys.get(name);
-    if (cached === undefined || cached.plane !== plane) return undefined;
+    if (cached === undefined || cached.of !== plane.identity) return undefined;
     if (cached.generation !== plane.generation) {
       cached.compiled = compiledKey(plane, cached.record);
       cached.generation = plane.generation;
@@ -526,10 +529,8 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
     const { head, values } = await store.get(plane.tenant, wanted);
     if (head?.nonce !== plane.head.nonce) await catchUp(plane);
     if (plane.broken || head === undefined) return;
-    // Read ahead of the feed, or from another history: not for this plane.
-    const { revision, nonce } = plane.head;
-    if (head.revision < from || head.revision > revision) return;
-    if (head.revision === revision && head.nonce !== nonce) return;
+    // Read ahead of the feed, or from another history, or before a change that nobody has noted: not for this plane.
+    if (head.revision < from || !isOfHistory(plane, head)) return;
     for (const [index, { kind, id }] of wanted.entries()) {
       const name = cacheKey(kind, plane.tenant, id);
       const changedAt = flights.get(name)?.changedAt ?? 0;
@@ -553,7 +554,7 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
       (record === undefined ? users : absentUsers).delete(name);
       (record === undefined ? absentUsers : users).set(name, {
         record,
-        plane,
+        of: plane.identity,
         generation,
         compiled,
       });
@@ -561,7 +562,12 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
       const record = value as KeyRecord | undefined;
       const compiled = compiledKey(plane, record);
       (record === undefined ? keys : absentKeys).delete(name);
-      (record === undefined ? absentKeys : keys).set(name, { record, plane, generation, compiled });
+      (record === undefined ? absentKeys : keys).set(name, {
+        record,
+        of: plane.identity,
+        generation,
+        compiled,
+      });
     }
   };
 
@@ -571,8 +577,8 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
       entries: Iterable<Cached<R, unknown>>,
     ): (readonly [string, R])[] => {
       const found: (readonly [string, R])[] = [];
-      for (const { record, plane: of } of entries)
-        if (of === plane && record !== undefined) found.push([record.id, record]);
+      for (const { record, of } of entries)
+        if (of === plane.identity && record !== undefined) found.push([record.id, record]);
       return found;
     };
     return {
@@ -618,6 +624,12 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
           fill(plane, 'key', id, cacheKey('key', tenant, id), record);
       }
     },
+    freshestMs(): number {
+      if (planes.size === 0) return now() - answeredAt;
+      let youngest = Infinity;
+      for (const plane of planes.values()) youngest = Math.min(youngest, now() - plane.confirmedAt);
+      return youngest;
+    },
     ageMs(): number {
       if (planes.size === 0) return now() - answeredAt;
       let oldest = 0;
@@ -658,7 +670,9 @@ function sizeOfUser({ record }: CachedUser): number {
   if (record === undefined) return 700;
   const { grants, roles, workspaces, owns, metadata } = record;
   const rest = metadata === undefined ? 0 : JSON.stringify(metadata).length * 8;
-  return 700 + 350 * grants.length + 60 * (roles.length + workspaces.length + owns.length) + rest;
+  const paths = grants.reduce((sum, { path }) => sum + path.length, 0);
+  const names = roles.length + workspaces.length + owns.length;
+  return 700 + 320 * grants.length + paths + 60 * names + rest;
 }
 
 /** Bytes of a cached key: its compiled rules are its own. */

@@ -6,7 +6,8 @@ import type { LRUCache } from 'lru-cache';
 import type { PolicySetRecord, Records, RoleRecord, WorkspaceRecord } from '../engine/records.ts';
 import { groupsOf, type Direct, type GroupFacts } from '../engine/subject.ts';
 import {
-  readAll,
+  readPages,
+  StoreError,
   type FactKey,
   type FactValue,
   type FeedEntry,
@@ -18,7 +19,11 @@ import { bounded } from './bounded.ts';
 
 export interface Plane {
   readonly tenant: string;
+  /** What belongs to this plane refers to it by this, and does not keep the plane alive. */
+  readonly identity: object;
   head: Head;
+  /** The newest revisions that the plane has been at: what was read at one of them is of its history. */
+  readonly trail: Map<number, string>;
   readonly directory: {
     readonly roles: Map<string, RoleRecord>;
     readonly workspaces: Map<string, WorkspaceRecord>;
@@ -38,15 +43,27 @@ type PlaneKind = 'role' | 'workspace' | 'policy_set';
 type PlaneChange = FactKey<PlaneKind> & { readonly value: FactValue | undefined };
 const PLANE_KINDS = ['role', 'workspace', 'policy_set'] as const;
 
-/** Reads a tenant's plane. `undefined`: the tenant does not exist. */
+/**
+ * Reads a tenant's plane. Commits that come between the pages do not matter: what they changed is read again by the
+ * feed, from the first page's revision on. `undefined`: the tenant does not exist.
+ * @throws StoreError where it changes faster than it can be read
+ */
 export async function loadPlane(
   store: Store,
   tenant: string,
   options: { readonly groups: number; readonly now: () => number },
 ): Promise<Plane | undefined> {
-  const startedAt = options.now();
-  const { head, records } = await readAll(store, tenant, PLANE_KINDS);
-  return head && planeOf(tenant, head, startedAt, options.groups, records);
+  for (let round = 0; round < MAX_ROUNDS; round++) {
+    const startedAt = options.now();
+    const { first, newest, records } = await readPages(store, tenant, PLANE_KINDS);
+    if (first === undefined && newest === undefined) return undefined;
+    if (first === undefined || newest === undefined) continue;
+    const plane = planeOf(tenant, first, startedAt, options.groups, records);
+    const { kind } = await follow(store, plane, options.now, () => {});
+    // A page of a history that is no more may hold what no feed names.
+    if (kind !== 'broken' && isOfHistory(plane, newest)) return plane;
+  }
+  throw new StoreError(`\`${tenant}\` changes faster than it can be read`);
 }
 
 /** @param confirmedAt when the store was last known to have nothing newer @param groups closures kept compiled */
@@ -59,7 +76,9 @@ export function planeOf(
 ): Plane {
   return {
     tenant,
+    identity: {},
     head,
+    trail: new Map([[head.revision, head.nonce]]),
     directory: { roles: new Map(records.role), workspaces: new Map(records.workspace) },
     sets: new Map(records.policy_set),
     generation: 0,
@@ -77,6 +96,10 @@ export type Followed =
 
 type Cause = 'wiped' | 'rolled_back' | 'gap';
 
+/** Who is further behind reads everything again, which costs less; the feed then looks like one with a gap. */
+const MAX_ENTRIES = 1_000;
+/** Revisions that are remembered: more than pass while a read is under way. */
+const TRAIL = 1_000;
 /** Rounds of reading records and reading on because commits came between, before everything is read again. */
 const MAX_ROUNDS = 5;
 
@@ -107,7 +130,7 @@ export function follow(
   /** The entries from where we stand up to a revision, or why there are none. */
   const readFeed = (use: (entries: readonly FeedEntry[]) => MaybePromise<Followed>) =>
     later(
-      store.feed(plane.tenant, from.revision, Number.MAX_SAFE_INTEGER),
+      store.feed(plane.tenant, from.revision, MAX_ENTRIES),
       ({ head, entries }): MaybePromise<Followed> => {
         // Another look came first: this one's reading is old.
         if (overtaken()) return { kind: 'current' };
@@ -127,6 +150,9 @@ export function follow(
       if (head.nonce === entries.at(-1)?.nonce) return arrive(entries, changes);
       return readFeed((more) => {
         const upTo = more.filter(({ revision }) => revision <= head.revision);
+        // The keys were read for these entries: others of the same number are of another history.
+        if (!entries.every(({ nonce }, index) => upTo[index]?.nonce === nonce))
+          return breakWith('rolled_back');
         if (upTo.at(-1)?.nonce !== head.nonce) return breakWith('rolled_back');
         return planeKeys(upTo).length === keys.length
           ? arrive(upTo, changes)
@@ -151,6 +177,8 @@ function breakOf(
   if (head.revision < from.revision) return 'rolled_back';
   let at: Head = from;
   for (const entry of entries) {
+    // It changed more than it names.
+    if (entry.keys === undefined) return 'gap';
     if (entry.revision !== at.revision + 1) return 'gap';
     if (entry.previous !== at.nonce) return 'rolled_back';
     at = entry;
@@ -162,7 +190,7 @@ function breakOf(
 function planeKeys(entries: readonly FeedEntry[]): FactKey<PlaneKind>[] {
   const keys = new Map<string, FactKey<PlaneKind>>();
   for (const { keys: changed } of entries)
-    for (const { kind, id } of changed)
+    for (const { kind, id } of changed ?? [])
       if (kind === 'role' || kind === 'workspace' || kind === 'policy_set')
         keys.set(`${kind} ${id}`, { kind, id });
   return [...keys.values()];
@@ -185,6 +213,14 @@ function advance(plane: Plane, { revision, nonce }: Head, changes: readonly Plan
     plane.groups.clear();
   }
   plane.head = { revision, nonce };
+  plane.trail.set(revision, nonce);
+  const [oldest] = plane.trail.keys();
+  if (plane.trail.size > TRAIL && oldest !== undefined) plane.trail.delete(oldest);
+}
+
+/** Whether something that was read at a head is of the plane's own past or present. */
+export function isOfHistory(plane: Plane, { revision, nonce }: Head): boolean {
+  return plane.trail.get(revision) === nonce;
 }
 
 /** The closure of some direct groups, compiled once for all subjects that have the same. */

@@ -64,7 +64,9 @@ export async function writeSnapshot(
 ): Promise<void> {
   const made = now();
   const temporary = `${file}.${process.pid}.tmp`;
-  const descriptor = openSync(temporary, 'w', 0o600);
+  // Made anew: one that is there may be somebody else's, or a link.
+  rmSync(temporary, { force: true });
+  const descriptor = openSync(temporary, 'wx', 0o600);
   try {
     const hash = createHash('sha256');
     for (const slice of slices(linesOf(made, store, tenants))) {

@@ -130,7 +130,8 @@ export function openEmbeddedStore(directory: string): Store {
   const apply = (commit: Commit): CommitResult => {
     const { tenant, expected, changes, event } = commit;
     const head = heads.get(tenant);
-    if ((head?.revision ?? 0) !== expected) return { committed: false, head };
+    const other = commit.nonce !== undefined && commit.nonce !== head?.nonce;
+    if ((head?.revision ?? 0) !== expected || other) return { committed: false, head };
     const revision = expected + 1;
     const nonce = randomBytes(9).toString('base64url');
     for (const { kind, id, value } of changes) {
@@ -213,6 +214,9 @@ export function openEmbeddedStore(directory: string): Store {
         : reading((transaction) => tenants.map((tenant) => heads.get(tenant, { transaction }))),
 
     tenants: (): readonly string[] => reading((transaction) => [...heads.getKeys({ transaction })]),
+
+    // A commit is on disk before it is acknowledged.
+    settle: () => Promise.resolve(),
 
     watch(onChange): () => void {
       listeners.add(onChange);

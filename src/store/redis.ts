@@ -63,8 +63,10 @@ export const REDIS_DEFAULTS = {
 
 /** Redis must keep what it was given: with any other policy it drops keys when it is full. */
 const KEEPS_ALL = 'noeviction';
-/** Redis takes about a million arguments a command. */
-const MAX_CHANGES = 300_000;
+/** A script holds up everybody for as long as it runs: so many changes take about a third of a second. */
+const MAX_CHANGES = 100_000;
+/** Keys that a feed entry names; an entry of more says that everything must be read again. */
+const MAX_NAMED = 1_000;
 /** Between two looks at a Redis that was not usable, ms. */
 const RECHECK_MS = 200;
 /** Between two tries of a commit whose outcome is not known, ms. */
@@ -114,17 +116,20 @@ export function openRedisStore(options: RedisOptions): Store {
     } catch (error) {
       // What was ours and cannot be asked now may be a cluster of which a node is away: the others go on.
       if (error instanceof UnusableStoreError || !wasUsable) throw error;
+      recheck();
     }
+  };
+  const recheck = (): void => {
+    const current = usable;
+    setTimeout(() => {
+      if (usable === current) usable = undefined;
+    }, RECHECK_MS).unref();
   };
   const beUsable = (): Promise<void> => {
     if (usable !== undefined) return usable;
     const current = check();
     usable = current;
-    current.catch(() => {
-      setTimeout(() => {
-        if (usable === current) usable = undefined;
-      }, RECHECK_MS).unref();
-    });
+    current.catch(recheck);
     return current;
   };
   const ready = async (): Promise<void> => {
@@ -146,9 +151,14 @@ export function openRedisStore(options: RedisOptions): Store {
     const sent = await surely(writer, left, (connected) =>
       connected.write(left(), COMMIT, [...at, ...places], args, replicas),
     );
-    const [committed, revision, name] = sent.answer as [0 | 1, string, string];
+    const [committed, revision, name] = sent.answer as [0 | 1 | 2, string, string];
+    // Before it was ever sent, nobody can have been it.
+    if (committed === 2 && sent.again)
+      throw new UnknownOutcomeError(
+        `others have committed to \`${tenant}\` so often that its feed no longer tells what became of this`,
+      );
     const head: Head = { revision: Number(revision), nonce: name };
-    if (committed === 0) return { committed: false, head: head.revision === 0 ? undefined : head };
+    if (committed !== 1) return { committed: false, head: head.revision === 0 ? undefined : head };
     notify(tenant);
     if (sent.replicas < options.waitReplicas)
       throw new UnknownOutcomeError(
@@ -216,8 +226,10 @@ export function openRedisStore(options: RedisOptions): Store {
       if (is.status === 'rejected') throw is.reason;
       const replaced = has.status === 'fulfilled' && has.value !== layoutOf(options.shards);
       if (replaced || !is.value.every(isPrimary)) {
+        // What was read meanwhile may be of the place that it was before.
         usable = undefined;
         await ready();
+        throw new StoreError(`\`${shown}\` was another one a moment ago: ask again`);
       }
       // Of a cluster one node may be away: its tenants alone are not known.
       const failed = answers.find(({ status }) => status === 'rejected');
@@ -243,6 +255,25 @@ export function openRedisStore(options: RedisOptions): Store {
       const shards = Array.from({ length: options.shards }, (_, shard) => keys.tenants(shard));
       const found = await Promise.all(shards.map((key) => reader.command(read, 'SMEMBERS', key)));
       return (found as string[][]).flat().toSorted();
+    },
+
+    async settle(tenant): Promise<void> {
+      if (options.waitReplicas === 0) return;
+      await ready();
+      writer ??= client(options.commitTimeoutMs);
+      await writer.ready(options.commitTimeoutMs);
+      const { replicas } = await writer.write(
+        options.commitTimeoutMs,
+        GET,
+        [keys.head(tenant)],
+        [],
+        { count: options.waitReplicas, ms: options.waitMs },
+      );
+      if (replicas < options.waitReplicas)
+        throw new UnknownOutcomeError(
+          `\`${tenant}\` is committed, but ${replicas} of ${options.waitReplicas} replicas have it after ${options.waitMs} ms, and a fail-over could lose it`,
+          'done',
+        );
     },
 
     watch(onChange): () => void {
@@ -315,17 +346,20 @@ function isPrimary(role: unknown): boolean {
   return Array.isArray(role) && role[0] === 'master';
 }
 
-/** Sends a commit again while its outcome is not known and time is left: its nonce makes it one commit. */
-async function surely<T>(
+/**
+ * Sends a commit again while its outcome is not known and time is left: its nonce makes it one commit.
+ * @returns the answer, and whether it was sent more than once
+ */
+async function surely<T extends object>(
   client: Client,
   left: () => number,
   send: (client: Client) => Promise<T>,
-): Promise<T> {
+): Promise<T & { readonly again: boolean }> {
   let unknown: UnknownOutcomeError | undefined;
   for (;;) {
     try {
       await client.ready(left());
-      return await send(client);
+      return { ...(await send(client)), again: unknown !== undefined };
     } catch (error) {
       if (error instanceof UnknownOutcomeError) {
         if (error.what !== 'lost') throw error;
@@ -340,7 +374,7 @@ async function surely<T>(
 }
 
 function commitArguments(
-  { tenant, expected, changes, event }: Commit,
+  { tenant, expected, nonce: before, changes, event }: Commit,
   nonce: string,
   feedLength: number,
   channel: string,
@@ -350,11 +384,20 @@ function commitArguments(
       `the commit has ${changes.length} changes, Redis takes ${MAX_CHANGES} at once: split it`,
     );
   const entry = JSON.stringify({
-    keys: changes.map(({ kind, id }) => [KINDS.indexOf(kind), id]),
+    keys:
+      changes.length > MAX_NAMED ? null : changes.map(({ kind, id }) => [KINDS.indexOf(kind), id]),
     event,
     time: Date.now(),
   });
-  const args: (string | number)[] = [expected, nonce, tenant, feedLength, channel, entry];
+  const args: (string | number)[] = [
+    expected,
+    nonce,
+    tenant,
+    feedLength,
+    channel,
+    entry,
+    before ?? '',
+  ];
   for (const { kind, id, value } of changes)
     args.push(KINDS.indexOf(kind) + 1, id, value === undefined ? '' : encoded(kind, id, value));
   return args;
@@ -391,13 +434,13 @@ function parseEntry([id, fields]: StreamEntry): FeedEntry {
     // The fields are those that the commit script writes, in its order.
     const [, nonce = '', , previous = '', , text = ''] = fields;
     const { keys, event, time } = JSON.parse(text) as {
-      readonly keys: readonly (readonly [kind: number, id: string])[];
+      readonly keys: readonly (readonly [kind: number, id: string])[] | null;
     } & Pick<FeedEntry, 'event' | 'time'>;
     return {
       revision: Number(id.slice(0, id.indexOf('-'))),
       nonce,
       previous,
-      keys: keys.map(([kind, key]): FactKey => ({ kind: kindAt(kind), id: key })),
+      keys: keys?.map(([kind, key]): FactKey => ({ kind: kindAt(kind), id: key })),
       event,
       time,
     };

@@ -49,6 +49,8 @@ export interface Commit {
   readonly tenant: string;
   /** The revision that the changes were computed from; 0: the tenant must not exist yet. */
   readonly expected: number;
+  /** The nonce of that revision, where it is known: the same number may be of another history. */
+  readonly nonce?: string | undefined;
   readonly changes: readonly Change[];
   readonly event: CommitEvent;
 }
@@ -61,7 +63,8 @@ export type CommitResult =
 export interface FeedEntry extends Head {
   /** Nonce of the entry before this one; `''` for a tenant's first. */
   readonly previous: string;
-  readonly keys: readonly FactKey[];
+  /** `undefined`: too many to name; the reader must read everything again. */
+  readonly keys: readonly FactKey[] | undefined;
   readonly event: CommitEvent;
   /** Milliseconds since the epoch by the writer's clock: for people, never for decisions. */
   readonly time: number;
@@ -94,6 +97,8 @@ export interface Store {
   heads(tenants: readonly string[]): MaybePromise<readonly (Head | undefined | 'unknown')[]>;
   feed(tenant: string, after: number, limit: number): MaybePromise<Feed>;
   tenants(): MaybePromise<readonly string[]>;
+  /** Resolves when what was committed to a tenant so far is as durable as `commit` promises. @throws StoreError */
+  settle(tenant: string): Promise<void>;
   /**
    * Calls back soon after something may have changed, with the tenant where it is known. A hint: readers also look
    * on their own.
@@ -134,49 +139,62 @@ export class UnknownOutcomeError extends StoreError {
 /** Page size of a full read. */
 const SCAN_PAGE = 2_000;
 
+/** Attempts at a full read, before we give up rather than spin. */
+const MAX_READS = 50;
+
+/** Records of some kinds, in maps by id. */
+type RecordsOf<K extends Kind> = { readonly [P in K]: ReadonlyMap<string, Records[P]> };
+
 /**
  * All records of some kinds as they stood at one revision: pages are read again from the start when a
  * commit comes between them.
+ * @throws StoreError where commits come faster than it can be read
  */
 export async function readAll<K extends Kind>(
   store: Store,
   tenant: string,
   kinds: readonly K[],
-): Promise<{
-  readonly head: Head | undefined;
-  readonly records: { readonly [P in K]: ReadonlyMap<string, Records[P]> };
-}> {
-  for (;;) {
-    const read = await readOnce(store, tenant, kinds);
-    if (read !== undefined) return read;
+): Promise<{ readonly head: Head | undefined; readonly records: RecordsOf<K> }> {
+  for (let attempt = 0; attempt < MAX_READS; attempt++) {
+    const { first, newest, records } = await readPages(store, tenant, kinds, true);
+    if (first?.nonce === newest?.nonce) return { head: newest, records };
   }
+  throw new StoreError(`\`${tenant}\` was changed ${MAX_READS} times while it was read: try again`);
 }
 
-async function readOnce<K extends Kind>(
+/**
+ * All records of some kinds, page by page, and the heads that the first and the newest page were read at: where they
+ * differ, each record is of one of the revisions between.
+ * @param stop at the first page that was read at another head
+ */
+export async function readPages<K extends Kind>(
   store: Store,
   tenant: string,
   kinds: readonly K[],
-): Promise<Awaited<ReturnType<typeof readAll<K>>> | undefined> {
+  stop = false,
+): Promise<{
+  readonly first: Head | undefined;
+  readonly newest: Head | undefined;
+  readonly records: RecordsOf<K>;
+}> {
   const maps = kinds.map((kind) => [kind, new Map<string, Records[K]>()] as const);
-  let head: Head | undefined;
-  let first = true;
-  for (const [kind, records] of maps) {
+  // `fromEntries` forgets which key has which kind of records; `maps` was built from `kinds`.
+  const records = Object.fromEntries(maps) as unknown as RecordsOf<K>;
+  let first: Head | undefined;
+  let newest: Head | undefined;
+  let started = false;
+  for (const [kind, found] of maps) {
     let after: string | undefined;
     do {
       const page = await store.scan(tenant, kind, after, SCAN_PAGE);
-      if (!first && page.head?.nonce !== head?.nonce) return undefined;
-      head = page.head;
-      first = false;
+      if (!started) first = page.head;
+      started = true;
+      newest = page.head;
+      if (stop && newest?.nonce !== first?.nonce) return { first, newest, records };
       // A scan of a kind yields records of that kind: the store's keys carry it.
-      for (const [id, value] of page.entries) records.set(id, value as Records[K]);
+      for (const [id, value] of page.entries) found.set(id, value as Records[K]);
       after = page.next;
     } while (after !== undefined);
   }
-  return {
-    head,
-    // `fromEntries` forgets which key has which kind of records; `maps` was built from `kinds`.
-    records: Object.fromEntries(maps) as unknown as {
-      readonly [P in K]: ReadonlyMap<string, Records[P]>;
-    },
-  };
+  return { first, newest, records };
 }

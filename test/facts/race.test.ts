@@ -26,7 +26,7 @@ function naive(store: Store): Cache {
   let revision = 0;
   const look = async (): Promise<void> => {
     const { head, entries } = await store.feed('t', revision, 1_000);
-    for (const { keys } of entries) for (const { id } of keys) users.delete(id);
+    for (const { keys } of entries) for (const { id } of keys ?? []) users.delete(id);
     revision = head?.revision ?? 0;
   };
   const close = store.watch(() => void look());

@@ -639,7 +639,7 @@ describe('a commit', () => {
       expect(entries.map(({ revision }) => revision)).toEqual(entries.map((_, at) => at + 1));
       expect(entries.at(-1)).toMatchObject(next);
       const own = entries.filter(
-        ({ revision, keys }) => revision > expected && keys[0]?.id === 'bob',
+        ({ revision, keys }) => revision > expected && keys?.[0]?.id === 'bob',
       );
       expect(own.length).toBeLessThanOrEqual(1);
       const { values } = await writer.get('t', [{ kind: 'user', id: 'bob' }]);

@@ -1,6 +1,7 @@
 /** The parts of the Redis store that need no server: addresses, records, keys. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { embeddedDirectory } from '../../src/store/open.ts';
 import { parseRedisAddress, withoutSecrets } from '../../src/store/redis/address.ts';
 import { keysOf, KINDS } from '../../src/store/redis/keys.ts';
 import { decodeRecord, encodeRecord } from '../../src/store/redis/record.ts';
@@ -60,13 +61,13 @@ describe('addresses', () => {
   it.each([
     ['redis://', 'is not an address'],
     ['http://h', 'is not an address'],
-    ['redis://h:0', 'has a host `h:0`'],
-    ['redis://h:99999', 'has a host `h:99999`'],
+    ['redis://h:0', 'has a host that is not host or host:port'],
+    ['redis://h:99999', 'has a host that is not host or host:port'],
     ['redis://a,b', 'use redis-sentinel:// or redis-cluster://'],
-    ['redis://h/x', 'has a db `x`'],
+    ['redis://h/x', 'has a db that is no number'],
     ['redis-sentinel://h', 'names no primary'],
     ['redis-cluster://h/2', 'a cluster has only db 0'],
-    ['redis://h?tls=true', 'unknown parameter `tls`'],
+    ['redis://h?tls=true', 'unknown parameter'],
     ['redis://u:%zz@h', 'not percent-encoded'],
   ])('%s is refused with the remedy', (text, problem) => {
     expect(() => parseRedisAddress(text)).toThrow(problem);
@@ -84,9 +85,27 @@ describe('addresses', () => {
           expect(String(error)).not.toContain(secret);
         }
       }
-    expect(withoutSecrets(`redis-sentinel://h/m?sentinel_password=${secret}&db=1`)).toBe(
-      'redis-sentinel://h/m?sentinel_password=***&db=1',
-    );
+    for (const text of [
+      `redis://user:${secret}/${secret}@host`,
+      `redis://:p@${secret}@host`,
+      `redis://host?password=${secret}`,
+      `redis-sentinel://h/m?sentinel_password=${secret}&db=1`,
+      `redis-sentinel://h/m?sentinel%5Fpassword=a&${secret}`,
+      `REDIS://user:${secret}@host`,
+      ` redis://user:${secret}@host`,
+      `redis+tls://user:${secret}@host`,
+    ]) {
+      expect(withoutSecrets(text)).not.toContain(secret);
+      for (const read of [parseRedisAddress, embeddedDirectory])
+        try {
+          read(text);
+        } catch (error) {
+          expect(String(error)).not.toContain(secret);
+        }
+    }
+    expect(withoutSecrets('redis://user:p@h:1/2')).toBe('redis://user:***@h:1/2');
+    expect(withoutSecrets('redis://h:1/2')).toBe('redis://h:1/2');
+    expect(withoutSecrets('embedded:/a/b')).toBe('embedded:/a/b');
   });
 
   it.each(['', 'a b', 'a{b', 'a}'])('the key prefix `%s` is refused', (keyPrefix) => {

@@ -58,9 +58,11 @@ export function openMemoryStore({ feedLength = 10_000 }: MemoryOptions = {}): Me
     const json = tenant?.facts.get(kind)?.get(id);
     return json === undefined ? undefined : (JSON.parse(json) as FactValue);
   };
-  const apply = ({ tenant: name, expected, changes, event }: Commit): CommitResult => {
+  const apply = ({ tenant: name, expected, nonce, changes, event }: Commit): CommitResult => {
     const old = tenants.get(name);
-    if ((old?.head.revision ?? 0) !== expected) return { committed: false, head: old?.head };
+    const other = nonce !== undefined && nonce !== old?.head.nonce;
+    if ((old?.head.revision ?? 0) !== expected || other)
+      return { committed: false, head: old?.head };
     // Serialized before anything is changed: a value that cannot be stored changes nothing.
     const written = changes.map(({ kind, id, value }) => ({
       kind,
@@ -139,6 +141,8 @@ export function openMemoryStore({ feedLength = 10_000 }: MemoryOptions = {}): Me
       open();
       return [...tenants.keys()];
     },
+
+    settle: () => Promise.resolve(),
 
     watch(onChange): () => void {
       listeners.add(onChange);

@@ -38,14 +38,14 @@ export function parseRedisAddress(text: string): RedisAddress {
   const parameters = new URLSearchParams(query);
   for (const key of parameters.keys())
     if (key !== 'sentinel_password' && key !== 'db')
-      throw wrong(text, `has an unknown parameter \`${key}\`: there are sentinel_password and db`);
+      throw wrong(text, 'has an unknown parameter: there are sentinel_password and db');
   const parsed = hosts.split(',').map((host) => parseHost(text, host, kind));
   if (kind === 'single' && parsed.length > 1)
     throw wrong(text, 'names several hosts: use redis-sentinel:// or redis-cluster://');
   if (kind === 'sentinel' && path === '')
     throw wrong(text, 'names no primary: write redis-sentinel://host:26379/mymaster');
   const dbText = kind === 'single' && path !== '' ? path : (parameters.get('db') ?? '0');
-  if (!/^\d{1,5}$/.test(dbText)) throw wrong(text, `has a db \`${dbText}\` that is no number`);
+  if (!/^\d{1,5}$/.test(dbText)) throw wrong(text, 'has a db that is no number');
   if (kind === 'cluster' && (path !== '' || dbText !== '0'))
     throw wrong(text, 'names a db: a cluster has only db 0');
   const [username, password] = parseCredentials(text, credentials);
@@ -61,17 +61,17 @@ export function parseRedisAddress(text: string): RedisAddress {
   };
 }
 
-/** The address as it may be shown: who is asked, without what opens it. */
+/**
+ * The address as it may be shown: who is asked, without what opens it. Whatever it is: what stands before the last
+ * `@`, a plain user name aside, and every value of a parameter may be a secret.
+ */
 export function withoutSecrets(text: string): string {
-  return text
-    .replace(
-      /^([a-z-]+:\/\/)(?:([^:@/]*)(:[^@/]*)?@)/,
-      (_all, scheme: string, user: string, password?: string) =>
-        password === undefined && user === ''
-          ? scheme
-          : `${scheme}${user}${password === undefined ? '' : ':***'}@`,
-    )
-    .replace(/([?&]sentinel_password=)[^&]*/, '$1***');
+  const [, scheme = '', rest = text] = /^(.*?:\/\/)([^]*)$/.exec(text) ?? [];
+  const end = rest.lastIndexOf('@');
+  const [address = '', ...query] = rest.slice(end + 1).split('?');
+  const user = /^[A-Za-z0-9_.-]*(?=:)/.exec(rest.slice(0, Math.max(end, 0)))?.[0] ?? '';
+  const shown = end < 0 ? '' : `${user}:***@`;
+  return `${scheme}${shown}${address}${query.length > 0 ? '?***' : ''}`;
 }
 
 function parseHost(
@@ -84,7 +84,8 @@ function parseHost(
   const name = six ?? four;
   const number = port === undefined ? (kind === 'sentinel' ? 26_379 : 6_379) : Number(port);
   if (name === undefined || number > 65_535 || number === 0)
-    throw wrong(text, `has a host \`${host}\` that is not host or host:port`);
+    // Not named: of a password with a `/` or an `@` it may be a part.
+    throw wrong(text, 'has a host that is not host or host:port; write `/` in a password as %2F');
   return { host: name, port: number };
 }
 

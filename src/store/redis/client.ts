@@ -3,7 +3,7 @@
  * is no connection, and nothing is sent a second time behind our back.
  */
 import { createHash } from 'node:crypto';
-import { Cluster, Redis } from 'ioredis';
+import { Cluster, Command, Redis } from 'ioredis';
 import { StoreError, UnknownOutcomeError, UnusableStoreError } from '../store.ts';
 import type { RedisAddress } from './address.ts';
 import type { Script } from './scripts.ts';
@@ -62,10 +62,16 @@ export interface Client {
 
 /** A right is missing, for a command or for one inside a script. */
 const NO_RIGHT = /^NOPERM|executing the script can't/;
+/** A slot is on its way to another node: nothing was done, and the same again will be. */
+const MOVING = /^(MOVED|ASK|TRYAGAIN|CLUSTERDOWN) /;
 /** What no waiting mends. */
 const NEVER_BETTER =
-  /^(NOAUTH|WRONGPASS|NOPERM|MOVED)|executing the script can't|^ERR (AUTH|invalid password|This instance has cluster support disabled)/;
+  /^(NOAUTH|WRONGPASS|NOPERM)|executing the script can't|^ERR (AUTH|invalid password|This instance has cluster support disabled)/;
 
+/** Between two attempts to listen, ms; heartbeats do without. */
+const RESUBSCRIBE_MS = 1_000;
+/** Between two attempts to listen to a sentinel, ms. */
+const SENTINEL_RETRY_MS = 1_000;
 const SILENT = 'it does not answer';
 /** Between two attempts to connect, ms: short, so that facts are fresh soon after a Redis is back. */
 const RETRY_MS = [50, 100, 200, 500];
@@ -87,7 +93,7 @@ export function openClient(options: ClientOptions, silenceMs: number): Client {
       becoming?.fail(new UnusableStoreError(`\`${options.shown}\`: ${last}`));
   };
   redis.on('error', problem);
-  for (const event of ['close', '-node', 'end']) redis.on(event, options.onLost);
+  for (const event of ['close', '-node', '+node', 'end']) redis.on(event, options.onLost);
   if (redis instanceof Cluster) redis.on('node error', problem);
   redis.on('ready', () => {
     last = SILENT;
@@ -133,6 +139,7 @@ export function openClient(options: ClientOptions, silenceMs: number): Client {
 
   return {
     async ready(ms): Promise<void> {
+      if (closed) throw new StoreError(`the store \`${options.shown}\` is closed`);
       if (redis.status === 'ready') return;
       if (redis.status === 'wait' || redis.status === 'end')
         redis.connect().catch(() => {
@@ -164,7 +171,12 @@ export function openClient(options: ClientOptions, silenceMs: number): Client {
       ): Promise<{ readonly answer: unknown; readonly replicas: number }> => {
         const pipeline = redis.pipeline();
         const text = command === 'eval' ? script.lua : shaOf(script);
-        pipeline.call(command, text, keys.length, ...keys, ...args);
+        // As one list: a large commit has more arguments than a call may have.
+        (pipeline as unknown as Pipelined).sendCommand(
+          new Command(command, [text, keys.length, ...keys].concat(args), {
+            replyEncoding: 'utf8',
+          }),
+        );
         if (replicas.count > 0) pipeline.call('wait', replicas.count, replicas.ms);
         const [ran, waited] = (await pipeline.exec()) ?? [];
         if (ran?.[0] instanceof Error) throw ran[0];
@@ -186,6 +198,10 @@ export function openClient(options: ClientOptions, silenceMs: number): Client {
         });
       } catch (error) {
         const known = failure(error);
+        if (redis instanceof Cluster && MOVING.test(messageOf(error))) {
+          redis.refreshSlotsCache();
+          throw new UnknownOutcomeError(known.message);
+        }
         if (error instanceof StoreError || isRefusal(error)) throw known;
         // A script that has ended has ended: sending it again would change nothing for the better.
         const ended = messageOf(error).includes('user_script');
@@ -213,7 +229,10 @@ export function openClient(options: ClientOptions, silenceMs: number): Client {
       const listen = (): void => {
         redis.subscribe(channel).then(
           () => onMessage(undefined),
-          (error: unknown) => options.onProblem(explain(messageOf(error))),
+          (error: unknown) => {
+            options.onProblem(explain(messageOf(error)));
+            if (!closed) setTimeout(listen, RESUBSCRIBE_MS).unref();
+          },
         );
       };
       redis.on('ready', listen);
@@ -225,6 +244,11 @@ export function openClient(options: ClientOptions, silenceMs: number): Client {
       redis.disconnect(false);
     },
   };
+}
+
+/** What a pipeline has, and its type leaves out. */
+interface Pipelined {
+  sendCommand(command: Command): unknown;
 }
 
 /** The deadline of a call has passed. */
@@ -270,7 +294,8 @@ function connect(options: ClientOptions, silenceMs: number): Redis | Cluster {
       enableOfflineQueue: false,
       lazyConnect: true,
       maxRedirections: 4,
-      retryDelayOnFailover: 50,
+      // Else the library would send a commit again by itself, and tell of the second try alone.
+      retryDelayOnFailover: 0,
       retryDelayOnClusterDown: 50,
       retryDelayOnTryAgain: 50,
       slotsRefreshTimeout: connectTimeoutMs,
@@ -297,6 +322,7 @@ function connect(options: ClientOptions, silenceMs: number): Redis | Cluster {
     sentinelCommandTimeout: connectTimeoutMs,
     // Told by the sentinels: the old primary goes on to call itself one for seconds.
     failoverDetector: true,
+    sentinelReconnectStrategy: () => SENTINEL_RETRY_MS,
     enableTLSForSentinelMode: address.tls,
     ...('tls' in tls ? { sentinelTLS: tls.tls } : {}),
     ...(address.sentinelPassword === undefined
@@ -324,7 +350,8 @@ function isRefusal(error: unknown): boolean {
   const message = messageOf(error);
   if (message.includes('enableOfflineQueue')) return true;
   // What a script meets on its way may have come after a write.
-  if (message.includes('user_script')) return /^(OOM|READONLY|MISCONF|NOREPLICAS) /.test(message);
+  if (message.includes('user_script'))
+    return /(^|-)(OOM|READONLY|MISCONF|NOREPLICAS) /.test(message);
   return /^[A-Z]{3,} /.test(message);
 }
 

@@ -14,8 +14,9 @@ export interface Script {
  * full memory), and the head comes last. Sent twice, by its nonce, it is done once.
  *
  * KEYS: head, feed, tenants, then records and index of each kind.
- * ARGV: expected, nonce, tenant, feed length, channel, entry, then kind (1 is the first), id, value ('': delete) of each change.
- * Returns {1, revision, nonce} if committed, {0, revision, nonce} of the head if somebody else came first.
+ * ARGV: expected, nonce, tenant, feed length, channel, entry, nonce of the expected ('': any), then kind (1 is the first), id, value ('': delete) of each change.
+ * Returns {1, revision, nonce} if committed, {0, revision, nonce} of the head if somebody else came first, {2, …} if
+ * the feed no longer tells who it was.
  */
 export const COMMIT: Script = {
   name: 'commit',
@@ -27,8 +28,11 @@ if tonumber(revision) ~= tonumber(ARGV[1]) then
   local id = string.format('%.0f-0', tonumber(ARGV[1]) + 1)
   local own = redis.call('XRANGE', KEYS[2], id, id)[1]
   if own and own[2][2] == ARGV[2] then return {1, string.sub(id, 1, -3), ARGV[2]} end
+  if not own and tonumber(revision) > tonumber(ARGV[1]) then return {2, tostring(revision), nonce} end
   return {0, tostring(revision), nonce}
 end
+if ARGV[7] ~= '' and ARGV[7] ~= nonce then return {0, tostring(revision), nonce} end
+local next = string.format('%.0f', tonumber(revision) + 1)
 if redis.acl_check_cmd then
   for _, command in ipairs({
     {'TYPE', KEYS[1]}, {'SET', KEYS[1], ''}, {'XADD', KEYS[2], '1-0', 'n', ''}, {'SADD', KEYS[3], ''}, {'HSET', KEYS[4], '', ''},
@@ -46,9 +50,11 @@ for at = 1, #KEYS do
     return redis.error_reply('WRONGTYPE ' .. KEYS[at] .. ' is a ' .. kind .. ', not a ' .. wanted)
   end
 end
-local next = string.format('%.0f', tonumber(revision) + 1)
+if redis.call('XRANGE', KEYS[2], next .. '-0', '+', 'COUNT', 1)[1] then
+  return redis.error_reply('WRONGHEAD ' .. KEYS[1] .. ' is older than ' .. KEYS[2])
+end
 redis.call('SADD', KEYS[3], ARGV[3])
-for at = 7, #ARGV, 3 do
+for at = 8, #ARGV, 3 do
   local records = 2 + 2 * tonumber(ARGV[at])
   if ARGV[at + 2] == '' then
     redis.call('HDEL', KEYS[records], ARGV[at + 1])
