@@ -320,12 +320,14 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
     }
     misses++;
     const resolving = resolveSlowly(who, minRevision, now() + waitMs);
-    return inTime(resolving, waitMs, () => tooLate(who.tenant, waitMs));
+    return inTime(resolving, waitMs, () => tooLate(who.tenant, minRevision, waitMs));
   };
 
   /** The store has not answered in time: what is here, if anything, is said by its age. */
-  const tooLate = (tenant: string, waitMs: number): Loaded => {
+  const tooLate = (tenant: string, minRevision: number, waitMs: number): Loaded => {
     const plane = planes.peek(tenant);
+    const reached = plane?.head.revision ?? 0;
+    if (reached < minRevision) return notReached(minRevision, reached);
     const stale = plane !== undefined && now() - plane.confirmedAt > options.maxStalenessMs;
     return unavailable(
       `the facts are not here after ${Math.round(waitMs)} ms: retry with a longer deadline`,
@@ -351,11 +353,11 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
         if (reached < minRevision) {
           const waited = await newer(who.tenant, plane, minRevision, deadline);
           if (waited === 'look again') continue;
-          return unavailable(
-            waited === 'too late'
-              ? `revision ${minRevision} was asked for, this instance has ${reached}: retry`
-              : `more than ${options.maxWaiting} calls wait for a revision: retry later, or raise \`limits.waiting_calls\``,
-          );
+          return waited === 'too late'
+            ? notReached(minRevision, reached)
+            : unavailable(
+                `more than ${options.maxWaiting} calls wait for a revision: retry later, or raise \`limits.waiting_calls\``,
+              );
         }
         if (plane === undefined) return noTenant(who);
         if (now() - plane.confirmedAt > options.maxStalenessMs) {
@@ -684,6 +686,10 @@ function sizeOfKey({ compiled }: CachedKey): number {
 /** Injective: the tenant's length keeps it apart from the id, whatever characters either has. */
 function cacheKey(kind: FactKey['kind'], tenant: string, id: string): string {
   return `${kind} ${tenant.length} ${tenant}${id}`;
+}
+
+function notReached(wanted: number, reached: number): Loaded {
+  return unavailable(`revision ${wanted} was asked for, this instance has ${reached}: retry`);
 }
 
 function unavailable(message: string, stale = false): Loaded {

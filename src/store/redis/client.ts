@@ -79,6 +79,9 @@ const RETRY_MS = [50, 100, 200, 500];
 /** @param silenceMs a connection whose peer owes an answer for so long is dropped and made again */
 export function openClient(options: ClientOptions, silenceMs: number): Client {
   const redis = connect(options, silenceMs);
+  // A cluster moves its slots; to anybody else the answer says that this is one.
+  const isHopeless = (message: string): boolean =>
+    NEVER_BETTER.test(message) || (options.address.kind !== 'cluster' && /^MOVED /.test(message));
   let last = SILENT;
   let closed = false;
   /** Those who wait for a connection, together. */
@@ -87,10 +90,9 @@ export function openClient(options: ClientOptions, silenceMs: number): Client {
   const problem = (error: Error): void => {
     const told = explain(error.message);
     // A cluster sums its nodes' problems up in one that tells nothing.
-    if (!NEVER_BETTER.test(last)) last = told;
+    if (!isHopeless(last)) last = told;
     options.onProblem(told);
-    if (NEVER_BETTER.test(last))
-      becoming?.fail(new UnusableStoreError(`\`${options.shown}\`: ${last}`));
+    if (isHopeless(last)) becoming?.fail(new UnusableStoreError(`\`${options.shown}\`: ${last}`));
   };
   redis.on('error', problem);
   for (const event of ['close', '-node', '+node', 'end']) redis.on(event, options.onLost);
@@ -130,9 +132,7 @@ export function openClient(options: ClientOptions, silenceMs: number): Client {
   const failure = (error: unknown): StoreError => {
     if (error instanceof StoreError) return error;
     const told = `\`${options.shown}\`: ${explain(messageOf(error))}`;
-    return NEVER_BETTER.test(messageOf(error))
-      ? new UnusableStoreError(told)
-      : new StoreError(told);
+    return isHopeless(messageOf(error)) ? new UnusableStoreError(told) : new StoreError(told);
   };
   const reading = <T>(ms: number, sent: () => Promise<T>): Promise<T> =>
     within(ms, sent).catch((error: unknown) => Promise.reject(failure(error)));
