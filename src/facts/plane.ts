@@ -99,7 +99,7 @@ type Cause = 'wiped' | 'rolled_back' | 'gap';
 /** Who is further behind reads everything again, which costs less; the feed then looks like one with a gap. */
 const MAX_ENTRIES = 1_000;
 /** Revisions that are remembered: more than pass while a read is under way. */
-const TRAIL = 1_000;
+const TRAIL = 2_000;
 /** Rounds of reading records and reading on because commits came between, before everything is read again. */
 const MAX_ROUNDS = 5;
 
@@ -121,8 +121,7 @@ export function follow(
     plane.confirmedAt = Math.max(plane.confirmedAt, startedAt);
   };
   const arrive = (entries: readonly FeedEntry[], changes: readonly PlaneChange[]): Followed => {
-    const last = entries.at(-1);
-    if (last !== undefined) advance(plane, last, changes);
+    advance(plane, entries, changes);
     confirm();
     onEntries(entries);
     return { kind: 'advanced', entries };
@@ -196,7 +195,11 @@ function planeKeys(entries: readonly FeedEntry[]): FactKey<PlaneKind>[] {
   return [...keys.values()];
 }
 
-function advance(plane: Plane, { revision, nonce }: Head, changes: readonly PlaneChange[]): void {
+function advance(
+  plane: Plane,
+  entries: readonly FeedEntry[],
+  changes: readonly PlaneChange[],
+): void {
   const maps = {
     role: plane.directory.roles,
     workspace: plane.directory.workspaces,
@@ -212,10 +215,15 @@ function advance(plane: Plane, { revision, nonce }: Head, changes: readonly Plan
     plane.generation++;
     plane.groups.clear();
   }
-  plane.head = { revision, nonce };
-  plane.trail.set(revision, nonce);
-  const [oldest] = plane.trail.keys();
-  if (plane.trail.size > TRAIL && oldest !== undefined) plane.trail.delete(oldest);
+  for (const { revision, nonce } of entries) {
+    plane.head = { revision, nonce };
+    plane.trail.set(revision, nonce);
+  }
+  // Oldest first: so many go as are too many.
+  for (const revision of plane.trail.keys()) {
+    if (plane.trail.size <= TRAIL) break;
+    plane.trail.delete(revision);
+  }
 }
 
 /** Whether something that was read at a head is of the plane's own past or present. */
