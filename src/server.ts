@@ -38,6 +38,8 @@ export interface Running {
   /** The store was away at the start; the server becomes ready when it answers. */
   readonly waiting: boolean;
   readonly log: Logger;
+  /** Memory of the caches, by their estimate. */
+  cachedBytes(): number;
   /** Reads the catalog again; a bad one is logged and leaves the last valid one in force. */
   reload(): boolean;
   /** Not ready, GOAWAY, calls in flight finish, audit is flushed. May be called again. */
@@ -150,6 +152,7 @@ export async function startServer(options: ServerOptions): Promise<Running> {
           return false;
         }
       },
+      cachedBytes: () => facts.stats().bytes,
       close: () => (closing ??= close()),
     };
   } catch (error) {

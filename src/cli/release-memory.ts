@@ -2,9 +2,6 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
-/** How far the heap grows beyond what is in use; less costs more collections. */
-const HEAP_GROWTH_PERCENT = 40;
-
 type Collect = (options: {
   readonly type: 'major';
   readonly execution: 'sync';
@@ -24,6 +21,23 @@ export function releaseStartupMemory(): void {
   // From here on a pause must not cost compiled code: what the engine's own collections in a pause find dead are the
   // shapes of the calls before, and with these goes the code for the calls after.
   setFlagsFromString('--no-memory-reducer');
-  // Caches turn over: left alone, the heap would grow to four times what is in use before it is collected.
-  setFlagsFromString(`--heap-growing-percent=${HEAP_GROWTH_PERCENT}`);
+}
+
+/** Bytes of caches from which on what is evicted from them makes most of the garbage that lives long. */
+const LARGE_CACHES = 8 * 1024 * 1024;
+/** How far the heap may then grow beyond what is in use; 0 leaves it to V8. */
+const GROWTH_PERCENT = 40;
+
+/**
+ * Keeps a server whose caches turn over small: left alone, V8 lets the heap grow to four times what is in use before
+ * it collects. More collections cost throughput, so that a server with small caches keeps V8's own measure.
+ * @returns what is told the size of the caches now and then
+ */
+export function heapLimiter(): (cachedBytes: number) => void {
+  let limited = false;
+  return (cachedBytes) => {
+    if (cachedBytes > LARGE_CACHES === limited) return;
+    limited = !limited;
+    setFlagsFromString(`--heap-growing-percent=${limited ? GROWTH_PERCENT : 0}`);
+  };
 }

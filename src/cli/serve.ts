@@ -4,7 +4,10 @@ import { loadSettings } from '../config/settings.ts';
 import { startServer } from '../server.ts';
 import { withoutSecrets } from '../store/redis/address.ts';
 import { EXIT } from './output.ts';
-import { releaseStartupMemory } from './release-memory.ts';
+import { heapLimiter, releaseStartupMemory } from './release-memory.ts';
+
+/** How often the size of the caches is looked at, ms. */
+const HEAP_LOOK_MS = 1_000;
 
 export interface ServeOptions {
   readonly packageRoot: string;
@@ -22,6 +25,8 @@ export async function serve(options: ServeOptions): Promise<number> {
   const states = [...options.state, ...demo];
   const running = await startServer({ settings, states, packageRoot, version });
   releaseStartupMemory();
+  const limitHeap = heapLimiter();
+  setInterval(() => limitHeap(running.cachedBytes()), HEAP_LOOK_MS).unref();
   for (const warning of warnings) running.log.warn(warning);
   const { grpc, http } = running.addresses;
   const say = (line: string): void => void process.stderr.write(`${line}\n`);

@@ -94,6 +94,8 @@ export interface FactsStats {
   readonly subjects: number;
   readonly keys: number;
   readonly tenants: number;
+  /** Of users and keys, by the estimate of their caches. */
+  readonly bytes: number;
   readonly resyncs: number;
 }
 
@@ -645,6 +647,7 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
       subjects: users.size,
       keys: keys.size,
       tenants: planes.size,
+      bytes: users.calculatedSize + keys.calculatedSize,
       resyncs,
     }),
     close(): void {

@@ -81,7 +81,8 @@ export function openClient(options: ClientOptions, silenceMs: number): Client {
   const redis = connect(options, silenceMs);
   // A cluster moves its slots; to anybody else the answer says that this is one.
   const isHopeless = (message: string): boolean =>
-    NEVER_BETTER.test(message) || (options.address.kind !== 'cluster' && message.startsWith('MOVED '));
+    NEVER_BETTER.test(message) ||
+    (options.address.kind !== 'cluster' && message.startsWith('MOVED '));
   let last = SILENT;
   let closed = false;
   /** Those who wait for a connection, together. */
