@@ -2,6 +2,9 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
+/** What a start leaves behind has been collected by then. */
+const SETTLED_MS = 10_000;
+
 type Collect = (options: {
   readonly type: 'major';
   readonly execution: 'sync';
@@ -18,15 +21,15 @@ export function releaseStartupMemory(): void {
   const collect = runInNewContext('gc') as Collect;
   collect({ type: 'major', execution: 'sync', flavor: 'last-resort' });
   setFlagsFromString('--no-expose-gc');
-  // From here on a pause must not cost compiled code: what the engine's own collections in a pause find dead are the
-  // shapes of the calls before, and with these goes the code for the calls after.
-  setFlagsFromString('--no-memory-reducer');
+  // Once it has settled, a pause must not cost compiled code: what the engine's own collections in a pause find dead
+  // are the shapes of the calls before, and with these goes the code for the calls after.
+  setTimeout(() => setFlagsFromString('--no-memory-reducer'), SETTLED_MS).unref();
 }
 
 /** Bytes of caches from which on what is evicted from them makes most of the garbage that lives long. */
 const LARGE_CACHES = 8 * 1024 * 1024;
 /** How far the heap may then grow beyond what is in use; 0 leaves it to V8. */
-const GROWTH_PERCENT = 40;
+const GROWTH_PERCENT = 30;
 
 /**
  * Keeps a server whose caches turn over small: left alone, V8 lets the heap grow to four times what is in use before

@@ -97,7 +97,7 @@ export const settingsSchema = z
           .meta({ description: 'Time after which a read of the store has failed (milliseconds)' }),
         cached_subjects: count(100_000, 'Users kept compiled in memory'),
         cached_keys: count(10_000, 'API keys kept compiled in memory'),
-        cache_bytes: count(33_554_432, 'Memory of the users kept, and as much again for the keys'),
+        cache_bytes: count(25_165_824, 'Memory of the users kept, and as much again for the keys'),
         cached_absent: count(10_000, 'Users and keys known not to exist'),
         cached_closures: count(10_000, 'Sets of groups kept compiled, a tenant'),
         cached_tenants: count(1_000, 'Tenants whose policies are kept in memory'),

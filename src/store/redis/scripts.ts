@@ -43,13 +43,23 @@ if redis.acl_check_cmd then
     end
   end
 end
-for at = 1, #KEYS do
+local function problem(at, wanted)
   local kind = redis.call('TYPE', KEYS[at]).ok
-  local wanted = ({'string', 'stream', 'set'})[at] or (at % 2 == 0 and 'hash' or 'zset')
   if kind ~= 'none' and kind ~= wanted then
     return redis.error_reply('WRONGTYPE ' .. KEYS[at] .. ' is a ' .. kind .. ', not a ' .. wanted)
   end
 end
+local wrong = problem(1, 'string') or problem(2, 'stream') or problem(3, 'set')
+local seen = {}
+for at = 8, #ARGV, 3 do
+  local kind = ARGV[at]
+  if not seen[kind] then
+    seen[kind] = true
+    local records = 2 + 2 * tonumber(kind)
+    wrong = wrong or problem(records, 'hash') or problem(records + 1, 'zset')
+  end
+end
+if wrong then return wrong end
 if redis.call('XRANGE', KEYS[2], next .. '-0', '+', 'COUNT', 1)[1] then
   return redis.error_reply('WRONGHEAD ' .. KEYS[1] .. ' is older than ' .. KEYS[2])
 end
