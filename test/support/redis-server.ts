@@ -223,6 +223,6 @@ export function installRedis(): void {
   }
   if (!present())
     throw new Error(
-      'the tests need `redis-server` 6.2 or newer on the PATH: install it, as with `apt-get install redis-server`',
+      'the tests need `redis-server` 7.0 or newer on the PATH: install it, as with `apt-get install redis-server`',
     );
 }
