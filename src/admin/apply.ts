@@ -1,8 +1,17 @@
 /** Declarative management: make a tenant's facts what a state file says, in one commit. */
 import { isDeepStrictEqual } from 'node:util';
+import { stringify } from 'yaml';
+import { parseSource } from '../config/document.ts';
+import { ConfigError, formatProblem } from '../config/problem.ts';
 import type { DefaultRole } from '../config/roles.ts';
-import type { Finding, StateFile } from '../config/state.ts';
-import type { StateKind } from '../engine/records.ts';
+import { lintState, parseState, type Finding, type StateFile } from '../config/state.ts';
+import type { Catalog } from '../engine/action.ts';
+import type {
+  PolicySetRecord,
+  PolicyVersionRecord,
+  Records,
+  StateKind,
+} from '../engine/records.ts';
 import {
   readAll,
   StoreError,
@@ -11,21 +20,38 @@ import {
   type Head,
   type Store,
 } from '../store/store.ts';
+import type { Actor } from './actor.ts';
+import { unjustified } from './justify.ts';
+import { deriveAll } from './links.ts';
+import { KEPT_VERSIONS, versionId } from './policies.ts';
 import { findReceipt, once, receiptChanges } from './receipt.ts';
+import { denied, invalid, notFound, Refused } from './refused.ts';
 import { fromDefaults, toFacts, toState, type BaseRole, type TenantFacts } from './state.ts';
+import { factsWorld } from './world.ts';
+import {
+  actorName,
+  mustKeepAnOwner,
+  type Done,
+  type Environment,
+  type WriteOptions,
+} from './write.ts';
 
 const KINDS = ['tenant', 'user', 'role', 'workspace', 'owner', 'policy_set', 'key'] as const;
+const DERIVED = ['refs', 'name'] as const;
 
 /** How often a commit is planned again because somebody else committed meanwhile. */
 const MAX_ATTEMPTS = 10;
 
-type StateChange = Change & { readonly kind: StateKind };
+/** A record of the state that changes, with what it was. */
+type StateChange = Change & { readonly kind: StateKind; readonly before: FactValue | undefined };
 
 export interface Plan {
   readonly expected: number;
   /** Of that revision; `undefined`: there is none yet. */
   readonly nonce: string | undefined;
   readonly changes: readonly StateChange[];
+  /** What follows from them: indexes, and versions of policy sets. */
+  readonly derived: readonly Change[];
   /** The same changes for people, in the order of kinds and ids. */
   readonly summary: readonly PlannedChange[];
 }
@@ -46,27 +72,157 @@ export class StateError extends Error {
   }
 }
 
-/** What applying the state would change. @throws StateError where the state contradicts itself. */
+/**
+ * What applying the state would change.
+ * @param who applies it, where that matters: a refusal of this one comes before any of the state
+ * @throws StateError where the state contradicts itself; Refused
+ */
 export async function planState(
   store: Store,
   state: StateFile,
   defaults: readonly DefaultRole[],
+  who: Applier = OPERATOR_APPLIES,
 ): Promise<Plan> {
-  const { head, records } = await readAll(store, state.tenant, KINDS);
+  const { head, records } = await readAll(store, state.tenant, [...KINDS, ...DERIVED]);
+  who.may(records, head);
   const base = head === undefined ? newTenantRoles(state, defaults) : keptRoles(records);
   const built = toFacts(withTombstones(state, records), base);
   if ('findings' in built) throw new StateError(built.findings);
-  const changes = KINDS.flatMap((kind) => diff(kind, records[kind], built.facts[kind]));
+  const facts = withKept(built.facts, records);
+  const findings = unjustifiedRows(facts, state);
+  if (findings.length > 0) throw new StateError(findings);
+  const versions = await versionsOf(store, state.tenant, records, facts);
+  const changes = KINDS.flatMap((kind) => diff(kind, records[kind], facts[kind], versions));
+  const derived = deriveAll(facts);
+  mustKeepAnOwner(
+    [...records.refs].map(([id, before]) => ({
+      kind: 'refs',
+      id,
+      before,
+      after: derived.refs.get(id),
+    })),
+  );
   return {
     expected: head?.revision ?? 0,
     nonce: head?.nonce,
     changes,
+    derived: [
+      ...DERIVED.flatMap((kind) => derivedChanges(kind, records[kind], derived[kind])),
+      ...versionChanges(changes, who.name),
+    ],
     summary: changes.map(({ kind, id, value }) => ({
       change: !records[kind].has(id) ? 'create' : isGone(value) ? 'delete' : 'update',
       kind,
       id,
     })),
   };
+}
+
+/** Who applies a state: everybody who may is told of as the operator unless a name is given. */
+export interface Applier {
+  readonly name: string;
+  /** @throws Refused */
+  readonly may: (records: TenantFacts, head: Head | undefined) => void;
+}
+
+const OPERATOR_APPLIES: Applier = { name: 'operator', may: () => {} };
+
+/** What a state file does not say and an apply leaves as it is: secrets, sessions, what was revoked, migrations. */
+function withKept(facts: TenantFacts, stored: TenantFacts): TenantFacts {
+  const key = new Map(facts.key);
+  for (const [id, next] of key) {
+    const { createdAt, secrets, revoked } = stored.key.get(id) ?? {};
+    key.set(id, {
+      ...next,
+      ...(createdAt === undefined ? {} : { createdAt }),
+      ...(revoked === true ? { revoked } : {}),
+      ...(secrets === undefined || next.revoked === true ? {} : { secrets }),
+    });
+  }
+  const user = new Map(facts.user);
+  for (const [id, next] of user) {
+    const { sessions } = stored.user.get(id) ?? {};
+    if (sessions !== undefined && !next.deleted) user.set(id, { ...next, sessions });
+  }
+  const tenant = new Map(facts.tenant);
+  const { migrations } = stored.tenant.get('') ?? {};
+  for (const [id, next] of tenant)
+    if (migrations !== undefined) tenant.set(id, { ...next, migrations });
+  return { ...facts, key, user, tenant };
+}
+
+/** Versions that new policy sets count on from: those of sets of the same name that were deleted. */
+async function versionsOf(
+  store: Store,
+  tenant: string,
+  stored: TenantFacts,
+  wanted: TenantFacts,
+): Promise<ReadonlyMap<string, number>> {
+  const fresh = [...wanted.policy_set.keys()].filter((name) => !stored.policy_set.has(name));
+  const { values } = await store.get(
+    tenant,
+    fresh.map((name) => ({ kind: 'policy_version', id: versionId(name, 0) })),
+  );
+  return new Map(
+    fresh.map((name, index) => {
+      // The store returns a record of the kind that was asked for.
+      const newest = values[index] as PolicyVersionRecord | undefined;
+      return [name, newest?.set.version ?? 0];
+    }),
+  );
+}
+
+/** The history of the policy sets that an apply puts or deletes. */
+function versionChanges(changes: readonly StateChange[], actor: string): Change[] {
+  const at = Date.now();
+  return changes.flatMap(({ kind, id: name, value, before }): Change[] => {
+    if (kind !== 'policy_set') return [];
+    const record = (number: number, set: PolicySetRecord | undefined): Change => {
+      const id = versionId(name, number);
+      return { kind: 'policy_version', id, value: set && { id, set, actor, at } };
+    };
+    // Records of this kind are what their kind says.
+    const set = value as PolicySetRecord | undefined;
+    const newest = set?.version ?? (before as PolicySetRecord).version;
+    const oldest = Math.max(0, newest - KEPT_VERSIONS);
+    if (set !== undefined)
+      return [
+        record(newest, set),
+        record(0, set),
+        ...(oldest > 0 ? [record(oldest, undefined)] : []),
+      ];
+    return Array.from({ length: newest - oldest }, (_, index) =>
+      record(oldest + index + 1, undefined),
+    );
+  });
+}
+
+function derivedChanges<K extends 'refs' | 'name'>(
+  kind: K,
+  stored: ReadonlyMap<string, Records[K]>,
+  wanted: ReadonlyMap<string, Records[K]>,
+): Change[] {
+  const changes: Change[] = [];
+  for (const [id, value] of wanted)
+    if (!isDeepStrictEqual(stored.get(id), value)) changes.push({ kind, id, value });
+  for (const id of stored.keys()) if (!wanted.has(id)) changes.push({ kind, id, value: undefined });
+  return changes;
+}
+
+/** ADM-2 for a state: a row that names a grantor stands only where that one may give it. */
+function unjustifiedRows(facts: TenantFacts, state: StateFile): Finding[] {
+  return unjustified(factsWorld(state.tenant, facts)).map(({ holder, row }) => {
+    const index = (state.grants ?? []).findIndex(
+      ({ path, grantor, principal }) =>
+        path === row.path &&
+        (principal === holder || holder.endsWith(`:${principal}`)) &&
+        (grantor === row.grantor || row.grantor.endsWith(`:${grantor ?? ''}`)),
+    );
+    return {
+      path: index < 0 ? ['grants'] : ['grants', index],
+      message: `\`${row.grantor}\` may not give ${row.actions.join(', ')} on '${row.path}': leave \`grantor\` out, or give it the right (ADM-2)`,
+    };
+  });
 }
 
 export interface Applied {
@@ -88,27 +244,35 @@ export async function applyState(
   defaults: readonly DefaultRole[],
   actor: string,
   key?: string,
+  who: Applier = { ...OPERATOR_APPLIES, name: actor },
 ): Promise<Applied> {
   const { tenant } = state;
   const asked = key === undefined ? undefined : once(key, state);
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
-    const plan = await planState(store, state, defaults);
+    const plan = await planState(store, state, defaults, who);
     const { expected, nonce } = plan;
     // After the plan: what is done between the two makes the commit fail.
     const receipt = asked && (await findReceipt(store, tenant, asked));
-    if (receipt !== undefined || (asked === undefined && plan.changes.length === 0)) {
+    if (
+      receipt !== undefined ||
+      (asked === undefined && plan.changes.length + plan.derived.length === 0)
+    ) {
       // Somebody may have been told that the first time is not known to last.
       if (expected > 0) await store.settle(tenant);
       return receipt === undefined
         ? { revision: expected, plan, repeated: false }
         : {
             revision: receipt.revision,
-            plan: { ...plan, changes: [], summary: [] },
+            plan: { ...plan, changes: [], derived: [], summary: [] },
             repeated: true,
           };
     }
     const receipts = asked && (await receiptChanges(store, tenant, asked, expected + 1));
-    const changes = [...plan.changes, ...(receipts ?? [])];
+    const changes = [
+      ...plan.changes.map(({ kind, id, value }) => ({ kind, id, value })),
+      ...plan.derived,
+      ...(receipts ?? []),
+    ];
     const event = { actor, operation: 'state.apply' };
     const result = await store.commit({ tenant, expected, nonce, changes, event });
     if (result.committed) return { revision: result.head.revision, plan, repeated: false };
@@ -154,20 +318,128 @@ function diff(
   kind: StateKind,
   stored: ReadonlyMap<string, FactValue>,
   wanted: ReadonlyMap<string, FactValue>,
+  versions: ReadonlyMap<string, number>,
 ): StateChange[] {
   const changes: StateChange[] = [];
   for (const [id, value] of wanted) {
     const old = stored.get(id);
     // A policy set counts its puts: it is compared at its stored version, and written at the next.
-    const version = old !== undefined && 'version' in old ? old.version : undefined;
+    const counted = old ?? { version: kind === 'policy_set' ? (versions.get(id) ?? 0) : undefined };
+    const version = 'version' in counted ? counted.version : undefined;
     if (isDeepStrictEqual(old, version === undefined ? value : { ...value, version })) continue;
     const next = version === undefined ? value : { ...value, version: version + 1 };
-    changes.push({ kind, id, value: next });
+    changes.push({ kind, id, value: next, before: old });
   }
-  for (const id of stored.keys()) if (!wanted.has(id)) changes.push({ kind, id, value: undefined });
+  for (const [id, before] of stored)
+    if (!wanted.has(id)) changes.push({ kind, id, value: undefined, before });
   return changes;
 }
 
 function isGone(value: Change['value']): boolean {
   return value === undefined || ('deleted' in value && value.deleted);
+}
+
+/** Applies the text of a state file for an actor: the operator or a superuser. @throws Refused */
+export async function applyText(
+  environment: Environment,
+  tenant: string,
+  actor: Actor,
+  options: WriteOptions,
+  text: string,
+): Promise<Done> {
+  const { store, defaults } = environment;
+  const catalog = environment.catalog();
+  const { state, warnings } = readState(text, catalog);
+  if (state.tenant !== tenant)
+    throw invalid(
+      'chunk',
+      `the state is of tenant \`${state.tenant}\`, the request of \`${tenant}\``,
+    );
+  const who: Applier = { name: actorName(actor), may: mayApply(tenant, actor, options) };
+  try {
+    const key = options.idempotency_key === '' ? undefined : options.idempotency_key;
+    const applied = options.dry_run
+      ? await planned(store, state, defaults, who)
+      : await applyState(store, state, defaults, who.name, key, who);
+    return {
+      revision: applied.revision,
+      result: {
+        dry_run: options.dry_run,
+        repeated: applied.repeated,
+        changes: applied.plan.summary,
+        revoked_grants: [],
+        warnings,
+      },
+      body: {},
+      differences: applied.plan.changes.map(({ kind, id, before, value }) => ({
+        kind,
+        id,
+        before,
+        after: value,
+      })),
+    };
+  } catch (error) {
+    if (error instanceof StateError) throw invalid('chunk', error.message);
+    throw error;
+  }
+}
+
+async function planned(
+  store: Store,
+  state: StateFile,
+  defaults: readonly DefaultRole[],
+  who: Applier,
+): Promise<Applied> {
+  const plan = await planState(store, state, defaults, who);
+  return { revision: plan.expected, plan, repeated: false };
+}
+
+function readState(
+  text: string,
+  catalog: Catalog,
+): { readonly state: StateFile; readonly warnings: readonly string[] } {
+  try {
+    const source = parseSource('state', text);
+    const state = parseState(source, catalog);
+    return { state, warnings: lintState(source, state, catalog).map(formatProblem) };
+  } catch (error) {
+    if (error instanceof ConfigError) throw invalid('chunk', error.message);
+    throw error;
+  }
+}
+
+/** A state can say anything: who applies one must be allowed everything (ADM-5). */
+function mayApply(tenant: string, actor: Actor, options: WriteOptions): Applier['may'] {
+  return (records, head) => {
+    const revision = head?.revision ?? 0;
+    if (options.expected_revision !== 0 && options.expected_revision !== revision)
+      throw new Refused(
+        'aborted',
+        `tenant \`${tenant}\` is at revision ${revision}, ${options.expected_revision} was expected: read again and decide again`,
+      );
+    if (actor.user === undefined) return;
+    const user = records.user.get(actor.user);
+    const active = user !== undefined && !user.deleted && !user.suspended;
+    if (actor.keyId === undefined && active && user.superuser) return;
+    throw denied(
+      'ADM-5',
+      `\`${actorName(actor)}\` may not apply a whole state`,
+      'the operator or a superuser, without an API key',
+    );
+  };
+}
+
+/** The state as a file. @param format `yaml` (also if empty) or `json` */
+export async function exportText(
+  store: Store,
+  tenant: string,
+  format: string,
+): Promise<{ readonly revision: number; readonly text: string }> {
+  if (format !== '' && format !== 'yaml' && format !== 'json')
+    throw invalid('format', `\`${format}\` is none of yaml, json`);
+  const exported = await exportState(store, tenant);
+  if (exported === undefined) throw notFound(`there is no tenant \`${tenant}\``);
+  const { state, head } = exported;
+  const text = format === 'json' ? `${JSON.stringify(state)}\n` : stringify(state);
+  return { revision: head.revision, text };
 }

@@ -8,6 +8,7 @@ import type { Json } from '../config/common.ts';
 import { toPolicySet } from '../config/policy-set.ts';
 import type {
   GrantRow,
+  KeyRecord,
   StateKind,
   PolicySetRecord,
   Records,
@@ -248,8 +249,10 @@ class Builder {
         ...sortEdges(this.#edges.user.get(user.id) ?? newEdges()),
         grants: sortRows(this.#grants.get(`user:${user.id}`)),
         owns: (this.#owns.get(user.id) ?? []).toSorted(),
+        ...this.#adminOf(user),
       });
     });
+    const creators = this.#creators();
     const edges = this.#roleEdges();
     const cyclic = this.#findings.length > 0;
     for (const role of this.#roles()) {
@@ -270,15 +273,49 @@ class Builder {
         ...direct,
         grants: sortRows(this.#grants.get(`role:${role.id}`)),
         closure,
+        ...creators.get(role.id),
       });
     }
-    this.#each('workspaces', ({ id, description }) => {
+    this.#each('workspaces', ({ id, description, creator }, path) => {
       facts.workspace.set(id, {
         id,
         ...(description === undefined ? {} : { description }),
         grants: sortRows(this.#grants.get(`workspace:${id}`)),
+        ...this.#creator(creator, path),
       });
     });
+  }
+
+  /** The admin option is of a membership: there is none without it. */
+  #adminOf({ id, admin_of: refs = [] }: Entry<'users'>): { readonly adminOf?: readonly string[] } {
+    if (refs.length === 0) return {};
+    const edges = this.#edges.user.get(id) ?? newEdges();
+    const index = (this.#state.users ?? []).findIndex((user) => user.id === id);
+    const names = refs.flatMap((ref, place) => {
+      const path = ['users', index, 'admin_of', place];
+      const group = this.#resolve(ref, path, ['role', 'workspace']);
+      if (group === undefined) return [];
+      if (!edges[group.type === 'role' ? 'roles' : 'workspaces'].has(group.id))
+        this.#find(path, `user \`${id}\` is no member of \`${ref}\`: list it among its groups`);
+      return [`${group.type}:${group.id}`];
+    });
+    return { adminOf: [...new Set(names)].sort() };
+  }
+
+  /** Who created the roles that the state lists. */
+  #creators(): ReadonlyMap<string, { readonly creator?: string }> {
+    const creators = new Map<string, { readonly creator?: string }>();
+    this.#each('roles', ({ id, creator }, path) => creators.set(id, this.#creator(creator, path)));
+    return creators;
+  }
+
+  #creator(
+    creator: string | undefined,
+    path: readonly PropertyKey[],
+  ): { readonly creator?: string } {
+    if (creator === undefined) return {};
+    const user = this.#resolve(`user:${creator}`, [...path, 'creator'], ['user']);
+    return user === undefined ? {} : { creator: `user:${user.id}` };
   }
 
   /** The base roles with the state's roles over them. */
@@ -316,6 +353,7 @@ class Builder {
     });
     this.#each('keys', (key, path) => {
       const { id, description, role, mode, policy_sets = [], user } = key;
+      const { expires_at, revoked, rate_limit } = key;
       if (facts.key.has(id)) this.#find(path, `key \`${id}\` is listed twice: keep one`);
       for (const [index, name] of policy_sets.entries())
         if (!facts.policy_set.has(name))
@@ -331,6 +369,16 @@ class Builder {
         mode,
         policySets: [...new Set(policy_sets)].sort(),
         ...(user === undefined ? {} : { user }),
+        ...(expires_at === undefined ? {} : { expiresAt: Date.parse(expires_at) }),
+        ...(revoked === true ? { revoked } : {}),
+        ...(rate_limit === undefined
+          ? {}
+          : {
+              rateLimit: {
+                requests: rate_limit.requests,
+                seconds: rate_limit.per_seconds ?? 1,
+              },
+            }),
       });
     });
   }
@@ -435,17 +483,19 @@ export function toState(tenant: string, facts: TenantFacts): StateFile {
   return {
     tenant,
     users: users.map(userEntry),
-    roles: roles.map(({ id, description, level, permissions, system, ...edges }) => ({
+    roles: roles.map(({ id, description, level, permissions, system, creator, ...edges }) => ({
       id,
       ...(description === undefined ? {} : { description }),
       level,
       permissions: [...permissions],
       ...(system ? { system } : {}),
       ...edgeEntry(edges),
+      ...creatorEntry(creator),
     })),
-    workspaces: workspaces.map(({ id, description }) => ({
+    workspaces: workspaces.map(({ id, description, creator }) => ({
       id,
       ...(description === undefined ? {} : { description }),
+      ...creatorEntry(creator),
     })),
     grants: [
       ...grantsOf('user', users),
@@ -454,15 +504,30 @@ export function toState(tenant: string, facts: TenantFacts): StateFile {
     ],
     owners: sorted(facts.owner).map(({ path, owner }) => ({ path, owner })),
     policy_sets: sorted(facts.policy_set).map(policySetEntry),
-    keys: sorted(facts.key).map(({ id, description, role, mode, policySets, user }) => ({
-      id,
-      ...(description === undefined ? {} : { description }),
-      role,
-      mode,
-      policy_sets: [...policySets],
-      ...(user === undefined ? {} : { user }),
-    })),
+    keys: sorted(facts.key).map(keyEntry),
   };
+}
+
+/** Without its secrets: an apply leaves those of a key that is there as they are. */
+function keyEntry(key: KeyRecord): Entry<'keys'> {
+  const { id, description, role, mode, policySets, user, expiresAt, revoked, rateLimit } = key;
+  return {
+    id,
+    ...(description === undefined ? {} : { description }),
+    role,
+    mode,
+    policy_sets: [...policySets],
+    ...(user === undefined ? {} : { user }),
+    ...(expiresAt === undefined ? {} : { expires_at: new Date(expiresAt).toISOString() }),
+    ...(revoked === true ? { revoked } : {}),
+    ...(rateLimit === undefined
+      ? {}
+      : { rate_limit: { requests: rateLimit.requests, per_seconds: rateLimit.seconds } }),
+  };
+}
+
+function creatorEntry(creator: string | undefined): { creator?: string } {
+  return creator === undefined ? {} : { creator: creator.slice('user:'.length) };
 }
 
 interface Holder {
@@ -487,6 +552,7 @@ function userEntry(user: UserRecord): Entry<'users'> {
     ...(user.suspended ? { suspended: true } : {}),
     ...(user.deleted ? { deleted: true } : {}),
     ...edgeEntry(user),
+    ...(user.adminOf === undefined ? {} : { admin_of: [...user.adminOf] }),
   };
 }
 

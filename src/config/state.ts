@@ -26,7 +26,14 @@ const user = z.strictObject({
     .meta({ description: 'A tombstone: denied by every model (ACL-4)' }),
   roles: z.array(id).optional(),
   workspaces: z.array(id).optional(),
+  admin_of: z.array(ref).optional().meta({
+    description: 'Groups that it is a member of with the admin option: role:team, workspace:w1',
+  }),
 });
+
+const creator = id
+  .optional()
+  .meta({ description: 'The user that created it, who manages its members (ADM-4)' });
 
 const role = z.strictObject({
   id,
@@ -37,11 +44,13 @@ const role = z.strictObject({
   members: z.array(ref).optional().meta({ description: 'Users and roles' }),
   roles: z.array(id).optional().meta({ description: 'Roles that this role is a member of' }),
   workspaces: z.array(id).optional(),
+  creator,
 });
 
 const workspace = z.strictObject({
   id,
   description: z.string().optional(),
+  creator,
   members: z.array(ref).optional().meta({ description: 'Users and roles' }),
 });
 
@@ -62,6 +71,18 @@ const key = z.strictObject({
   mode,
   policy_sets: z.array(id).optional(),
   user: id.optional().meta({ description: 'The user on whose behalf the key acts' }),
+  expires_at: z.iso
+    .datetime({ offset: true })
+    .optional()
+    .meta({ description: 'RFC 3339: from then on it is no key' }),
+  revoked: z.boolean().optional().meta({ description: 'Ended for good' }),
+  rate_limit: z
+    .strictObject({
+      requests: z.int().min(1).max(1_000_000),
+      per_seconds: z.int().min(1).max(86_400).optional(),
+    })
+    .optional()
+    .meta({ description: 'Decisions in a time, a second if none is given' }),
 });
 
 const policySet = z.union([policySetBody, z.strictObject({ policy_set: policySetBody })]);

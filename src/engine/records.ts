@@ -5,11 +5,13 @@
  */
 import type { Scalar } from './model.ts';
 
-export type Kind =
-  'tenant' | 'user' | 'role' | 'workspace' | 'owner' | 'policy_set' | 'key' | 'receipt';
-
 /** The kinds that make up a tenant's state: what `export` writes and decisions look at. */
-export type StateKind = Exclude<Kind, 'receipt'>;
+export type StateKind = 'tenant' | 'user' | 'role' | 'workspace' | 'owner' | 'policy_set' | 'key';
+
+/** Records that follow from the state, so that management need not read all of it. No decision reads them. */
+export type DerivedKind = 'refs' | 'name';
+
+export type Kind = StateKind | DerivedKind | 'policy_version' | 'usage' | 'receipt';
 
 export type TreeAction = 'read' | 'write' | 'create' | 'delete' | 'admin';
 
@@ -41,6 +43,20 @@ export interface UserRecord {
   readonly grants: readonly GrantRow[];
   /** Paths that this user owns (TREE-2), sorted. */
   readonly owns: readonly string[];
+  /** Groups whose members it manages by the admin option of its own membership, `role:team`, sorted. */
+  readonly adminOf?: readonly string[];
+  /** Sessions that have not been ended; some may be over. */
+  readonly sessions?: readonly SessionRow[];
+}
+
+/** A session token of a user: what is kept of it proves it, and does not tell it. */
+export interface SessionRow {
+  readonly id: string;
+  /** SHA-256 of the secret, base64url. */
+  readonly hash: string;
+  /** Milliseconds since the epoch. */
+  readonly createdAt: number;
+  readonly expiresAt: number;
 }
 
 export interface RoleRecord {
@@ -55,12 +71,16 @@ export interface RoleRecord {
   readonly grants: readonly GrantRow[];
   /** Every group reachable from here, itself not counted; materialized at write time, sorted. */
   readonly closure: { readonly roles: readonly string[]; readonly workspaces: readonly string[] };
+  /** Who created it; absent: the operator (ADM-4). */
+  readonly creator?: string;
 }
 
 export interface WorkspaceRecord {
   readonly id: string;
   readonly description?: string;
   readonly grants: readonly GrantRow[];
+  /** Who created it; absent: the operator (ADM-4). */
+  readonly creator?: string;
 }
 
 /** The one owner of a path (TREE-2); the same fact as an entry of `UserRecord.owns`, for uniqueness. */
@@ -97,11 +117,79 @@ export interface KeyRecord {
   readonly policySets: readonly string[];
   /** The user on whose behalf the key acts. */
   readonly user?: string;
+  /** Milliseconds since the epoch. */
+  readonly createdAt?: number;
+  /** From then on it is no key any more, ms since the epoch; absent: it does not expire. */
+  readonly expiresAt?: number;
+  /** Ended for good. */
+  readonly revoked?: boolean;
+  readonly rateLimit?: RateLimit;
+  /** What proves its credential; absent or empty: it is named by `key_id` only. No export tells them. */
+  readonly secrets?: readonly SecretRow[];
 }
 
-/** That a tenant exists, and which default roles it was given (RBAC-4). */
+/** Decisions that a key may ask for in a time. */
+export interface RateLimit {
+  readonly requests: number;
+  readonly seconds: number;
+}
+
+export interface SecretRow {
+  /** SHA-256 of the secret, base64url. */
+  readonly hash: string;
+  /** A secret that was rotated out is good until then, ms since the epoch. */
+  readonly expiresAt?: number;
+}
+
+/** That a tenant exists, and which migrations of its permissions were applied, in order. */
 export interface TenantRecord {
   readonly id: string;
+  readonly migrations?: readonly AppliedMigration[];
+}
+
+export interface AppliedMigration {
+  /** `0001-name`, the file's name without its ending. */
+  readonly name: string;
+  /** SHA-256 of what the file says, hex: an applied migration must not be edited. */
+  readonly digest: string;
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+}
+
+/** What refers to a principal (`user:alice`) or a policy set (`policy_set:tenant-acme`); absent: nothing does. */
+export interface RefsRecord {
+  readonly id: string;
+  /** Direct members of a group. */
+  readonly members: number;
+  /** Active users among the members of a system role of the highest level (ADM-5). */
+  readonly owners: readonly string[];
+  /** Grant rows that the principal has given, as JSON `[holder, path]`, sorted. */
+  readonly given: readonly string[];
+  /** Keys that are bound to the user, or that the set is attached to, sorted. */
+  readonly keys: readonly string[];
+}
+
+/** Users by a name that is not their id; the record's id is JSON `[what, name]`. */
+export interface NameRecord {
+  readonly id: string;
+  /** Sorted. */
+  readonly users: readonly string[];
+}
+
+/** A policy set as one of its puts made it; the record's id is JSON `[name, version]`. */
+export interface PolicyVersionRecord {
+  readonly id: string;
+  readonly set: PolicySetRecord;
+  readonly actor: string;
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+}
+
+/** When a key was last used, to about a minute; written aside from decisions. */
+export interface UsageRecord {
+  readonly id: string;
+  /** Milliseconds since the epoch. */
+  readonly at: number;
 }
 
 /** That an operation with an idempotency key was done (CONS-5). No decision reads it. */
@@ -123,5 +211,9 @@ export interface Records {
   readonly owner: OwnerRecord;
   readonly policy_set: PolicySetRecord;
   readonly key: KeyRecord;
+  readonly refs: RefsRecord;
+  readonly name: NameRecord;
+  readonly policy_version: PolicyVersionRecord;
+  readonly usage: UsageRecord;
   readonly receipt: ReceiptRecord;
 }

@@ -14,6 +14,11 @@ export const KINDS: readonly Kind[] = [
   'policy_set',
   'key',
   'receipt',
+  // The feed names a kind by its place here: new ones come last.
+  'refs',
+  'name',
+  'policy_version',
+  'usage',
 ];
 
 /** The layout that this version reads and writes; see docs/operations.md for its keys. */

@@ -25,6 +25,8 @@ export function decodeRecord(text: string): FactValue {
 }
 
 type Rest = Pick<UserRecord, 'externalId' | 'email' | 'metadata'>;
+/** What stands at the end of a record. */
+type More = Pick<UserRecord, 'adminOf' | 'sessions'>;
 /** Path, mask of actions, grantor, and 1 with the grant option. */
 type ShortGrant = [path: string, actions: number, grantor: string, option?: 1];
 type ShortUser = [
@@ -36,6 +38,7 @@ type ShortUser = [
   grants: readonly ShortGrant[],
   owns: readonly string[],
   rest?: Rest,
+  more?: More,
 ];
 
 function isUser(value: FactValue): value is UserRecord {
@@ -53,16 +56,24 @@ function shorten(user: UserRecord): ShortUser {
     grants.map(shortGrant),
     owns,
   ];
-  if (externalId !== undefined || email !== undefined || metadata !== undefined)
+  const { adminOf, sessions } = user;
+  const more = adminOf !== undefined || sessions !== undefined;
+  if (more || externalId !== undefined || email !== undefined || metadata !== undefined)
     short.push({
       ...(externalId === undefined ? {} : { externalId }),
       ...(email === undefined ? {} : { email }),
       ...(metadata === undefined ? {} : { metadata }),
     });
+  if (more)
+    short.push({
+      ...(adminOf === undefined ? {} : { adminOf }),
+      ...(sessions === undefined ? {} : { sessions }),
+    });
   return short;
 }
 
-function lengthen([id, type, flags, roles, workspaces, grants, owns, rest]: ShortUser): UserRecord {
+function lengthen(short: ShortUser): UserRecord {
+  const [id, type, flags, roles, workspaces, grants, owns, rest, more] = short;
   return {
     id,
     type,
@@ -75,6 +86,7 @@ function lengthen([id, type, flags, roles, workspaces, grants, owns, rest]: Shor
     workspaces,
     grants: grants.map(longGrant),
     owns,
+    ...more,
   };
 }
 

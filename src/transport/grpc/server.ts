@@ -189,7 +189,8 @@ function waitMs(deadline: Date | number, { maxWaitMs }: GrpcOptions): number {
   return Math.max(0, Math.min(usable, maxWaitMs));
 }
 
-function toServiceError(
+/** An error as gRPC carries it; what is none of ours is told to the log alone. */
+export function toServiceError(
   error: unknown,
   onError: (error: unknown) => void,
 ): Error & { code: number; details: string; metadata: Metadata } {

@@ -2,12 +2,19 @@
 import { Writer } from './wire.ts';
 
 export const CODE = {
+  UNKNOWN: 2,
   INVALID_ARGUMENT: 3,
   DEADLINE_EXCEEDED: 4,
+  NOT_FOUND: 5,
+  ALREADY_EXISTS: 6,
+  PERMISSION_DENIED: 7,
   RESOURCE_EXHAUSTED: 8,
+  FAILED_PRECONDITION: 9,
+  ABORTED: 10,
   UNIMPLEMENTED: 12,
   INTERNAL: 13,
   UNAVAILABLE: 14,
+  UNAUTHENTICATED: 16,
 } as const;
 
 /** An error that goes to the caller. Its message names the field, the value and the remedy. */
@@ -47,10 +54,11 @@ export function badRequest(field: string, message: string): RpcError {
 
 /** An error with a `google.rpc.ErrorInfo` that carries Postern's reason. */
 export function withReason(code: number, reason: string, message: string): RpcError {
+  const text = bounded(message);
   return new RpcError(
     code,
-    message,
-    statusWith(code, message, 'google.rpc.ErrorInfo', (writer) => {
+    text,
+    statusWith(code, text, 'google.rpc.ErrorInfo', (writer) => {
       writer.string(1, reason);
       writer.string(2, 'postern.v1');
     }),

@@ -1,0 +1,360 @@
+/** Managing facts: every call has an actor, every operation and every refusal is told to the log (ADM-7). */
+import type { DefaultRole } from '../config/roles.ts';
+import type { Catalog } from '../engine/action.ts';
+import type { Kind } from '../engine/records.ts';
+import type { FactKey, FactValue, Feed, Store } from '../store/store.ts';
+import { authorityOf, type Actor } from './actor.ts';
+import { applyText, exportText } from './apply.ts';
+import type { Mint } from './context.ts';
+import { isList, LISTS, pageOf, type Beside, type ListName, type Scan } from './lists.ts';
+import { isWrite, WRITES, type WriteName } from './operations.ts';
+import { isRead, mustReadAll, READS, type ReadContext, type ReadName } from './read.ts';
+import { denied, Refused } from './refused.ts';
+import {
+  actorName,
+  firstKeys,
+  mustExist,
+  write,
+  type Done,
+  type Environment,
+  type WriteOptions,
+} from './write.ts';
+import { overWorld, type Difference } from './world.ts';
+
+export interface AdminOptions {
+  readonly store: Store;
+  readonly catalog: () => Catalog;
+  readonly defaults: readonly DefaultRole[];
+  readonly mint: Mint;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  readonly record: (event: ManagementEvent) => void;
+}
+
+/** What became of an operation, for the log. */
+export interface ManagementEvent {
+  readonly tenant: string;
+  readonly actor: Actor;
+  readonly operation: string;
+  /** The caller's correlation id; `''`: none. */
+  readonly requestId: string;
+  readonly revision: number;
+  readonly dryRun: boolean;
+  /** It was done before, under the same idempotency key. */
+  readonly repeated: boolean;
+  /** Why it was not done; `undefined`: it was. */
+  readonly refused:
+    { readonly kind: string; readonly rule: string; readonly message: string } | undefined;
+  readonly differences: readonly Difference[];
+}
+
+/** A request as it comes: the fields of its message, by their names in the contract. */
+export interface AdminRequest {
+  readonly tenant: string;
+  readonly options?: (WriteOptions & { readonly request_id: string }) | null;
+}
+
+export interface AdminAnswer {
+  readonly revision: number;
+}
+
+export interface ChangeView {
+  readonly revision: number;
+  readonly actor: string;
+  readonly operation: string;
+  readonly time: string;
+  readonly records: readonly { readonly kind: Kind; readonly id: string }[];
+  readonly too_many: boolean;
+}
+
+export interface Admin {
+  /** Answers a call by its name. @throws Refused, IdempotencyError, StoreError */
+  call(name: string, actor: Actor, request: AdminRequest): Promise<AdminAnswer>;
+  apply(actor: Actor, request: AdminRequest, text: string): Promise<AdminAnswer>;
+  export(
+    actor: Actor,
+    request: { readonly tenant: string; readonly format: string },
+  ): Promise<{ readonly revision: number; readonly text: string }>;
+  /** Commits after a revision, as they come, until the signal. */
+  watch(
+    actor: Actor,
+    request: { readonly tenant: string; readonly after: number },
+    signal: AbortSignal,
+  ): AsyncGenerator<{ readonly change: ChangeView; readonly gap: boolean }>;
+}
+
+const PLAIN: WriteOptions & { readonly request_id: string } = {
+  dry_run: false,
+  idempotency_key: '',
+  expected_revision: 0,
+  request_id: '',
+};
+
+/** Operations of one tenant that may wait for each other here, before callers are told to come back. */
+const MAX_QUEUE = 1_000;
+
+export function openAdmin(options: AdminOptions): Admin {
+  const { store, catalog, now } = options;
+  const environment: Environment = options;
+  const serially = queues();
+
+  const doWrite = async (
+    operation: string,
+    actor: Actor,
+    request: AdminRequest,
+    run: (options: WriteOptions) => Promise<Done>,
+  ): Promise<AdminAnswer> => {
+    const given = request.options ?? PLAIN;
+    const event = {
+      tenant: request.tenant,
+      actor,
+      operation,
+      requestId: given.request_id,
+      dryRun: given.dry_run,
+    };
+    try {
+      const done = await serially(request.tenant, () => run(given));
+      const { revision, result, body, differences } = done;
+      options.record({
+        ...event,
+        revision,
+        repeated: result.repeated,
+        refused: undefined,
+        differences: given.dry_run ? [] : differences,
+      });
+      return { ...body, revision, result } as AdminAnswer;
+    } catch (error) {
+      const kind = error instanceof Refused ? error.kind : 'failed';
+      const rule = error instanceof Refused ? error.rule : '';
+      const message = error instanceof Error ? error.message : String(error);
+      options.record({
+        ...event,
+        revision: 0,
+        repeated: false,
+        refused: { kind, rule, message },
+        differences: [],
+      });
+      throw error;
+    }
+  };
+
+  const writing = (name: WriteName, actor: Actor, request: AdminRequest): Promise<AdminAnswer> => {
+    const { operation, rule } = WRITES[name];
+    const { tenant, options: _options, ...asked } = request;
+    return doWrite(operation, actor, request, (given) =>
+      write(environment, {
+        tenant,
+        name: operation,
+        actor,
+        options: given,
+        asked,
+        creates: name === 'CreateTenant',
+        // The transport has made the request of the message that the rule is written for.
+        rule: (context) =>
+          (rule as (context: unknown, request: unknown) => object)(context, request),
+      }),
+    );
+  };
+
+  /** Runs a rule that reads, with the actor's authority. */
+  const look = async <T>(
+    tenant: string,
+    actor: Actor,
+    rule: (context: ReadContext) => T,
+  ): Promise<{ readonly revision: number; readonly result: T }> => {
+    const { head, result } = await overWorld(store, tenant, firstKeys(actor), (world) => {
+      mustExist(world);
+      const authority = authorityOf(world, actor, catalog(), 'postern:read');
+      return rule({ world, authority, catalog: catalog(), now: now() });
+    });
+    return { revision: head?.revision ?? 0, result };
+  };
+
+  const reading = async (
+    name: ReadName,
+    actor: Actor,
+    request: AdminRequest,
+  ): Promise<AdminAnswer> => {
+    const rule = READS[name] as (context: ReadContext, request: unknown) => object;
+    const { revision, result } = await look(request.tenant, actor, (context) =>
+      rule(context, request),
+    );
+    return { ...result, revision };
+  };
+
+  const listing = async (
+    name: ListName,
+    actor: Actor,
+    request: AdminRequest,
+  ): Promise<AdminAnswer> => {
+    const { tenant } = request;
+    // What stands beside a page's records is read with them; the rule finds it here.
+    const beside = new Map<string, FactValue | undefined>();
+    const at = (kind: Kind, id: string): string => `${kind} ${id}`;
+    const find: Beside = (kind, id) => beside.get(at(kind, id)) as never;
+    const rule = LISTS[name] as (context: ReadContext, request: unknown, find: Beside) => Scan;
+    const { result: scan } = await look(tenant, actor, (context) => rule(context, request, find));
+    const read = async (keys: readonly FactKey[]): Promise<void> => {
+      beside.clear();
+      const { values } = await store.get(tenant, keys);
+      for (const [index, { kind, id }] of keys.entries()) beside.set(at(kind, id), values[index]);
+    };
+    const paged = request as AdminRequest & { page_size: number; page_token: string };
+    const { revision, answer } = await pageOf(store, tenant, name, paged, scan, read);
+    return { ...answer, revision };
+  };
+
+  const listTenants = async (actor: Actor): Promise<AdminAnswer> => {
+    if (actor.user !== undefined)
+      throw denied('ADM-1', `\`${actorName(actor)}\` may not list tenants`, 'the operator');
+    const names = await store.tenants();
+    const heads = await store.heads(names);
+    const tenants = names.map((name, index) => {
+      const head = heads[index];
+      return { name, revision: typeof head === 'object' ? head.revision : 0, migrations: [] };
+    });
+    return { revision: 0, tenants, next_page_token: '' } as AdminAnswer;
+  };
+
+  const listChanges = async (
+    actor: Actor,
+    request: AdminRequest & { after: number; page_size: number },
+  ): Promise<AdminAnswer> => {
+    const { tenant } = request;
+    await look(tenant, actor, ({ authority }) => mustReadAll(authority, 'list changes'));
+    const size = Math.min(request.page_size === 0 ? 100 : request.page_size, 1_000);
+    const { head, entries } = await oldestAfter(store, tenant, request.after, size);
+    const revision = head?.revision ?? 0;
+    const complete = (entries.at(-1)?.revision ?? request.after) >= revision;
+    return { revision, changes: entries.map(changeView), complete } as AdminAnswer;
+  };
+
+  return {
+    async call(name, actor, request): Promise<AdminAnswer> {
+      if (isWrite(name)) return writing(name, actor, request);
+      if (isRead(name)) return reading(name, actor, request);
+      if (isList(name)) return listing(name, actor, request);
+      if (name === 'ListTenants') return listTenants(actor);
+      if (name === 'ListChanges')
+        return listChanges(actor, request as AdminRequest & { after: number; page_size: number });
+      throw new Refused('invalid_argument', `there is no call \`${name}\``);
+    },
+    apply: (actor, request, text) =>
+      doWrite('state.apply', actor, request, (given) =>
+        applyText(environment, request.tenant, actor, given, text),
+      ),
+    async export(actor, { tenant, format }) {
+      await look(tenant, actor, ({ authority }) => {
+        if (authority.viaKey || !authority.all)
+          throw denied(
+            'ADM-1',
+            `\`${authority.name}\` may not export the tenant`,
+            'the operator or a superuser, without an API key',
+          );
+      });
+      return exportText(store, tenant, format);
+    },
+    async *watch(actor, { tenant, after }, signal) {
+      const may = (): Promise<unknown> =>
+        look(tenant, actor, ({ authority }) => mustReadAll(authority, 'watch changes'));
+      await may();
+      let at =
+        after === 0 ? ((await store.heads([tenant]))[0] as { revision: number }).revision : after;
+      let wake = (): void => {};
+      const unwatch = store.watch((changed) => {
+        if (changed === undefined || changed === tenant) wake();
+      });
+      const end = (): void => wake();
+      signal.addEventListener('abort', end);
+      try {
+        for (let checked = now(); !signal.aborted;) {
+          // A stream must not outlive the authority that it was begun with.
+          if (now() - checked > RECHECK_MS) {
+            await may();
+            checked = now();
+          }
+          const { entries } = await oldestAfter(store, tenant, at, 100);
+          for (const entry of entries) {
+            yield { change: changeView(entry), gap: entry.revision > at + 1 };
+            at = entry.revision;
+          }
+          if (entries.length > 0) continue;
+          await new Promise<void>((done) => {
+            const timer = setTimeout(done, LOOK_MS);
+            wake = (): void => {
+              clearTimeout(timer);
+              done();
+            };
+            if (signal.aborted) wake();
+          });
+        }
+      } finally {
+        unwatch();
+        signal.removeEventListener('abort', end);
+      }
+    },
+  };
+}
+
+const RECHECK_MS = 10_000;
+/** How often a watched tenant is looked at without a hint. */
+const LOOK_MS = 500;
+
+/** The oldest entries after a revision that are still kept. */
+async function oldestAfter(
+  store: Store,
+  tenant: string,
+  after: number,
+  limit: number,
+): Promise<Feed> {
+  const first = await store.feed(tenant, after, limit);
+  const newest = first.head?.revision ?? 0;
+  if (first.entries.length > 0 || newest <= after) return first;
+  // Entries are kept from some revision on: below it there are none.
+  let [gone, kept] = [after, newest];
+  while (kept - gone > 1) {
+    const middle = Math.floor((gone + kept) / 2);
+    const { entries } = await store.feed(tenant, middle, 1);
+    if (entries.length > 0) kept = middle;
+    else gone = middle;
+  }
+  return store.feed(tenant, kept, limit);
+}
+
+function changeView({ revision, event, time, keys }: Feed['entries'][number]): ChangeView {
+  return {
+    revision,
+    actor: event.actor,
+    operation: event.operation,
+    time: new Date(time).toISOString(),
+    records: (keys ?? []).filter(
+      ({ kind }) => kind !== 'refs' && kind !== 'name' && kind !== 'receipt',
+    ),
+    too_many: keys === undefined,
+  };
+}
+
+/** One operation of a tenant after the other: those of one process need not race for the revision. */
+function queues(): <T>(tenant: string, task: () => Promise<T>) => Promise<T> {
+  const waiting = new Map<string, { readonly last: Promise<unknown>; readonly length: number }>();
+  return async (tenant, task) => {
+    const queue = waiting.get(tenant);
+    if ((queue?.length ?? 0) >= MAX_QUEUE)
+      throw new Refused(
+        'aborted',
+        `${MAX_QUEUE} operations of tenant \`${tenant}\` wait already: try again later`,
+      );
+    const run = (queue?.last ?? Promise.resolve()).then(task, task);
+    const settled = run.then(
+      () => {},
+      () => {},
+    );
+    const entry = { last: settled, length: (queue?.length ?? 0) + 1 };
+    waiting.set(tenant, entry);
+    await settled;
+    const now = waiting.get(tenant);
+    if (now?.last === settled) waiting.delete(tenant);
+    else if (now !== undefined) waiting.set(tenant, { ...now, length: now.length - 1 });
+    return run;
+  };
+}

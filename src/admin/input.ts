@@ -1,0 +1,100 @@
+/** What management requests say, checked field by field (ID-1, PATH-1, RBAC-1). */
+import { idProblem } from '../engine/id.ts';
+import { pathProblem } from '../engine/path.ts';
+import { permissionProblem } from '../engine/rbac.ts';
+import type { Mode, TreeAction, UserType } from '../engine/records.ts';
+import { TREE_BIT } from '../engine/action.ts';
+import { printable } from '../engine/validate.ts';
+import { invalid } from './refused.ts';
+
+/** Longest free text of a record, characters. */
+const MAX_TEXT = 1_024;
+/** Largest metadata of a user, as JSON. */
+const MAX_METADATA = 16_384;
+
+export function idOf(field: string, value: string): string {
+  const problem = idProblem(value);
+  if (problem !== undefined) throw invalid(field, shown(value, problem));
+  return value;
+}
+
+export function pathOf(field: string, value: string): string {
+  const problem = pathProblem(value);
+  if (problem !== undefined) throw invalid(field, shown(value, problem));
+  return value;
+}
+
+/** Sorted and without doubles, as records have them. */
+export function permissionsOf(field: string, values: readonly string[]): readonly string[] {
+  for (const [index, value] of values.entries()) {
+    const problem = permissionProblem(value);
+    if (problem !== undefined) throw invalid(`${field}[${index}]`, shown(value, problem));
+  }
+  return [...new Set(values)].sort();
+}
+
+export function levelOf(field: string, value: number): number {
+  if (!Number.isInteger(value) || value < 0 || value > 100)
+    throw invalid(field, `\`${value}\` is no level: give 0 to 100`);
+  return value;
+}
+
+const ALL: readonly TreeAction[] = [...TREE_BIT.keys()];
+
+/** Tree actions in the order of records; `update` is `write` (ACT-1). */
+export function actionsOf(field: string, values: readonly string[]): readonly TreeAction[] {
+  const names = values.map((value) => (value === 'update' ? 'write' : value));
+  for (const [index, value] of names.entries())
+    if (!ALL.some((action) => action === value))
+      throw invalid(`${field}[${index}]`, `\`${printable(value)}\` is none of ${ALL.join(', ')}`);
+  return ALL.filter((action) => names.includes(action));
+}
+
+export function oneOf<T extends string>(field: string, value: string, known: readonly T[]): T {
+  const found = known.find((name) => name === value);
+  if (found === undefined)
+    throw invalid(field, `\`${printable(value)}\` is none of ${known.join(', ')}`);
+  return found;
+}
+
+export const USER_TYPES: readonly UserType[] = ['user', 'developerUser', 'agent'];
+export const MODES: readonly Mode[] = ['off', 'report_only', 'enforce'];
+export const KEY_ROLES = ['default_allow', 'default_deny'] as const;
+
+/** Free text; `undefined` where it is empty. */
+export function textOf(field: string, value: string | undefined): string | undefined {
+  if (value === undefined || value === '') return undefined;
+  if (value.length > MAX_TEXT)
+    throw invalid(field, `has ${value.length} characters: at most ${MAX_TEXT} are allowed`);
+  if (!value.isWellFormed()) throw invalid(field, 'holds a lone surrogate: send valid UTF-8');
+  return value;
+}
+
+export function metadataOf(
+  field: string,
+  value: Readonly<Record<string, unknown>> | undefined,
+): Readonly<Record<string, unknown>> | undefined {
+  if (value === undefined) return undefined;
+  const size = JSON.stringify(value).length;
+  if (size > MAX_METADATA)
+    throw invalid(field, `has ${size} characters of JSON: at most ${MAX_METADATA} are allowed`);
+  return Object.keys(value).length === 0 ? undefined : value;
+}
+
+/** RFC 3339 as ms since the epoch; `undefined` where it is empty. */
+export function timeOf(field: string, value: string | undefined, now: number): number | undefined {
+  if (value === undefined || value === '') return undefined;
+  const RFC_3339 = /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:[Zz]|[+-]\d{2}:\d{2})$/;
+  const at = RFC_3339.test(value) ? Date.parse(value) : NaN;
+  if (Number.isNaN(at))
+    throw invalid(
+      field,
+      `\`${printable(value)}\` is no RFC 3339 time: give for example 2030-01-31T00:00:00Z`,
+    );
+  if (at <= now) throw invalid(field, `\`${printable(value)}\` has passed: give a later time`);
+  return at;
+}
+
+function shown(value: string, problem: string): string {
+  return value === '' ? problem : `\`${printable(value)}\` ${problem}`;
+}

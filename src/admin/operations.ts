@@ -1,0 +1,81 @@
+/** Every write of the AdminService, by the name of its call: the one place that says which rule answers it. */
+import type { Context } from './context.ts';
+import { createGrant, removeOwner, revokeGrant, setOwner } from './grants.ts';
+import {
+  addMember,
+  createRole,
+  createWorkspace,
+  deleteRole,
+  deleteWorkspace,
+  removeMember,
+  updateRole,
+  updateWorkspace,
+} from './groups.ts';
+import {
+  attachPolicySet,
+  createKey,
+  deletePolicySet,
+  detachPolicySet,
+  putPolicySet,
+  revokeKey,
+  rotateKey,
+  updateKey,
+} from './policies.ts';
+import { createTenant } from './tenants.ts';
+import {
+  batchCreateUsers,
+  createSession,
+  createUser,
+  deleteUser,
+  revokeSession,
+  updateUser,
+} from './users.ts';
+
+/** A rule and how its call is named in the log. */
+interface Write<Request> {
+  readonly operation: string;
+  readonly rule: (context: Context, request: Request) => object;
+}
+
+function as<Request>(operation: string, rule: Write<Request>['rule']): Write<Request> {
+  return { operation, rule };
+}
+
+export const WRITES = {
+  CreateTenant: as('tenant.create', createTenant),
+  CreateUser: as('user.create', createUser),
+  BatchCreateUsers: as('user.batch_create', batchCreateUsers),
+  UpdateUser: as('user.update', updateUser),
+  DeleteUser: as('user.delete', deleteUser),
+  CreateRole: as('role.create', createRole),
+  UpdateRole: as('role.update', updateRole),
+  DeleteRole: as('role.delete', deleteRole),
+  CreateWorkspace: as('workspace.create', createWorkspace),
+  UpdateWorkspace: as('workspace.update', updateWorkspace),
+  DeleteWorkspace: as('workspace.delete', deleteWorkspace),
+  AddMember: as('member.add', addMember),
+  RemoveMember: as('member.remove', removeMember),
+  CreateGrant: as('grant.create', createGrant),
+  RevokeGrant: as('grant.revoke', revokeGrant),
+  SetOwner: as('owner.set', setOwner),
+  RemoveOwner: as('owner.remove', removeOwner),
+  PutPolicySet: as('policy_set.put', putPolicySet),
+  DeletePolicySet: as('policy_set.delete', deletePolicySet),
+  CreateKey: as('key.create', createKey),
+  UpdateKey: as('key.update', updateKey),
+  RotateKey: as('key.rotate', rotateKey),
+  RevokeKey: as('key.revoke', revokeKey),
+  AttachPolicySet: as('key.attach', attachPolicySet),
+  DetachPolicySet: as('key.detach', detachPolicySet),
+  CreateSession: as('session.create', createSession),
+  RevokeSession: as('session.revoke', revokeSession),
+} as const;
+
+export type WriteName = keyof typeof WRITES;
+
+/** What a write is asked, besides its tenant and its options. */
+export type RequestOf<Name extends WriteName> = Parameters<(typeof WRITES)[Name]['rule']>[1];
+
+export function isWrite(name: string): name is WriteName {
+  return Object.hasOwn(WRITES, name);
+}

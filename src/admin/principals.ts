@@ -1,0 +1,136 @@
+/** Principals of a tenant: by reference, with what they hold themselves and by their groups. */
+import type { GrantRow, RoleRecord, UserRecord, WorkspaceRecord } from '../engine/records.ts';
+import type { PrincipalType, Subject } from '../engine/model.ts';
+import { printable } from '../engine/validate.ts';
+import { invalid, notFound } from './refused.ts';
+import type { World } from './world.ts';
+
+/** `user:alice`, as grants and derived records write principals. */
+export function nameOf({ type, id }: Subject): string {
+  return `${type}:${id}`;
+}
+
+/** What `nameOf` wrote. */
+export function parseName(name: string): Subject {
+  const colon = name.indexOf(':');
+  const type = name.slice(0, colon);
+  const known = type === 'role' || type === 'workspace' ? type : 'user';
+  return { type: known, id: name.slice(colon + 1) };
+}
+
+/**
+ * The principal that a reference means, which exists: `user:alice`, or bare where only one of that id exists.
+ * @throws Refused INVALID_ARGUMENT where it may mean several, NOT_FOUND where it means none
+ */
+export function principalOf(
+  world: World,
+  field: string,
+  ref: string,
+  types: readonly PrincipalType[] = ['user', 'role', 'workspace'],
+): Subject {
+  const candidates = types
+    .flatMap((type): Subject[] => [
+      ...(ref.startsWith(`${type}:`) ? [{ type, id: ref.slice(type.length + 1) }] : []),
+      { type, id: ref },
+    ])
+    .filter((subject) => subject.id !== '' && exists(world, subject));
+  const [found, second] = candidates;
+  if (found === undefined)
+    throw ref === ''
+      ? invalid(field, 'is empty: name a principal')
+      : notFound(`${field}: there is no ${types.join(' or ')} \`${printable(ref)}\``);
+  if (second !== undefined)
+    throw invalid(
+      field,
+      `\`${printable(ref)}\` may mean ${nameOf(found)} or ${nameOf(second)}: write which`,
+    );
+  return found;
+}
+
+function exists(world: World, { type, id }: Subject): boolean {
+  return type === 'user' ? userIn(world, id) !== undefined : world.get(type, id) !== undefined;
+}
+
+/** A user that is there: a tombstone is not (ACL-4). */
+export function userIn(world: World, id: string): UserRecord | undefined {
+  const user = world.get('user', id);
+  return user?.deleted === true ? undefined : user;
+}
+
+/** @throws Refused NOT_FOUND */
+export function existingUser(world: World, field: string, ref: string): UserRecord {
+  const { id } = principalOf(world, field, ref, ['user']);
+  const user = userIn(world, id);
+  if (user === undefined) throw notFound(`${field}: there is no user \`${printable(ref)}\``);
+  return user;
+}
+
+/** A principal's record, of whichever type. */
+export function recordOf(
+  world: World,
+  { type, id }: Subject,
+): UserRecord | RoleRecord | WorkspaceRecord | undefined {
+  return type === 'user' ? userIn(world, id) : world.get(type, id);
+}
+
+export function grantsOf(world: World, subject: Subject): readonly GrantRow[] {
+  return recordOf(world, subject)?.grants ?? [];
+}
+
+/** Writes a principal's grant rows, sorted as records have them. */
+export function putGrants(world: World, { type, id }: Subject, rows: readonly GrantRow[]): void {
+  const key = ({ path, grantor }: GrantRow): string => JSON.stringify([path, grantor]);
+  const grants = rows.toSorted((a, b) => (key(a) < key(b) ? -1 : 1));
+  switch (type) {
+    case 'user': {
+      const record = world.get('user', id);
+      if (record !== undefined) world.put('user', id, { ...record, grants });
+      return;
+    }
+    case 'role': {
+      const record = world.get('role', id);
+      if (record !== undefined) world.put('role', id, { ...record, grants });
+      return;
+    }
+    case 'workspace': {
+      const record = world.get('workspace', id);
+      if (record !== undefined) world.put('workspace', id, { ...record, grants });
+    }
+  }
+}
+
+/** The groups that a principal is in, directly or not, itself not counted. */
+export interface Groups {
+  readonly roles: ReadonlyMap<string, RoleRecord>;
+  readonly workspaces: ReadonlyMap<string, WorkspaceRecord>;
+}
+
+export function groupsOf(
+  world: World,
+  direct: { readonly roles: readonly string[]; readonly workspaces: readonly string[] },
+): Groups {
+  const roles = new Map<string, RoleRecord>();
+  const workspaces = new Map<string, WorkspaceRecord>();
+  const add = (id: string): void => {
+    const role = world.get('role', id);
+    if (role !== undefined) roles.set(id, role);
+  };
+  const join = (id: string): void => {
+    const workspace = world.get('workspace', id);
+    if (workspace !== undefined) workspaces.set(id, workspace);
+  };
+  world.prefetch(direct.roles.map((id) => ({ kind: 'role', id })));
+  world.prefetch(
+    direct.roles.flatMap((id) =>
+      (world.get('role', id)?.closure.roles ?? []).map((of) => ({ kind: 'role' as const, id: of })),
+    ),
+  );
+  for (const id of direct.roles) {
+    add(id);
+    const closure = world.get('role', id)?.closure;
+    closure?.roles.forEach(add);
+    closure?.workspaces.forEach(join);
+  }
+  direct.workspaces.forEach(join);
+  return { roles, workspaces };
+}

@@ -1,0 +1,51 @@
+/** Why an operation is not done: the kind of refusal, the rule, and who could do it. */
+
+export type RefusalKind =
+  /** The actor may not (ADM-*). */
+  | 'permission_denied'
+  /** The facts forbid it, whoever asks. */
+  | 'failed_precondition'
+  | 'invalid_argument'
+  | 'not_found'
+  | 'already_exists'
+  /** The tenant is not at the revision that was expected. */
+  | 'aborted'
+  | 'unauthenticated';
+
+/** Thrown by management rules; nothing has been written when it is. */
+export class Refused extends Error {
+  readonly kind: RefusalKind;
+  /** The rule of semantics.md that refuses, or `''`. */
+  readonly rule: string;
+  /** The field that is wrong, or `''`. */
+  readonly field: string;
+
+  constructor(kind: RefusalKind, message: string, rule = '', field = '') {
+    super(rule === '' ? message : `${message} (${rule})`);
+    this.name = 'Refused';
+    this.kind = kind;
+    this.rule = rule;
+    this.field = field;
+  }
+}
+
+/** @param who could do it instead */
+export function denied(rule: string, message: string, who: string): Refused {
+  return new Refused('permission_denied', `${message}: ${who} could`, rule);
+}
+
+export function forbidden(rule: string, message: string): Refused {
+  return new Refused('failed_precondition', message, rule);
+}
+
+export function invalid(field: string, message: string): Refused {
+  return new Refused('invalid_argument', `${field}: ${message}`, '', field);
+}
+
+export function notFound(message: string): Refused {
+  return new Refused('not_found', message);
+}
+
+export function alreadyExists(message: string, rule = ''): Refused {
+  return new Refused('already_exists', message, rule);
+}

@@ -1,0 +1,49 @@
+/** Tenants (RBAC-4). */
+import type { Context } from './context.ts';
+import { denied, alreadyExists, invalid } from './refused.ts';
+import { addMember } from './groups.ts';
+import { fromDefaults } from './state.ts';
+import { createUser } from './users.ts';
+import { isOwnerRole } from './links.ts';
+import { idOf } from './input.ts';
+
+/** A tenant with the default roles, and its first owner. For the operator. */
+export function createTenant(context: Context, { owner }: { readonly owner: string }): object {
+  const { world, authority, defaults } = context;
+  if (!authority.operator)
+    throw denied('ADM-1', `\`${authority.name}\` may not create tenants`, 'the operator');
+  idOf('tenant', world.tenant);
+  if (world.get('tenant', '') !== undefined)
+    throw alreadyExists(`tenant \`${world.tenant}\` exists already`);
+  world.put('tenant', '', { id: world.tenant });
+  for (const role of fromDefaults(defaults))
+    world.put('role', role.id, {
+      ...role,
+      roles: [],
+      workspaces: [],
+      grants: [],
+      closure: { roles: [], workspaces: [] },
+    });
+  if (owner === '') return {};
+  const role = world.all('role').find(isOwnerRole);
+  if (role === undefined)
+    throw invalid(
+      'owner',
+      'has no role to get: the default roles have no system role of level 100',
+    );
+  createUser(context, {
+    user: {
+      id: owner,
+      type: '',
+      external_id: '',
+      email: '',
+      superuser: true,
+      createrole: false,
+      no_login: false,
+      roles: [],
+      workspaces: [],
+    },
+  });
+  addMember(context, { group: `role:${role.id}`, member: `user:${owner}`, admin_option: false });
+  return {};
+}

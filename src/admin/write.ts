@@ -1,0 +1,222 @@
+/** One management operation from the facts that it needs to its commit, seen by nobody before and by all after. */
+import { StoreError, type FactKey, type FactValue, type Store } from '../store/store.ts';
+import type { Kind, RefsRecord } from '../engine/records.ts';
+import { authorityOf, type Actor } from './actor.ts';
+import type { Context, Mint } from './context.ts';
+import type { DefaultRole } from '../config/roles.ts';
+import type { Catalog } from '../engine/action.ts';
+import type { RevokedRow } from './justify.ts';
+import { findReceipt, once, receiptChanges } from './receipt.ts';
+import { forbidden, notFound, Refused } from './refused.ts';
+import { grantView, type GrantView } from './view.ts';
+import { changesOf, overWorld, type Difference, type World } from './world.ts';
+
+/** How often an operation is planned again because somebody else committed meanwhile. */
+const MAX_ATTEMPTS = 20;
+
+/** How a write is done; the same for all. */
+export interface WriteOptions {
+  readonly dry_run: boolean;
+  /** `''`: none. */
+  readonly idempotency_key: string;
+  /** 0: any. */
+  readonly expected_revision: number;
+}
+
+export interface Environment {
+  readonly store: Store;
+  readonly catalog: () => Catalog;
+  readonly defaults: readonly DefaultRole[];
+  readonly now: () => number;
+  readonly mint: Mint;
+}
+
+export interface Operation {
+  readonly tenant: string;
+  /** `user.create`, for the log and the change feed. */
+  readonly name: string;
+  readonly actor: Actor;
+  readonly options: WriteOptions;
+  /** What is asked, for the idempotency key. */
+  readonly asked: unknown;
+  /** May be done for a tenant that does not exist yet. */
+  readonly creates: boolean;
+  readonly rule: (context: Context) => object;
+}
+
+export interface RecordChange {
+  readonly change: 'create' | 'update' | 'delete';
+  readonly kind: Kind;
+  readonly id: string;
+}
+
+export interface WriteResult {
+  readonly dry_run: boolean;
+  readonly repeated: boolean;
+  readonly changes: readonly RecordChange[];
+  readonly revoked_grants: readonly GrantView[];
+  readonly warnings: readonly string[];
+}
+
+export interface Done {
+  readonly revision: number;
+  readonly result: WriteResult;
+  /** The rule's own answer; empty where the operation was done before. */
+  readonly body: object;
+  /** For the log. */
+  readonly differences: readonly Difference[];
+}
+
+/**
+ * @throws Refused with nothing written; IdempotencyError; UnknownOutcomeError: then again with the same key;
+ *   StoreError
+ */
+export async function write(environment: Environment, operation: Operation): Promise<Done> {
+  const { store } = environment;
+  const { tenant, options, actor } = operation;
+  const asked =
+    options.idempotency_key === ''
+      ? undefined
+      : once(options.idempotency_key, [operation.name, actor.user ?? null, operation.asked]);
+  for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
+    const told = { warnings: [] as string[], revoked: [] as RevokedRow[] };
+    const planned = await overWorld(store, tenant, firstKeys(actor), (world) => {
+      told.warnings.length = 0;
+      told.revoked.length = 0;
+      return plan(environment, operation, world, told);
+    });
+    const { head, differences } = planned;
+    mustKeepAnOwner(differences);
+    const expected = head?.revision ?? 0;
+    const receipt = asked && (await findReceipt(store, tenant, asked));
+    if (receipt !== undefined) {
+      await store.settle(tenant);
+      const result = { ...NOTHING, repeated: true };
+      return { revision: receipt.revision, result, body: {}, differences: [] };
+    }
+    const done = (revision: number): Done => ({
+      revision,
+      result: resultOf(differences, told, options.dry_run),
+      body: planned.result,
+      differences,
+    });
+    if (options.dry_run) return done(expected);
+    if (differences.length === 0 && asked === undefined) {
+      await store.settle(tenant);
+      return done(expected);
+    }
+    const receipts = asked && (await receiptChanges(store, tenant, asked, expected + 1));
+    const result = await store.commit({
+      tenant,
+      expected,
+      nonce: head?.nonce,
+      changes: [...changesOf(differences), ...(receipts ?? [])],
+      event: { actor: actorName(actor), operation: operation.name },
+    });
+    if (result.committed) return done(result.head.revision);
+    // Whoever lost the race looks again a little later, and not all at once.
+    await new Promise((wake) => setTimeout(wake, Math.random() * attempt * 2));
+  }
+  throw new StoreError(
+    `tenant \`${tenant}\` was changed by others ${MAX_ATTEMPTS} times while the operation was planned: try again`,
+  );
+}
+
+const NOTHING: WriteResult = {
+  dry_run: false,
+  repeated: false,
+  changes: [],
+  revoked_grants: [],
+  warnings: [],
+};
+
+/** What nearly every rule looks at. */
+export function firstKeys({ user, keyId }: Actor): FactKey[] {
+  return [
+    { kind: 'tenant', id: '' },
+    ...(user === undefined ? [] : [{ kind: 'user' as const, id: user }]),
+    ...(keyId === undefined ? [] : [{ kind: 'key' as const, id: keyId }]),
+  ];
+}
+
+function plan(
+  environment: Environment,
+  operation: Operation,
+  world: World,
+  told: Pick<Context, 'warnings' | 'revoked'>,
+): object {
+  const { tenant, options, actor, creates } = operation;
+  const revision = world.head?.revision ?? 0;
+  if (!creates) mustExist(world);
+  if (options.expected_revision !== 0 && options.expected_revision !== revision)
+    throw new Refused(
+      'aborted',
+      `tenant \`${tenant}\` is at revision ${revision}, ${options.expected_revision} was expected: read again and decide again`,
+    );
+  const catalog = environment.catalog();
+  const body = operation.rule({
+    world,
+    authority: authorityOf(world, actor, catalog, 'postern:admin'),
+    catalog,
+    defaults: environment.defaults,
+    now: environment.now(),
+    mint: environment.mint,
+    ...told,
+  });
+  return body;
+}
+
+/** @throws Refused NOT_FOUND */
+export function mustExist(world: World): void {
+  if (world.get('tenant', '') === undefined)
+    throw notFound(`there is no tenant \`${world.tenant}\``);
+}
+
+/** ADM-5: a tenant that has had an owner keeps one. @throws Refused */
+export function mustKeepAnOwner(differences: readonly Difference[]): void {
+  for (const { kind, id, before, after } of differences) {
+    if (kind !== 'refs') continue;
+    const owners = (value: FactValue | undefined): number =>
+      // Records of this kind are what their kind says.
+      (value as RefsRecord | undefined)?.owners.length ?? 0;
+    if (owners(before) > 0 && owners(after) === 0)
+      throw forbidden(
+        'ADM-5',
+        `\`${id}\` would have no active member left: a tenant keeps its last owner`,
+      );
+  }
+}
+
+const DERIVED: readonly Kind[] = ['refs', 'name', 'policy_version', 'receipt', 'usage'];
+
+/** What people call a change: not what follows from it. */
+export function isTold({ kind }: { readonly kind: Kind }): boolean {
+  return !DERIVED.includes(kind);
+}
+
+function resultOf(
+  differences: readonly Difference[],
+  { warnings, revoked }: { readonly warnings: readonly string[]; readonly revoked: RevokedRow[] },
+  dryRun: boolean,
+): WriteResult {
+  return {
+    dry_run: dryRun,
+    repeated: false,
+    changes: differences.filter(isTold).map(({ kind, id, before, after }) => ({
+      change: isGone(before) ? 'create' : isGone(after) ? 'delete' : 'update',
+      kind,
+      id,
+    })),
+    revoked_grants: revoked.map(({ holder, row }) => grantView(holder, row)),
+    warnings: [...new Set(warnings)],
+  };
+}
+
+/** A tombstone is told as what it stands for (ACL-4). */
+function isGone(value: FactValue | undefined): boolean {
+  return value === undefined || ('deleted' in value && value.deleted);
+}
+
+export function actorName({ user }: Actor): string {
+  return user === undefined ? 'operator' : `user:${user}`;
+}

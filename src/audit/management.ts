@@ -1,0 +1,71 @@
+/** Management records: who changed what, or was refused, with before and after and without any secret (ADM-7). Pure. */
+
+/** What is known of an operation. Values are records as they are stored. */
+export interface ManagementContent {
+  readonly tenant: string;
+  /** `user:alice` or `operator`. */
+  readonly actor: string;
+  /** How the actor was known, for example `session s1`. */
+  readonly via: string;
+  readonly keyId: string | undefined;
+  readonly operation: string;
+  readonly requestId: string;
+  readonly revision: number;
+  readonly dryRun: boolean;
+  readonly repeated: boolean;
+  readonly refused:
+    { readonly kind: string; readonly rule: string; readonly message: string } | undefined;
+  readonly changes: readonly {
+    readonly kind: string;
+    readonly id: string;
+    readonly before: unknown;
+    readonly after: unknown;
+  }[];
+}
+
+/** Fields that prove a credential: their number is told, nothing else. */
+const SECRET_FIELDS = new Set(['secrets', 'sessions']);
+/** Changes of one operation that are written out; a whole state applied may have a million. */
+const MAX_CHANGES = 100;
+
+/** The record as one JSON object's text. */
+export function managementLine(
+  content: ManagementContent,
+  event: { readonly time: string; readonly instance: string; readonly seq: number },
+): string {
+  const { refused, changes } = content;
+  const told = changes.slice(0, MAX_CHANGES);
+  return JSON.stringify({
+    v: 1,
+    type: 'management',
+    time: event.time,
+    instance: event.instance,
+    seq: event.seq,
+    decision_id: `${event.instance}-${event.seq.toString(36)}`,
+    ...(content.requestId === '' ? {} : { request_id: content.requestId }),
+    tenant: content.tenant,
+    revision: content.revision,
+    actor: content.actor,
+    via: content.via,
+    ...(content.keyId === undefined ? {} : { key_id: content.keyId }),
+    operation: content.operation,
+    ...(content.dryRun ? { dry_run: true } : {}),
+    ...(content.repeated ? { repeated: true } : {}),
+    allowed: refused === undefined,
+    ...(refused === undefined
+      ? {}
+      : { reason: refused.kind.toUpperCase(), rule: refused.rule, detail: refused.message }),
+    before: told.map(({ kind, id, before }) => ({ kind, id, value: withoutSecrets(before) })),
+    after: told.map(({ kind, id, after }) => ({ kind, id, value: withoutSecrets(after) })),
+    ...(changes.length > told.length ? { more_changes: changes.length - told.length } : {}),
+  });
+}
+
+function withoutSecrets(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return null;
+  return Object.fromEntries(
+    Object.entries(value).map(([name, field]: [string, unknown]) =>
+      SECRET_FIELDS.has(name) && Array.isArray(field) ? [name, field.length] : [name, field],
+    ),
+  );
+}
