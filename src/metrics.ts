@@ -21,6 +21,7 @@ const REASONS: readonly Reason[] = [
   'TENANT_MISMATCH',
   'STALE',
   'UNAVAILABLE',
+  'RATE_LIMITED',
   'INTERNAL',
   'INVALID_ARGUMENT',
 ];

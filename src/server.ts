@@ -1,16 +1,26 @@
 /** The composition root: settings → store, facts, service, audit, transports. */
-import { randomBytes } from 'node:crypto';
 import { pino, type Logger } from 'pino';
 import { applyState, StateError } from './admin/apply.ts';
+import { openSequence, type Sequence } from './audit/sequence.ts';
 import { openAudit, type AuditSink } from './audit/sink.ts';
 import { parseCatalog } from './config/catalog.ts';
 import { readSource } from './config/document.ts';
 import { parseDefaultRoles } from './config/roles.ts';
+import type { DefaultRole } from './config/roles.ts';
 import type { Settings } from './config/settings.ts';
+import type { Catalog } from './engine/action.ts';
 import { parseState, refused } from './config/state.ts';
 import { openFacts, type FactsRoom } from './facts/facts.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
-import { createService } from './service.ts';
+import { openCallers } from './identity/callers.ts';
+import { steadyNow } from './identity/clock.ts';
+import { openIdentity, type Identity } from './identity/identity.ts';
+import { openJwt } from './identity/jwt.ts';
+import { openRateLimits } from './identity/rate.ts';
+import { openUsage, type Usage } from './identity/usage.ts';
+import { openManagement } from './manage.ts';
+import { createService, type Service } from './service.ts';
+import { keepUsage } from './usage.ts';
 import { observed } from './store/observed.ts';
 import { openStore } from './store/open.ts';
 import { withoutSecrets } from './store/redis/address.ts';
@@ -18,12 +28,14 @@ import type { Store } from './store/store.ts';
 import { createHealth, type Health } from './transport/grpc/health.ts';
 import { authorizationMethods } from './transport/grpc/methods.ts';
 import { reflection } from './transport/grpc/reflection.ts';
-import { listenGrpc, type GrpcListener } from './transport/grpc/server.ts';
+import { listenGrpc, type Extra, type GrpcListener } from './transport/grpc/server.ts';
 import { listenOps } from './transport/ops/server.ts';
 import { keepSnapshot, restoreSnapshot, retryUntilWarm, warmUp } from './warm-up.ts';
 
 export interface ServerOptions {
   readonly settings: Settings;
+  /** The operator's token; it enables AdminService. */
+  readonly adminToken?: string | undefined;
   /** State files whose tenants are created if they are absent. */
   readonly states: readonly string[];
   /** Where `proto/` is. */
@@ -55,6 +67,7 @@ export async function startServer(options: ServerOptions): Promise<Running> {
   const log = pino({ level: settings.log.level, base: null }, pino.destination(2));
   const onError = errorLogger(log, 'an error was answered with a deny');
   const catalog = parseCatalog(readSource(settings.catalog));
+  let inForce = catalog;
   const defaults = parseDefaultRoles(readSource(settings.default_roles));
   const states = options.states.map((file) => {
     const source = readSource(file);
@@ -112,7 +125,24 @@ export async function startServer(options: ServerOptions): Promise<Running> {
       },
     });
     cleanups.push(() => http.close());
-    const grpc = await listenDecisions(options, facts, metrics, audit, health, onError);
+    const sequence = openSequence();
+    const jwt =
+      settings.identity.jwt.length === 0
+        ? undefined
+        : openJwt({
+            issuers: settings.identity.jwt,
+            now: steadyNow,
+            onError: errorLogger(log, 'the keys of an issuer cannot be read'),
+          });
+    cleanups.push(() => jwt?.close());
+    const identity = openIdentity({ jwt, now: steadyNow });
+    const usage = openUsage(steadyNow);
+    const common = { audit, identity, sequence, onError };
+    const stored = { store, catalog: () => inForce, defaults };
+    const management = await openAdminService(options, stored, common);
+    cleanups.push(keepUsage(store, usage, settings.identity.usage_interval_ms, onError));
+    const parts = { ...common, facts, metrics, health, usage, management };
+    const grpc = await listenDecisions(options, parts);
     cleanups.push(() => grpc.drain(settings.shutdown.grace_ms));
     const becomeReady = (): void => {
       health.set(true);
@@ -139,7 +169,8 @@ export async function startServer(options: ServerOptions): Promise<Running> {
       log,
       reload(): boolean {
         try {
-          facts.setCatalog(parseCatalog(readSource(settings.catalog)));
+          inForce = parseCatalog(readSource(settings.catalog));
+          facts.setCatalog(inForce);
           metrics.reload(true);
           log.info('catalog reloaded');
           return true;
@@ -192,6 +223,7 @@ function openFactsAndMetrics(
       bytes: limits.cache_bytes,
     },
     now: () => performance.now(),
+    wallNow: steadyNow,
     onResync: (tenant, cause) => {
       metrics.resync(cause);
       log.warn({ tenant, cause }, 'the change feed broke: reading the tenant again');
@@ -207,16 +239,24 @@ function openFactsAndMetrics(
   return { facts, metrics };
 }
 
-async function listenDecisions(
-  { settings, packageRoot }: ServerOptions,
-  facts: FactsRoom,
-  metrics: Metrics,
-  audit: AuditSink,
-  health: Health,
-  onError: (error: unknown) => void,
-): Promise<GrpcListener> {
-  const { limits, grpc } = settings;
-  const service = createService({
+/** What all transports share. */
+interface Parts {
+  readonly facts: FactsRoom;
+  readonly metrics: Metrics;
+  readonly audit: AuditSink;
+  readonly health: Health;
+  readonly identity: Identity;
+  readonly usage: Usage;
+  readonly sequence: Sequence;
+  /** AdminService, where it is enabled. */
+  readonly management: Extra | undefined;
+  readonly onError: (error: unknown) => void;
+}
+
+function openService({ settings }: ServerOptions, parts: Parts): Service {
+  const { limits } = settings;
+  const { facts, metrics, audit, identity, usage, sequence, onError } = parts;
+  return createService({
     facts,
     metrics,
     record: audit.write,
@@ -225,26 +265,84 @@ async function listenDecisions(
       attributes: limits.attributes_per_resource,
       valuesPerAttribute: limits.values_per_attribute,
     },
-    instance: randomBytes(6).toString('hex'),
+    identity,
+    rateLimits: openRateLimits({ now: steadyNow }),
+    usage,
+    sequence,
     onError,
   });
-  const methods = authorizationMethods(service, {
+}
+
+async function listenDecisions(options: ServerOptions, parts: Parts): Promise<GrpcListener> {
+  const { settings, packageRoot } = options;
+  const { limits, grpc } = settings;
+  const { health, management, onError } = parts;
+  const methods = authorizationMethods(openService(options, parts), {
     checksPerBatch: limits.checks_per_batch,
     objectsPerFilter: limits.objects_per_filter,
     attributesPerResource: limits.attributes_per_resource,
     valuesPerAttribute: limits.values_per_attribute,
     sourcesPerResource: limits.sources_per_resource,
   });
-  const extras = [health.extra, ...(grpc.reflection ? [await reflection(packageRoot)] : [])];
-  const unary = { ...methods.unary, ...health.unary };
-  return listenGrpc({ ...methods, unary }, extras, {
+  const extras = [
+    health.extra,
+    ...(grpc.reflection ? [await reflection(packageRoot)] : []),
+    ...(management === undefined ? [] : [management]),
+  ];
+  const { cert, key, client_ca: clientCa, reload_ms: reloadMs } = grpc.tls;
+  const callers = grpc.callers.map(({ name, token_sha256: hash }) => ({ name, hash }));
+  const known = openCallers(callers);
+  return listenGrpc(methods, health.unary, extras, {
     address: grpc.address,
     maxMessageBytes: grpc.max_message_bytes,
     maxConcurrentStreams: grpc.max_concurrent_streams,
     streamInFlight: limits.stream_in_flight,
     maxWaitMs: limits.max_wait_ms,
+    tls: cert === undefined || key === undefined ? undefined : { cert, key, clientCa, reloadMs },
+    mayCall:
+      callers.length === 0
+        ? undefined
+        : (authorization) =>
+            known.nameOf(/^bearer ([^\s]+)$/i.exec(authorization)?.[1] ?? '') !== undefined,
     onError,
   });
+}
+
+/** AdminService over the store, where the settings or an admin token enable it. */
+async function openAdminService(
+  { settings, adminToken, packageRoot }: ServerOptions,
+  { store, catalog, defaults }: Stored,
+  {
+    audit,
+    identity,
+    sequence,
+    onError,
+  }: Pick<Parts, 'audit' | 'identity' | 'sequence' | 'onError'>,
+): Promise<Extra | undefined> {
+  if (!settings.admin.enabled && adminToken === undefined) return undefined;
+  const { adminService } = await import('./transport/grpc/admin.ts');
+  const management = openManagement({
+    store,
+    catalog,
+    defaults,
+    identity,
+    adminToken,
+    sequence,
+    record: audit.write,
+    now: steadyNow,
+  });
+  return adminService({
+    ...management,
+    packageRoot,
+    maxStateBytes: settings.admin.max_state_bytes,
+    onError,
+  });
+}
+
+interface Stored {
+  readonly store: Store;
+  readonly catalog: () => Catalog;
+  readonly defaults: readonly DefaultRole[];
 }
 
 function errorLogger(log: Logger, message: string): (error: unknown) => void {

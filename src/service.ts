@@ -6,7 +6,15 @@ import { contentOf, eventOf, type DecisionContent } from './audit/event.ts';
 import { decide } from './engine/decide.ts';
 import { explain, type Explanation } from './engine/explain.ts';
 import { filter, type FilterResult } from './engine/filter.ts';
-import type { Decision, Facts, Outcome, Reason, Request, Resource } from './engine/model.ts';
+import type {
+  Decision,
+  Facts,
+  Outcome,
+  Reason,
+  Request,
+  Resource,
+  Subject,
+} from './engine/model.ts';
 import {
   callerProblem,
   printable,
@@ -16,14 +24,21 @@ import {
   type RequestLimits,
 } from './engine/validate.ts';
 import type { FactsRoom, Loaded, LoadedFacts } from './facts/facts.ts';
+import type { Claim, Credential, Identity } from './identity/identity.ts';
+import type { RateLimits } from './identity/rate.ts';
+import type { Usage } from './identity/usage.ts';
+import type { Sequence } from './audit/sequence.ts';
 import type { Api, Metrics } from './metrics.ts';
 import { later, type MaybePromise } from './later.ts';
+
+export type { Credential };
 
 export interface CheckCall {
   /** Correlation id of the caller; `''`: none. */
   readonly id: string;
   readonly request: Request;
-  readonly hasCredential: boolean;
+  /** Names a key, a subject, or both, once it is proven (COMB-1). */
+  readonly credential: Credential | undefined;
   readonly context: Readonly<Record<string, unknown>> | undefined;
   /** 0: any. */
   readonly minRevision: number;
@@ -80,6 +95,8 @@ export interface FilterAnswer extends Answered {
 
 /** No answer; the transports have a code for each kind. */
 export type Failure =
+  /** A key has asked more often than its rate limit allows. */
+  | { readonly failure: 'limited'; readonly message: string; readonly retryAfterMs: number }
   | { readonly failure: 'invalid'; readonly problem: Problem }
   | { readonly failure: 'unavailable'; readonly message: string; readonly stale: boolean }
   | { readonly failure: 'internal'; readonly message: string };
@@ -103,15 +120,19 @@ export interface ServiceOptions {
   /** Attributes and context go into audit records. */
   readonly recordAttributes: boolean;
   readonly limits: RequestLimits;
-  /** Names this process in decision ids and audit records. */
-  readonly instance: string;
+  readonly identity: Identity;
+  readonly rateLimits: RateLimits;
+  /** When keys are used. */
+  readonly usage: Pick<Usage, 'used'>;
+  /** Numbers the records of this process, whatever they tell of. */
+  readonly sequence: Sequence;
   readonly onError: (error: unknown) => void;
 }
 
 export function createService(options: ServiceOptions): Service {
-  const { facts, metrics, instance } = options;
+  const { facts, metrics, sequence } = options;
+  const { instance } = sequence;
   const clock = isoClock();
-  let seq = 0;
 
   /** What the audit record of an outcome tells. */
   const content = (
@@ -143,7 +164,7 @@ export function createService(options: ServiceOptions): Service {
     outcome: Outcome & { readonly shadow?: Outcome | undefined },
     told: string,
   ): Answered => {
-    seq++;
+    const seq = ++sequence.last;
     const decisionId = `${instance}-${seq.toString(36)}`;
     const seconds = (performance.now() - startedAt) / 1000;
     metrics.decision(api, outcome.reason, seconds);
@@ -172,21 +193,91 @@ export function createService(options: ServiceOptions): Service {
   ): MaybePromise<T | Failure> => {
     const startedAt = performance.now();
     try {
-      const loaded = load(call, waitMs);
-      if (!(loaded instanceof Promise))
-        return 'facts' in loaded
-          ? conclusion(api, call, loaded, startedAt)
-          : notLoaded(api, call, startedAt, loaded);
-      return loaded
-        .then((came) =>
-          'facts' in came
-            ? conclusion(api, call, came, startedAt)
-            : notLoaded(api, call, startedAt, came),
-        )
-        .catch((error: unknown) => failed(api, call, startedAt, error));
+      const { credential } = call;
+      if (credential === undefined) {
+        const loaded = facts.resolve(call.request, call.minRevision, waitMs);
+        if (!(loaded instanceof Promise)) return told(api, call, startedAt, conclusion, loaded);
+        return loaded
+          .then((came) => told(api, call, startedAt, conclusion, came))
+          .catch((error: unknown) => failed(api, call, startedAt, error));
+      }
+      const answered = later(options.identity.identify(credential), (claim) =>
+        prove(call, claim, waitMs, (asked, loaded) =>
+          told(api, asked, startedAt, conclusion, loaded),
+        ),
+      );
+      return answered instanceof Promise
+        ? answered.catch((error: unknown) => failed(api, call, startedAt, error))
+        : answered;
     } catch (error) {
       return failed(api, call, startedAt, error);
     }
+  };
+
+  /** The answer of a call whose facts are here, or are known not to come. */
+  const told = <C extends CheckCall, T>(
+    api: Api,
+    call: C,
+    startedAt: number,
+    conclusion: (api: Api, call: C, loaded: LoadedFacts, startedAt: number) => T,
+    loaded: Loaded,
+  ): T | Failure => {
+    if (!('facts' in loaded)) return notLoaded(api, call, startedAt, loaded);
+    const retryAfterMs = limited(call, loaded);
+    return retryAfterMs === undefined
+      ? conclusion(api, call, loaded, startedAt)
+      : overLimit(api, call, startedAt, loaded, retryAfterMs);
+  };
+
+  /** COMB-1: whoever a credential names asks, if the records prove it; all that is wrong with one looks alike. */
+  const prove = <C extends CheckCall, T>(
+    call: C,
+    claim: Claim | undefined,
+    waitMs: number,
+    answer: (asked: C, loaded: Loaded) => T,
+  ): MaybePromise<T> => {
+    const { request, minRevision } = call;
+    const { tenant, subject } = request;
+    const own = claim?.tenant === tenant && agrees(claim.subject, subject) ? claim : undefined;
+    const who = { tenant, subject: own?.subject ?? subject, keyId: own?.keyId };
+    const asked = { ...call, request: { ...request, ...who } };
+    return later(facts.resolve(who, minRevision, waitMs), (loaded) => {
+      if (!('facts' in loaded)) return answer(asked, loaded);
+      const { key, subject: known } = loaded.facts;
+      const evidence = {
+        key: typeof key === 'object' ? key.record : undefined,
+        user: known?.record,
+      };
+      const proven = own?.proves(evidence) === true;
+      return answer(
+        asked,
+        proven ? loaded : { ...loaded, facts: { ...loaded.facts, key: 'invalid' } },
+      );
+    });
+  };
+
+  /** What keeps a key from asking now: the time until it may again, ms. */
+  const limited = ({ request }: CheckCall, { facts: known }: LoadedFacts): number | undefined => {
+    const { key } = known;
+    if (typeof key !== 'object') return undefined;
+    const { id, rateLimit } = key.record;
+    options.usage.used(request.tenant, id);
+    if (rateLimit === undefined) return undefined;
+    const taken = options.rateLimits.take(request.tenant, id, rateLimit);
+    return taken.ok ? undefined : taken.retryAfterMs;
+  };
+
+  const overLimit = (
+    api: Api,
+    call: CheckCall,
+    startedAt: number,
+    loaded: LoadedFacts,
+    retryAfterMs: number,
+  ): Failure => {
+    const outcome = refusal('RATE_LIMITED');
+    record(api, call.id, startedAt, loaded, outcome, content(call, loaded.facts, outcome));
+    const message = `the key has asked more often than its rate limit allows: retry after ${Math.ceil(retryAfterMs)} ms`;
+    return { failure: 'limited', message, retryAfterMs };
   };
 
   const notLoaded = (
@@ -205,11 +296,6 @@ export function createService(options: ServiceOptions): Service {
     const outcome = refusal('INTERNAL');
     record(api, call.id, startedAt, NOTHING_LOADED, outcome, content(call, undefined, outcome));
     return { failure: 'internal', message: 'a layer of the decision failed: see the log' };
-  };
-
-  const load = (call: CheckCall, waitMs: number): MaybePromise<Loaded> => {
-    const loaded = facts.resolve(call.request, call.minRevision, waitMs);
-    return call.hasCredential ? later(loaded, withoutCredential) : loaded;
   };
 
   const checkOne = (
@@ -256,9 +342,7 @@ export function createService(options: ServiceOptions): Service {
     'error' in item
       ? malformed(item.id, item.error)
       : later(checkOne(item, 'batch_check', waitMs), (answered) =>
-          'failure' in answered && answered.failure === 'invalid'
-            ? malformed(item.id, problemText(answered.problem))
-            : answered,
+          'failure' in answered ? itemAnswer(item.id, answered) : answered,
         );
 
   return {
@@ -353,9 +437,15 @@ function allOrFailure(
   return good;
 }
 
-function malformed(id: string, detail: string): CheckAnswer {
+/** What is of the item alone does not fail its batch. */
+function itemAnswer(id: string, failure: Failure): CheckAnswer | Failure {
+  if (failure.failure === 'invalid') return malformed(id, problemText(failure.problem));
+  return failure.failure === 'limited' ? malformed(id, failure.message, 'RATE_LIMITED') : failure;
+}
+
+function malformed(id: string, detail: string, reason: Reason = 'INVALID_ARGUMENT'): CheckAnswer {
   const decision: Decision = {
-    ...refusal('INVALID_ARGUMENT'),
+    ...refusal(reason),
     allowed: false,
     by: undefined,
     shadow: undefined,
@@ -411,13 +501,17 @@ function checkFilter(call: FilterCall, limits: RequestLimits): Problem | undefin
   return undefined;
 }
 
-function named({ request, hasCredential }: CheckCall): Request {
-  return hasCredential && request.subject === undefined
+function named({ request, credential }: CheckCall): Request {
+  return credential !== undefined && request.subject === undefined
     ? { ...request, keyId: request.keyId ?? 'credential' }
     : request;
 }
 
-/** No kind of credential is accepted by this version: shut, not ignored (KEY_INVALID). */
-function withoutCredential(loaded: Loaded): Loaded {
-  return 'facts' in loaded ? { ...loaded, facts: { ...loaded.facts, key: 'invalid' } } : loaded;
+/** A credential of one subject asks for no other. */
+function agrees(proven: Subject | undefined, named: Subject | undefined): boolean {
+  return (
+    proven === undefined ||
+    named === undefined ||
+    (proven.type === named.type && proven.id === named.id)
+  );
 }

@@ -40,9 +40,13 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   audit: ['engine'],
   metrics: ['engine', 'facts', 'store'],
   config: ['engine'],
+  'proto-value': [],
+  identity: ['engine', 'later'],
   admin: ['engine', 'store', 'config'],
-  service: ['engine', 'facts', 'audit', 'metrics', 'later'],
-  transport: ['engine', 'service', 'later'],
+  service: ['engine', 'facts', 'audit', 'identity', 'metrics', 'later'],
+  transport: ['engine', 'service', 'later', 'admin', 'store', 'proto-value'],
+  usage: ['identity', 'store'],
+  manage: ['engine', 'store', 'config', 'admin', 'audit', 'identity'],
   'policy-test': ['engine', 'facts', 'audit', 'config', 'admin'],
   'warm-up': ['config', 'facts', 'store'],
   server: [
@@ -56,8 +60,11 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'service',
     'transport',
     'warm-up',
+    'identity',
+    'manage',
+    'usage',
   ],
-  cli: ['engine', 'store', 'config', 'admin', 'policy-test', 'server'],
+  cli: ['engine', 'store', 'config', 'admin', 'identity', 'policy-test', 'server', 'proto-value'],
 };
 
 describe('imports', () => {

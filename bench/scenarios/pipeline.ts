@@ -8,6 +8,9 @@ import { filter } from '../../src/engine/filter.ts';
 import { requestProblem, resourceProblem } from '../../src/engine/validate.ts';
 import { openFacts, type FactsRoom } from '../../src/facts/facts.ts';
 import { createMetrics } from '../../src/metrics.ts';
+import { openIdentity } from '../../src/identity/identity.ts';
+import { openRateLimits } from '../../src/identity/rate.ts';
+import { openUsage } from '../../src/identity/usage.ts';
 import { createService, type Service } from '../../src/service.ts';
 import { openEmbeddedStore } from '../../src/store/embedded.ts';
 import {
@@ -61,6 +64,7 @@ export const pipeline: Scenario = {
           bytes: 2 ** 26,
         },
         now: () => performance.now(),
+        wallNow: () => Date.now(),
         onResync: () => {},
         onStore: () => {},
         onEntries: () => {},
@@ -186,7 +190,10 @@ function service(facts: FactsRoom, audit: AuditSink): Service {
     record: audit.write,
     recordAttributes: false,
     limits: LIMITS,
-    instance: 'bench',
+    identity: openIdentity({ now: Date.now }),
+    rateLimits: openRateLimits({ now: Date.now }),
+    usage: openUsage(Date.now),
+    sequence: { instance: 'bench', last: 0 },
     onError: raise,
   });
 }

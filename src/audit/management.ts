@@ -69,3 +69,22 @@ function withoutSecrets(value: unknown): unknown {
     ),
   );
 }
+
+/** A credential that was refused: of itself nothing is told. */
+export function authenticationLine(
+  content: { readonly tenant: string; readonly why: string },
+  event: { readonly time: string; readonly instance: string; readonly seq: number },
+): string {
+  return JSON.stringify({
+    v: 1,
+    type: 'authentication',
+    time: event.time,
+    instance: event.instance,
+    seq: event.seq,
+    decision_id: `${event.instance}-${event.seq.toString(36)}`,
+    tenant: content.tenant,
+    allowed: false,
+    reason: 'UNAUTHENTICATED',
+    detail: content.why,
+  });
+}

@@ -1,14 +1,18 @@
 /** `postern check`: one decision from a running server, explained on request. */
 import { toSubject } from '../config/policy-test.ts';
+import { toValue } from '../proto-value.ts';
 import { parseAttributes, parseSourceArgument, type AttributeArguments } from './attributes.ts';
-import { connect, toProtoValue, type CheckResponse, type ExplainResponse } from './client.ts';
+import {
+  connect,
+  type CheckResponse,
+  type ConnectionOptions,
+  type ExplainResponse,
+} from './client.ts';
 import { CliError, EXIT, paint, print, visible, type Format } from './output.ts';
 
-export interface CheckOptions {
+export interface CheckOptions extends ConnectionOptions {
   readonly output: Format;
-  readonly address: string;
   readonly tenant: string | undefined;
-  readonly packageRoot: string;
   readonly resource?: string;
   readonly attr: readonly string[];
   readonly source: readonly string[];
@@ -39,7 +43,7 @@ export async function check(
     },
     ...(options.minRevision === undefined ? {} : { min_revision: revision(options.minRevision) }),
   };
-  const client = connect(options.address, options.packageRoot);
+  const client = connect(options);
   try {
     if (options.explain === true) {
       const explained = await client.explain(request);
@@ -73,7 +77,7 @@ function typeAndId(resource: string | undefined): { type?: string; id?: string }
 }
 
 function toProto(attributes: AttributeArguments): object {
-  return Object.fromEntries([...attributes].map(([key, value]) => [key, toProtoValue(value)]));
+  return Object.fromEntries([...attributes].map(([key, value]) => [key, toValue(value)]));
 }
 
 function drawAnswer(answer: CheckResponse): string {

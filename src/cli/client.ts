@@ -1,16 +1,31 @@
 /** A gRPC client from the proto files: the command line meets the server as any other client does. */
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { credentials, loadPackageDefinition, status, type Client } from '@grpc/grpc-js';
+import {
+  credentials,
+  loadPackageDefinition,
+  Metadata,
+  status,
+  type ChannelCredentials,
+  type Client,
+  type ClientReadableStream,
+} from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
-import type { Scalar } from '../engine/model.ts';
 import { CliError } from './output.ts';
 
-/** `google.protobuf.Value` as the loader's codec takes it. */
-export type ProtoValue =
-  | { readonly stringValue: string }
-  | { readonly numberValue: number }
-  | { readonly boolValue: boolean }
-  | { readonly listValue: { readonly values: readonly ProtoValue[] } };
+/** Where the server is, and how it is spoken to. */
+export interface ConnectionOptions {
+  /** `host:port` or `unix:/path`. */
+  readonly address: string;
+  readonly packageRoot: string;
+  readonly tls?: boolean;
+  /** PEM file of the authorities to trust; it and the next two imply `tls`. */
+  readonly ca?: string;
+  /** PEM file of the client certificate. */
+  readonly cert?: string;
+  /** PEM file of its key. */
+  readonly keyFile?: string;
+}
 
 export interface CheckResponse {
   readonly id: string;
@@ -35,12 +50,6 @@ export interface ExplainResponse {
   readonly missing_complete: boolean;
 }
 
-type Unary = (
-  request: object,
-  options: { deadline: number },
-  done: (error: (Error & { code?: number; details?: string }) | null, answer: unknown) => void,
-) => void;
-
 const TIMEOUT_MS = 10_000;
 
 export interface DecisionClient {
@@ -49,57 +58,164 @@ export interface DecisionClient {
   close(): void;
 }
 
-export function connect(address: string, packageRoot: string): DecisionClient {
-  const definition = loadSync('postern/v1/authorization.proto', {
-    includeDirs: [join(packageRoot, 'proto')],
+export function connect(options: ConnectionOptions): DecisionClient {
+  const service = openService('AuthorizationService', options);
+  const call = async <T>(method: string, request: object): Promise<T> => {
+    try {
+      return await service.call<T>(method, request, {}, TIMEOUT_MS);
+    } catch (error) {
+      throw error instanceof CallError ? new CliError(error.message) : error;
+    }
+  };
+  return {
+    check: (request) => call('Check', request),
+    explain: (request) => call('Explain', request),
+    close: () => service.close(),
+  };
+}
+
+/** A call that failed. The message is for people. */
+export class CallError extends Error {
+  /** `NOT_FOUND`, …: the name of the gRPC status. */
+  readonly status: string;
+
+  constructor(message: string, name: string) {
+    super(message);
+    this.status = name;
+  }
+}
+
+/** Metadata of a call, ASCII. */
+export type Headers = Readonly<Record<string, string>>;
+
+/** One service of a server. */
+export interface Service {
+  /** @throws CallError */
+  call<T>(method: string, request: object, headers: Headers, timeoutMs: number): Promise<T>;
+  /** Messages as they come, until the signal ends them or the server does. @throws CallError */
+  watch<T>(
+    method: string,
+    request: object,
+    headers: Headers,
+    signal: AbortSignal,
+  ): AsyncIterable<T>;
+  close(): void;
+}
+
+const PROTO_FILES = {
+  AuthorizationService: 'postern/v1/authorization.proto',
+  AdminService: 'postern/v1/admin.proto',
+} as const;
+
+type RpcError = Error & { readonly code?: number; readonly details?: string };
+type Unary = (
+  request: object,
+  metadata: Metadata,
+  options: { readonly deadline: number },
+  done: (error: RpcError | null, answer: unknown) => void,
+) => void;
+type Streaming = (request: object, metadata: Metadata) => ClientReadableStream<unknown>;
+
+/** Loads a service's proto file and makes a client; it connects at the first call. */
+export function openService(name: keyof typeof PROTO_FILES, options: ConnectionOptions): Service {
+  const { address } = options;
+  const definition = loadSync(PROTO_FILES[name], {
+    includeDirs: [join(options.packageRoot, 'proto')],
     keepCase: true,
     longs: String,
     enums: String,
     defaults: true,
   });
   const loaded = loadPackageDefinition(definition) as unknown as {
-    postern: {
-      v1: {
-        AuthorizationService: new (
-          address: string,
-          credentials: unknown,
-        ) => Client & Record<string, Unary>;
-      };
-    };
+    postern: { v1: Record<string, new (...args: unknown[]) => Client> };
   };
-  const client = new loaded.postern.v1.AuthorizationService(address, credentials.createInsecure());
-  const call = <T>(method: string, request: object): Promise<T> =>
-    new Promise((done, failed) => {
-      const send = client[method];
-      if (send === undefined) throw new Error(`no method ${method}`);
-      send.call(client, request, { deadline: Date.now() + TIMEOUT_MS }, (error, answer) =>
-        // The loader's codec has made the answer from the proto file.
-        error === null ? done(answer as T) : failed(explainError(error, address)),
-      );
-    });
+  const Made = loaded.postern.v1[name];
+  if (Made === undefined) throw new Error(`no service ${name}`);
+  // The answer is this server's, however long: what is sent, the server limits itself.
+  const limits = { 'grpc.max_receive_message_length': -1, 'grpc.max_send_message_length': -1 };
+  const client = new Made(address, channelCredentials(options), limits);
+  const methods = client as unknown as Readonly<Record<string, unknown>>;
+  const method = (called: string): unknown => {
+    const found = methods[called];
+    if (typeof found !== 'function') throw new Error(`no method ${called}`);
+    return found.bind(client);
+  };
   return {
-    check: (request) => call('Check', request),
-    explain: (request) => call('Explain', request),
+    call: <T>(called: string, request: object, headers: Headers, timeoutMs: number) =>
+      new Promise<T>((done, failed) => {
+        const deadline = Date.now() + timeoutMs;
+        // Whether it streams is what the proto file says, and the caller knows.
+        const send = method(called) as Unary;
+        send(request, metadataOf(headers), { deadline }, (error, answer) =>
+          // The loader's codec has made the answer from the proto file.
+          error === null ? done(answer as T) : failed(toCallError(error, address)),
+        );
+      }),
+    async *watch<T>(called: string, request: object, headers: Headers, signal: AbortSignal) {
+      if (signal.aborted) return;
+      const start = method(called) as Streaming;
+      const stream = start(request, metadataOf(headers));
+      const cancel = (): void => stream.cancel();
+      signal.addEventListener('abort', cancel);
+      try {
+        for await (const message of stream) yield message as T;
+      } catch (error) {
+        // The caller has seen enough.
+        if (!signal.aborted) throw toCallError(error as RpcError, address);
+      } finally {
+        signal.removeEventListener('abort', cancel);
+      }
+    },
     close: () => client.close(),
   };
 }
 
-function explainError(
-  error: Error & { code?: number; details?: string },
-  address: string,
-): CliError {
-  const details = error.details ?? error.message;
-  if (error.code === status.UNAVAILABLE && !details.includes('revision'))
-    return new CliError(
-      `no answer from ${address}: is \`postern serve\` running there? (${details})`,
-    );
-  return new CliError(details);
+function metadataOf(headers: Headers): Metadata {
+  const metadata = new Metadata();
+  for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
+  return metadata;
 }
 
-/** A scalar or list of scalars as a `google.protobuf.Value`. */
-export function toProtoValue(value: Scalar | readonly Scalar[]): ProtoValue {
-  if (typeof value === 'string') return { stringValue: value };
-  if (typeof value === 'number') return { numberValue: value };
-  if (typeof value === 'boolean') return { boolValue: value };
-  return { listValue: { values: value.map(toProtoValue) } };
+function channelCredentials({ tls, ca, cert, keyFile }: ConnectionOptions): ChannelCredentials {
+  const files = [ca, cert, keyFile];
+  if (tls !== true && files.every((file) => file === undefined))
+    return credentials.createInsecure();
+  if ((cert === undefined) !== (keyFile === undefined))
+    throw new CliError('--cert and --key-file: one is there without the other: give both');
+  try {
+    return credentials.createSsl(
+      readPem('--ca', ca),
+      readPem('--key-file', keyFile),
+      readPem('--cert', cert),
+    );
+  } catch (error) {
+    if (error instanceof CliError) throw error;
+    throw new CliError(
+      `--ca, --cert and --key-file: not usable as PEM files: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
+}
+
+function readPem(option: string, file: string | undefined): Buffer | null {
+  if (file === undefined) return null;
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    throw new CliError(
+      `${option}: \`${file}\` cannot be read: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
+}
+
+/** What the client itself says where there was no answer. */
+const NO_ANSWER = /^(No connection established|Name resolution failed|Connection dropped)|ECONN/;
+
+function toCallError(error: RpcError, address: string): CallError {
+  const details = error.details ?? error.message;
+  const name = error.code === undefined ? undefined : status[error.code];
+  const message =
+    error.code === status.UNAVAILABLE && NO_ANSWER.test(details)
+      ? `no answer from ${address}: is \`postern serve\` running there? (${details.replace(/\s+/g, ' ')})`
+      : details;
+  return new CallError(message, name ?? 'UNKNOWN');
 }

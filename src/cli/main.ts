@@ -3,13 +3,15 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Command, CommanderError, Option } from 'commander';
+import { Argument, Command, CommanderError, Option } from 'commander';
 import { ConfigError } from '../config/problem.ts';
+import type { ConnectionOptions } from './client.ts';
+import type { Shell } from './completion.ts';
 import { CliError, EXIT, type Format } from './output.ts';
+import type { AddVerbs } from './verb.ts';
 
-interface GlobalOptions {
+interface GlobalOptions extends Omit<ConnectionOptions, 'packageRoot'> {
   readonly output: Format;
-  readonly address: string;
   readonly tenant?: string;
 }
 
@@ -50,7 +52,9 @@ const program = new Command('postern')
   .description(
     'Sidecar authorization decision service: RBAC, tree grants, object ACLs and ABAC in one answer.',
   )
-  .version(version)
+  // Before any command is added: commands inherit these.
+  .exitOverride()
+  .configureHelp({ showGlobalOptions: true })
   .addOption(
     new Option('-o, --output <format>', 'how to print')
       .choices(['table', 'json', 'yaml'])
@@ -62,6 +66,22 @@ const program = new Command('postern')
       .default('127.0.0.1:4700'),
   )
   .addOption(new Option('--tenant <name>', 'the tenant').env('POSTERN_TENANT'))
+  .addOption(
+    new Option('--as <principal>', 'the principal on whose behalf to manage facts').env(
+      'POSTERN_AS',
+    ),
+  )
+  .addOption(
+    new Option(
+      '--token <token>',
+      'who manages facts (else POSTERN_TOKEN, else POSTERN_ADMIN_TOKEN); the process list shows it: prefer the environment or --token-file',
+    ).conflicts('tokenFile'),
+  )
+  .option('--token-file <file>', 'a file with the token')
+  .option('--tls', 'speak TLS to the gRPC listener')
+  .option('--ca <file>', 'PEM file of the authorities to trust; implies --tls')
+  .option('--cert <file>', 'PEM file of a client certificate; implies --tls')
+  .option('--key-file <file>', 'PEM file of its key')
   .showHelpAfterError('(postern --help tells more)')
   .addHelpText(
     'after',
@@ -194,7 +214,113 @@ program
     ),
   );
 
-for (const command of [program, ...program.commands]) command.exitOverride();
+interface Noun {
+  readonly name: string;
+  readonly description: string;
+  readonly load: () => Promise<AddVerbs>;
+}
+
+/** What is managed on a running server. A noun's file has its verbs, and is loaded where the noun is named. */
+const NOUNS: readonly Noun[] = [
+  {
+    name: 'user',
+    description: 'people, developers and agents',
+    load: async () => (await import('./user.ts')).userVerbs,
+  },
+  {
+    name: 'role',
+    description: 'roles, their permissions and members',
+    load: async () => (await import('./role.ts')).roleVerbs,
+  },
+  {
+    name: 'workspace',
+    description: 'workspaces and their members',
+    load: async () => (await import('./workspace.ts')).workspaceVerbs,
+  },
+  {
+    name: 'grant',
+    description: 'actions on a path and all below it',
+    load: async () => (await import('./grant.ts')).grantVerbs,
+  },
+  {
+    name: 'owner',
+    description: 'owners of paths',
+    load: async () => (await import('./owner.ts')).ownerVerbs,
+  },
+  {
+    name: 'policy-set',
+    description: 'rules that keys are held to',
+    load: async () => (await import('./policy-set.ts')).policySetVerbs,
+  },
+  {
+    name: 'key',
+    description: 'API keys and their secrets',
+    load: async () => (await import('./key.ts')).keyVerbs,
+  },
+  {
+    name: 'session',
+    description: 'sessions of users',
+    load: async () => (await import('./session.ts')).sessionVerbs,
+  },
+  {
+    name: 'tenant',
+    description: 'tenants, for the operator',
+    load: async () => (await import('./tenant.ts')).tenantVerbs,
+  },
+  {
+    name: 'changes',
+    description: "the tenant's commits",
+    load: async () => (await import('./changes.ts')).changesVerbs,
+  },
+];
+
+const given = process.argv.slice(2);
+const allVerbs = given.includes('completion');
+program.commandsGroup('Facts of a running server:');
+for (const { name, description, load } of NOUNS) {
+  const noun = program.command(name).description(description);
+  if (allVerbs || given.includes(name)) (await load())(noun, packageRoot);
+}
+
+program
+  .commandsGroup('Shell:')
+  .command('completion')
+  .description('print a script that completes commands in a shell')
+  .addArgument(new Argument('<shell>', 'which one').choices(['bash', 'zsh', 'fish']))
+  .addHelpText(
+    'after',
+    `
+Examples:
+  source <(postern completion bash)                                   # in ~/.bashrc
+  postern completion zsh > "\${fpath[1]}/_postern"
+  postern completion fish > ~/.config/fish/completions/postern.fish`,
+  )
+  .action(async (shell: Shell) => {
+    const { completionScript } = await import('./completion.ts');
+    process.stdout.write(completionScript(shell, program));
+  });
+
+// After a command, `--version` is that command's own: `policy-set get NAME --version 3`.
+const commandAt = given.findIndex((word) => program.commands.some((one) => one.name() === word));
+const versionAt = given.indexOf('--version');
+if (allVerbs || commandAt < 0 || (versionAt >= 0 && versionAt < commandAt))
+  program.version(version);
+
+/** These speak to no server's API: what says how to would be passed over, `serve --tls` above all. */
+const OFFLINE = new Set('serve validate test apply export healthcheck completion'.split(' '));
+const CONNECTION = new Set('as token tokenFile tls ca cert keyFile'.split(' '));
+program.hook('preAction', (_program, command) => {
+  if (command.parent !== program || !OFFLINE.has(command.name())) return;
+  const wrong = program.options.find(
+    (option) =>
+      CONNECTION.has(option.attributeName()) &&
+      program.getOptionValueSource(option.attributeName()) === 'cli',
+  );
+  if (wrong !== undefined)
+    throw new CliError(
+      `${wrong.long ?? ''}: \`postern ${command.name()}\` has no use for it: leave it out`,
+    );
+});
 
 // A reader that has seen enough changes nothing of the answer; any other failure to print is told.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

@@ -20,10 +20,14 @@ export interface ServeOptions {
 export async function serve(options: ServeOptions): Promise<number> {
   const startedAt = performance.now();
   const { packageRoot, version } = options;
-  const { settings, file, warnings } = loadSettings(options.config, process.env, packageRoot);
+  const { settings, adminToken, file, warnings } = loadSettings(
+    options.config,
+    process.env,
+    packageRoot,
+  );
   const demo = options.demo === true ? [join(packageRoot, 'config/demo.yaml')] : [];
   const states = [...options.state, ...demo];
-  const running = await startServer({ settings, states, packageRoot, version });
+  const running = await startServer({ settings, adminToken, states, packageRoot, version });
   releaseStartupMemory();
   const limitHeap = heapLimiter();
   setInterval(() => limitHeap(running.cachedBytes()), HEAP_LOOK_MS).unref();
@@ -41,6 +45,8 @@ export async function serve(options: ServeOptions): Promise<number> {
     `  tenants   ${running.tenants.slice(0, 10).join(', ')}${running.tenants.length > 10 ? ` and ${running.tenants.length - 10} more` : ''}`,
   );
   say(`  audit     ${settings.audit.sink === 'file' ? settings.audit.file : settings.audit.sink}`);
+  if (settings.admin.enabled || adminToken !== undefined)
+    say(`  admin     AdminService on ${grpc}`);
   if (options.demo === true)
     say(`Try it: npx postern check alice read work.projects.api --tenant demo --address ${grpc}`);
 

@@ -1,5 +1,5 @@
 /** `postern.yaml`: every option, its default, and the environment variables that override some. */
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
 import * as z from 'zod';
 import { parseSource, parseWithDefaults, readSource, type Source } from './document.ts';
@@ -21,6 +21,37 @@ const address = z
     /^(unix:.+|(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):\d{1,5})$/,
     'is not host:port or unix:/path',
   );
+
+const seconds = (description: string): z.ZodOptional<z.ZodInt> =>
+  z
+    .int()
+    .min(1)
+    .optional()
+    .meta({ description: `${description} (seconds)` });
+
+/** What is wrong with an issuer as a whole is said by `identity/`, which uses it. */
+const issuer = z.strictObject({
+  issuer: z.string().min(1).meta({ description: '`iss` of its tokens' }),
+  audience: z
+    .union([z.string().min(1), z.array(z.string().min(1)).min(1)])
+    .meta({ description: '`aud` that its tokens have for this service' }),
+  algorithms: z.array(z.string()).min(1).meta({ description: 'For example RS256; never HS*' }),
+  jwks_url: z.string().optional().meta({ description: 'Where its keys are, https' }),
+  jwks_file: z.string().optional().meta({ description: 'File with its keys instead' }),
+  subject_claim: z.string().optional().meta({ description: 'Claim that is the user id; sub' }),
+  tenant: z.string().optional().meta({ description: 'Tenant of all its tokens' }),
+  tenant_claim: z.string().optional().meta({ description: 'Claim that is the tenant instead' }),
+  max_age_seconds: seconds('How long the last good keys are used while there are no newer; 86400'),
+  refresh_seconds: seconds('How often its keys are read; 300'),
+  cooldown_seconds: seconds('Between reads for an unknown key; 30'),
+  timeout_ms: z.int().min(1).optional().meta({ description: 'Time for a read (milliseconds)' }),
+  clock_tolerance_seconds: z
+    .int()
+    .min(0)
+    .optional()
+    .meta({ description: 'How far its clock may be off (seconds); 30' }),
+  max_token_age_seconds: seconds('Tokens that are older are refused'),
+});
 
 export const settingsSchema = z
   .strictObject({
@@ -65,8 +96,56 @@ export const settingsSchema = z
         reflection: z.boolean().default(false).meta({ description: 'Serve reflection v1' }),
         max_message_bytes: count(4_194_304, 'Largest message that is read'),
         max_concurrent_streams: count(256, 'Calls at once on one connection'),
+        tls: z
+          .strictObject({
+            cert: z.string().optional().meta({ description: 'PEM file of the certificate chain' }),
+            key: z.string().optional().meta({ description: 'PEM file of its key' }),
+            client_ca: z.string().optional().meta({
+              description: 'PEM file of authorities: callers must have a certificate of one',
+            }),
+            reload_ms: millis(60_000, 'How often the files are looked at for newer ones'),
+          })
+          .prefault({}),
+        callers: z
+          .array(
+            z.strictObject({
+              name: z.string().min(1),
+              token_sha256: z
+                .string()
+                .regex(/^[0-9a-f]{64}$/, 'is not the SHA-256 of a token in lower-case hex'),
+            }),
+          )
+          .default([])
+          .meta({
+            description: 'Services that may ask, by a bearer token; empty: whoever connects',
+          }),
       })
       .prefault({}),
+    admin: z
+      .strictObject({
+        enabled: z.boolean().default(false).meta({ description: 'Serve AdminService' }),
+        token_file: z.string().optional().meta({
+          description: "File with the operator's token, instead of POSTERN_ADMIN_TOKEN",
+        }),
+        max_state_bytes: count(268_435_456, 'Largest state that Apply takes'),
+      })
+      .prefault({}),
+    identity: z
+      .strictObject({
+        jwt: z
+          .array(issuer)
+          .default([])
+          .meta({ description: 'Issuers of bearer tokens that are trusted' }),
+        usage_interval_ms: millis(
+          60_000,
+          'How often the times of the last use of keys are written; 0: never',
+        ),
+      })
+      .prefault({}),
+    migrations: z
+      .string()
+      .default('migrations')
+      .meta({ description: 'Directory of permission migrations' }),
     http: z
       .strictObject({
         address: address.default('127.0.0.1:4701').meta({ description: 'host:port or unix:/path' }),
@@ -142,6 +221,8 @@ export type Settings = Readonly<z.output<typeof settingsSchema>>;
 export interface LoadedSettings {
   readonly file: string;
   readonly settings: Settings;
+  /** The operator's token; no value of the settings, so that nothing prints it. */
+  readonly adminToken: string | undefined;
   readonly warnings: readonly string[];
 }
 
@@ -151,9 +232,12 @@ const ENVIRONMENT = [
   'POSTERN_HTTP_ADDRESS',
   'POSTERN_STORE',
   'POSTERN_LOG_LEVEL',
+  'POSTERN_ADMIN_TOKEN',
   // Read by the commands that talk to a server.
   'POSTERN_ADDRESS',
   'POSTERN_TENANT',
+  'POSTERN_TOKEN',
+  'POSTERN_AS',
 ] as const;
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -185,7 +269,97 @@ export function loadSettings(
     );
   if (problems.length > 0) throw new ConfigError(problems);
   const settings = overridden(absolute(parsed, dirname(file)), environment, usable);
-  return { file, settings: deepFreeze(settings), warnings: misspelt(environment) };
+  const adminToken = adminTokenOf(settings, environment);
+  const exposed = exposureProblems(settings, adminToken !== undefined, usable);
+  if (exposed.length > 0) throw new ConfigError(exposed);
+  return {
+    file,
+    settings: deepFreeze(settings),
+    adminToken,
+    warnings: [...misspelt(environment), ...weaknesses(settings, adminToken)],
+  };
+}
+
+/** Shorter tokens can be guessed. */
+const SHORTEST_TOKEN = 8;
+const SHORT_TOKEN = 24;
+
+function adminTokenOf(settings: Settings, environment: Environment): string | undefined {
+  const { token_file: file } = settings.admin;
+  const named = environment['POSTERN_ADMIN_TOKEN'];
+  const wrong = (where: string, problem: string): ConfigError =>
+    new ConfigError([
+      { file: where, line: 1, column: 1, path: '', message: problem, severity: 'error' },
+    ]);
+  if (file !== undefined && named !== undefined)
+    throw wrong('environment', 'POSTERN_ADMIN_TOKEN is set, and `admin.token_file` too: keep one');
+  let token = named;
+  if (file !== undefined)
+    try {
+      token = readFileSync(file, 'utf8').trim();
+    } catch (error) {
+      throw wrong(
+        file,
+        `cannot be read: ${error instanceof Error ? error.message : String(error)}`,
+      );
+    }
+  if (token === undefined) return undefined;
+  if (token.length < SHORTEST_TOKEN)
+    throw wrong(
+      file ?? 'environment',
+      `the admin token has ${token.length} characters: give ${SHORT_TOKEN} random ones or more`,
+    );
+  return token;
+}
+
+function weaknesses({ grpc }: Settings, adminToken: string | undefined): string[] {
+  const warnings: string[] = [];
+  if (adminToken !== undefined && adminToken.length < SHORT_TOKEN)
+    warnings.push(`the admin token is short: give ${SHORT_TOKEN} random characters or more`);
+  const open = grpc.callers.length === 0 && grpc.tls.client_ca === undefined;
+  if (!isLocal(grpc.address) && open)
+    warnings.push(
+      `whoever reaches \`${grpc.address}\` may ask: set \`grpc.tls.client_ca\` or \`grpc.callers\``,
+    );
+  return warnings;
+}
+
+/** Half an authentication is none, and a secret in the clear is none either. */
+function exposureProblems(
+  { grpc, admin }: Settings,
+  hasAdminToken: boolean,
+  source: Source,
+): Problem[] {
+  const { cert, key, client_ca: clientCa } = grpc.tls;
+  const problems: Problem[] = [];
+  const problem = (path: readonly string[], message: string): void => {
+    problems.push(source.problem(path, message));
+  };
+  if ((cert === undefined) !== (key === undefined))
+    problem(['grpc', 'tls'], 'has one of `cert` and `key`: give both');
+  if (clientCa !== undefined && cert === undefined)
+    problem(['grpc', 'tls', 'client_ca'], 'needs `cert` and `key` beside it');
+  const plain = cert === undefined && !isLocal(grpc.address);
+  if (plain && (admin.enabled || hasAdminToken))
+    problem(
+      ['grpc', 'address'],
+      `\`${grpc.address}\` is no loopback address, and AdminService is enabled there without TLS: set \`grpc.tls\`, or listen on 127.0.0.1`,
+    );
+  if (plain && grpc.callers.length > 0)
+    problem(
+      ['grpc', 'callers'],
+      `send their tokens in the clear to \`${grpc.address}\`: set \`grpc.tls\`, or listen on 127.0.0.1`,
+    );
+  const names = grpc.callers.map(({ name }) => name);
+  for (const [index, name] of names.entries())
+    if (names.indexOf(name) !== index)
+      problem(['grpc', 'callers', String(index)], `\`${name}\` is listed twice: keep one`);
+  return problems;
+}
+
+/** Only processes of this machine can connect. */
+function isLocal(listening: string): boolean {
+  return /^(unix:|127\.|localhost:|\[::1\]:)/.test(listening);
 }
 
 function settingsFile(named: string | undefined, packageRoot: string): string {
@@ -200,6 +374,7 @@ function absolute(settings: Settings, directory: string): Settings {
   const { audit, redis, store } = settings;
   const file = (path: string | undefined): string | undefined => path && from(path);
   const { tls } = redis;
+  const { grpc, admin, identity } = settings;
   return {
     ...settings,
     redis: {
@@ -207,6 +382,21 @@ function absolute(settings: Settings, directory: string): Settings {
       password_file: file(redis.password_file),
       tls: { ...tls, ca: file(tls.ca), cert: file(tls.cert), key: file(tls.key) },
     },
+    grpc: {
+      ...grpc,
+      tls: {
+        ...grpc.tls,
+        cert: file(grpc.tls.cert),
+        key: file(grpc.tls.key),
+        client_ca: file(grpc.tls.client_ca),
+      },
+    },
+    admin: { ...admin, token_file: file(admin.token_file) },
+    identity: {
+      ...identity,
+      jwt: identity.jwt.map((one) => ({ ...one, jwks_file: file(one.jwks_file) })),
+    },
+    migrations: from(settings.migrations),
     catalog: from(settings.catalog),
     default_roles: from(settings.default_roles),
     store: store.startsWith('embedded:') ? `embedded:${from(store.slice(9))}` : store,

@@ -12,6 +12,7 @@ const DENIED: Readonly<Record<Exclude<Reason, 'ALLOWED'>, string>> = {
   TENANT_MISMATCH: 'the tenant does not exist here',
   STALE: 'the facts are older than allowed: the store does not answer',
   UNAVAILABLE: 'the facts that were asked for are not here',
+  RATE_LIMITED: 'the key has asked more often than its rate limit allows',
   INTERNAL: 'a layer of the decision failed',
   INVALID_ARGUMENT: 'the request is malformed',
 };

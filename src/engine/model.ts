@@ -65,6 +65,7 @@ export type Reason =
   | 'TENANT_MISMATCH'
   | 'STALE'
   | 'UNAVAILABLE'
+  | 'RATE_LIMITED'
   | 'INTERNAL'
   | 'INVALID_ARGUMENT';
 

@@ -42,6 +42,8 @@ export interface FactsOptions {
   };
   /** Monotonic milliseconds: a jump of the wall clock must not open anything. */
   readonly now: () => number;
+  /** Milliseconds since the epoch, never going back: when keys expire. */
+  readonly wallNow: () => number;
   readonly onResync: (tenant: string, cause: string) => void;
   /** Commits have come into force here. */
   readonly onEntries: (tenant: string, entries: readonly FeedEntry[]) => void;
@@ -451,6 +453,7 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
         return missing;
       }
       key = cached.compiled ?? 'invalid';
+      if (key !== 'invalid' && hasExpired(key.record)) key = 'invalid';
       if (key !== 'invalid') {
         const acting = actingSubject(key.record, subject);
         if (acting === 'mismatch') key = 'invalid';
@@ -471,6 +474,9 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
       ageMs: now() - plane.confirmedAt,
     };
   };
+
+  const hasExpired = ({ expiresAt }: KeyRecord): boolean =>
+    expiresAt !== undefined && expiresAt <= options.wallNow();
 
   const cachedUser = (plane: Plane, id: string): CachedUser | undefined => {
     const name = cacheKey('user', plane.tenant, id);
@@ -496,7 +502,7 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
 
   const compiledKey = (plane: Plane, record: KeyRecord | undefined): KeyFacts | undefined => {
     const sets = (record?.policySets ?? []).map((name) => plane.sets.get(name));
-    if (record === undefined) return undefined;
+    if (record === undefined || record.revoked === true) return undefined;
     // A set that is attached and gone may have held a deny: the key is shut.
     if (sets.some((set) => set === undefined)) {
       onError(new Error(`key \`${record.id}\` of \`${plane.tenant}\` has a lost policy set`));

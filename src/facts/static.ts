@@ -20,7 +20,8 @@ export function staticFacts(
   const keyOf = (id: string): Exclude<Facts['key'], undefined> => {
     const record = records.key.get(id);
     const sets = (record?.policySets ?? []).map((name) => records.policy_set.get(name));
-    if (record === undefined || sets.includes(undefined)) return 'invalid';
+    const gone = record === undefined || record.revoked === true;
+    if (gone || sets.includes(undefined)) return 'invalid';
     return compileKey(
       record,
       sets.filter((set) => set !== undefined),

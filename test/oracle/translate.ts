@@ -51,6 +51,7 @@ export function openRoomOf(
       bytes: 2 ** 26,
     },
     now: () => performance.now(),
+    wallNow: () => Date.now(),
     onResync: () => {},
     onStore: () => {},
     onEntries: () => {},

@@ -104,6 +104,7 @@ export function openRoom(
     storeTimeoutMs: 1_000,
     maxWaiting: 10_000,
     now: () => performance.now(),
+    wallNow: () => Date.now(),
     onResync: (tenant, cause) => void resyncCauses.push(`${tenant}: ${cause}`),
     onStore: () => {},
     onEntries: () => {},

@@ -3,6 +3,9 @@ import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { compileCatalog } from '../../src/engine/action.ts';
 import { createMetrics } from '../../src/metrics.ts';
+import { openIdentity } from '../../src/identity/identity.ts';
+import { openRateLimits } from '../../src/identity/rate.ts';
+import { openUsage } from '../../src/identity/usage.ts';
 import { createService } from '../../src/service.ts';
 import { decodeCheck } from '../../src/transport/grpc/codec.ts';
 import { authorizationMethods } from '../../src/transport/grpc/methods.ts';
@@ -134,7 +137,10 @@ describe('answers to questions that come again', () => {
       record: (line) => void lines.push(line),
       recordAttributes: false,
       limits: { attributes: 8, valuesPerAttribute: 8 },
-      instance: 'test',
+      identity: openIdentity({ now: Date.now }),
+      rateLimits: openRateLimits({ now: Date.now }),
+      usage: openUsage(Date.now),
+      sequence: { instance: 'test', last: 0 },
       onError: (error) => {
         throw error;
       },

@@ -18,6 +18,7 @@ import type {
   BatchSemantic,
   CheckAnswer,
   CheckCall,
+  Credential,
   FilterAnswer,
   FilterCall,
 } from '../../service.ts';
@@ -53,7 +54,7 @@ interface RawCheck {
   tenant: string;
   subject: Subject | undefined;
   keyId: string;
-  hasCredential: boolean;
+  credential: Credential | undefined;
   action: string;
   resource: Resource | undefined;
   /** Entries in the order sent. */
@@ -101,8 +102,7 @@ export function decodeBatch(bytes: Buffer, limits: CodecLimits): BatchCall {
           defaults.keyId = reader.string('key_id');
           break;
         case 4:
-          readCredential(reader);
-          defaults.hasCredential = true;
+          defaults.credential = once(defaults.credential, 'credential', readCredential(reader));
           break;
         case 5:
           defaults.action = reader.string('action');
@@ -175,8 +175,7 @@ export function decodeFilter(bytes: Buffer, limits: CodecLimits): FilterCall {
           raw.keyId = reader.string('key_id');
           break;
         case 4:
-          readCredential(reader);
-          raw.hasCredential = true;
+          raw.credential = once(raw.credential, 'credential', readCredential(reader));
           break;
         case 5:
           raw.action = reader.string('action');
@@ -228,7 +227,7 @@ function emptyCheck(): RawCheck {
     tenant: '',
     subject: undefined,
     keyId: '',
-    hasCredential: false,
+    credential: undefined,
     action: '',
     resource: undefined,
     context: undefined,
@@ -253,8 +252,7 @@ function readCheck(reader: Reader, limits: CodecLimits): RawCheck {
         check.keyId = reader.string('key_id');
         break;
       case 5:
-        readCredential(reader);
-        check.hasCredential = true;
+        check.credential = once(check.credential, 'credential', readCredential(reader));
         break;
       case 6:
         check.action = reader.string('action');
@@ -304,11 +302,23 @@ function principalType(text: string): PrincipalType {
   throw badRequest('subject.type', `\`${printable(text)}\` is not one of user, role, workspace`);
 }
 
-/** The secret is not even read: nothing of it can leak. */
-function readCredential(reader: Reader): void {
-  reader.message('credential', (inner) => {
-    while (inner.next()) inner.skip();
-  });
+/** Of a field that is sent twice, or of two kinds, the last would count: refused, so that nobody reads it otherwise. */
+function readCredential(reader: Reader): Credential {
+  let found: Credential | undefined;
+  const outer = reader.enter('credential');
+  while (reader.next())
+    if (reader.field === 1)
+      found = once(found, 'credential', { apiKey: reader.string('credential.api_key') });
+    else if (reader.field === 2)
+      found = once(found, 'credential', { bearerToken: reader.string('credential.bearer_token') });
+    else if (reader.field === 3)
+      found = once(found, 'credential', {
+        sessionToken: reader.string('credential.session_token'),
+      });
+    else reader.skip();
+  reader.leave(outer);
+  // A kind of credential that is not known here is one that proves nothing.
+  return found ?? { apiKey: '' };
 }
 
 /** @param at index of an object of Filter, -1 for the resource of a check: names are made only for errors */
@@ -558,13 +568,13 @@ function readSemantic(reader: Reader): BatchSemantic {
 
 /** Each field given replaces the default whole; a key or a credential replaces both. */
 function withDefaults(check: RawCheck, defaults: RawCheck): RawCheck {
-  const ownsKey = check.keyId !== '' || check.hasCredential;
+  const ownsKey = check.keyId !== '' || check.credential !== undefined;
   return {
     ...check,
     tenant: check.tenant === '' ? defaults.tenant : check.tenant,
     subject: check.subject ?? defaults.subject,
     keyId: ownsKey ? check.keyId : defaults.keyId,
-    hasCredential: ownsKey ? check.hasCredential : defaults.hasCredential,
+    credential: ownsKey ? check.credential : defaults.credential,
     action: check.action === '' ? defaults.action : check.action,
     resource: check.resource ?? defaults.resource,
     minRevision: check.minRevision === 0 ? defaults.minRevision : check.minRevision,
@@ -572,7 +582,7 @@ function withDefaults(check: RawCheck, defaults: RawCheck): RawCheck {
 }
 
 function toCall(raw: RawCheck): CheckCall {
-  if (raw.hasCredential && raw.keyId !== '')
+  if (raw.credential !== undefined && raw.keyId !== '')
     throw badRequest('key_id', 'is given beside `credential`: send one of the two');
   const request: Request = {
     tenant: raw.tenant,
@@ -584,7 +594,7 @@ function toCall(raw: RawCheck): CheckCall {
   return {
     id: raw.id,
     request,
-    hasCredential: raw.hasCredential,
+    credential: raw.credential,
     context: raw.context && Object.fromEntries(raw.context),
     minRevision: raw.minRevision,
   };
@@ -608,6 +618,7 @@ const REASON: Readonly<Record<Reason, number>> = {
   INTERNAL: 10,
   INVALID_ARGUMENT: 11,
   UNAVAILABLE: 12,
+  RATE_LIMITED: 13,
 };
 
 export function encodeCheck(answer: CheckAnswer): Buffer {

@@ -16,7 +16,7 @@ import {
   type CodecLimits,
 } from './codec.ts';
 import { rememberingRepeats } from './repeats.ts';
-import { badRequest, CODE, RpcError, withReason } from './status.ts';
+import { badRequest, CODE, RpcError, tooMany, withReason } from './status.ts';
 import { later, type MaybePromise } from '../../later.ts';
 
 /**
@@ -84,6 +84,8 @@ function failed(id: string, failure: Failure): CheckAnswer {
   switch (failure.failure) {
     case 'invalid':
       return denied(id, 'INVALID_ARGUMENT', problemText(failure.problem));
+    case 'limited':
+      return denied(id, 'RATE_LIMITED', failure.message);
     case 'unavailable':
       return denied(id, failure.stale ? 'STALE' : 'UNAVAILABLE', failure.message);
     case 'internal':
@@ -93,7 +95,7 @@ function failed(id: string, failure: Failure): CheckAnswer {
 
 function denied(
   id: string,
-  reason: 'INVALID_ARGUMENT' | 'STALE' | 'UNAVAILABLE' | 'INTERNAL',
+  reason: 'INVALID_ARGUMENT' | 'RATE_LIMITED' | 'STALE' | 'UNAVAILABLE' | 'INTERNAL',
   detail: string,
 ): CheckAnswer {
   return {
@@ -120,6 +122,8 @@ function orThrow<T extends object>(answer: T | Failure): T {
   switch (failure.failure) {
     case 'invalid':
       throw badRequest(failure.problem.field, valueText(failure.problem));
+    case 'limited':
+      throw tooMany(failure.message, failure.retryAfterMs);
     case 'unavailable':
       throw withReason(CODE.UNAVAILABLE, failure.stale ? 'STALE' : 'UNAVAILABLE', failure.message);
     case 'internal':

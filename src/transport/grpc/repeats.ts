@@ -34,7 +34,7 @@ export function rememberingRepeats(
     if (known === undefined) {
       known = old.get(question) ?? forRepeats(decode(bytes.subarray(at)));
       // A secret stays nowhere; an id that is not first is no part of the question.
-      if (known.hasCredential || known.id !== '') return decode(bytes);
+      if (known.credential !== undefined || known.id !== '') return decode(bytes);
       keep(question, known);
     }
     return at === 0 ? known : { ...known, id: bytes.toString('latin1', 2, at) };

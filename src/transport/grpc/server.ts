@@ -11,7 +11,8 @@ import {
 } from '@grpc/grpc-js';
 import { clearStaleSocket } from '../unix-socket.ts';
 import type { Method, Methods } from './methods.ts';
-import { CODE, RpcError } from './status.ts';
+import { CODE, RpcError, withReason } from './status.ts';
+import { reloading, type TlsFiles } from './tls.ts';
 
 export interface GrpcOptions {
   /** `host:port`, or `unix:/path`. */
@@ -22,6 +23,10 @@ export interface GrpcOptions {
   readonly streamInFlight: number;
   /** How long a call without a deadline waits for facts, ms. */
   readonly maxWaitMs: number;
+  /** `undefined`: messages travel in the clear. */
+  readonly tls: TlsFiles | undefined;
+  /** Whether a caller with this `authorization` may ask; `undefined`: whoever connects may. */
+  readonly mayCall: ((authorization: string) => boolean) | undefined;
   readonly onError: (error: unknown) => void;
 }
 
@@ -39,9 +44,13 @@ export type Extra = (server: Server) => void;
 const DEADLINE_MARGIN = 0.1;
 const DEADLINE_MARGIN_MS = 20;
 
-/** @throws Error where the address cannot be bound */
+/**
+ * @param open methods that whoever connects may call, such as those of probes
+ * @throws Error where the address cannot be bound
+ */
 export async function listenGrpc(
   methods: Methods,
+  open: Methods['unary'],
   extras: readonly Extra[],
   options: GrpcOptions,
 ): Promise<GrpcListener> {
@@ -60,6 +69,10 @@ export async function listenGrpc(
     definition[path] = rawMethod(path, false);
     implementation[path] = unaryHandler(method, options);
   }
+  for (const [path, method] of Object.entries(open)) {
+    definition[path] = rawMethod(path, false);
+    implementation[path] = unaryHandler(method, { ...options, mayCall: undefined });
+  }
   for (const [path, method] of Object.entries(methods.stream)) {
     definition[path] = rawMethod(path, true);
     implementation[path] = streamHandler(method, options);
@@ -67,8 +80,10 @@ export async function listenGrpc(
   server.addService(definition, implementation);
   for (const add of extras) add(server);
   await clearStaleSocket(options.address);
+  const { tls } = options;
+  const credentials = tls === undefined ? ServerCredentials.createInsecure() : reloading(tls);
   const port = await new Promise<number>((done, failed) =>
-    server.bindAsync(options.address, ServerCredentials.createInsecure(), (error, bound) =>
+    server.bindAsync(options.address, credentials, (error, bound) =>
       error === null ? done(bound) : failed(error),
     ),
   );
@@ -118,6 +133,7 @@ function unaryHandler(method: Method, options: GrpcOptions) {
     if (call.request.length <= KEPT_BYTES) keptForItsShape.call = call;
     let answer;
     try {
+      if (options.mayCall !== undefined) admit(call.metadata, options.mayCall);
       answer = method(call.request, waitMs(call.getDeadline(), options));
     } catch (error) {
       reply(toServiceError(error, options.onError));
@@ -132,9 +148,26 @@ function unaryHandler(method: Method, options: GrpcOptions) {
   };
 }
 
+/** The caller of the service, whoever the question is about. @throws RpcError */
+function admit(metadata: Metadata, mayCall: (authorization: string) => boolean): void {
+  const values = metadata.get('authorization');
+  if (values.length === 1 && mayCall(String(values[0]))) return;
+  throw withReason(
+    CODE.UNAUTHENTICATED,
+    'CALLER',
+    'the caller is not known here: send `authorization: Bearer TOKEN` with a token of `grpc.callers`',
+  );
+}
+
 /** Answers each message as it comes; reads no further while too many wait or the peer does not read. */
 function streamHandler(method: Method, options: GrpcOptions) {
   return (call: ServerDuplexStream<Buffer, Buffer>): void => {
+    try {
+      if (options.mayCall !== undefined) admit(call.metadata, options.mayCall);
+    } catch (error) {
+      call.destroy(toServiceError(error, options.onError));
+      return;
+    }
     let waiting = 0;
     let writable = true;
     let ended = false;

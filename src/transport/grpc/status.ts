@@ -65,6 +65,21 @@ export function withReason(code: number, reason: string, message: string): RpcEr
   );
 }
 
+/** RESOURCE_EXHAUSTED with a `google.rpc.RetryInfo`. */
+export function tooMany(message: string, retryAfterMs: number): RpcError {
+  const code = CODE.RESOURCE_EXHAUSTED;
+  return new RpcError(
+    code,
+    message,
+    statusWith(code, message, 'google.rpc.RetryInfo', (writer) => {
+      writer.message(1, () => {
+        writer.uint(1, Math.floor(retryAfterMs / 1_000));
+        writer.uint(2, Math.round((retryAfterMs % 1_000) * 1e6));
+      });
+    }),
+  );
+}
+
 function statusWith(
   code: number,
   message: string,

@@ -1,0 +1,189 @@
+/** Calls of a running server's AdminService: who asks, for which tenant, and what a refusal means. */
+import type { ConnectionOptions, Headers } from './client.ts';
+import { readText } from './arguments.ts';
+import { CliError, EXIT, visible, type Format } from './output.ts';
+
+export interface AdminOptions extends ConnectionOptions {
+  readonly output: Format;
+  readonly tenant?: string;
+  /** The principal on whose behalf the operator acts. */
+  readonly as?: string;
+  readonly token?: string;
+  readonly tokenFile?: string;
+}
+
+export interface Admin {
+  readonly output: Format;
+  /** Calls a method for the tenant of the options. @throws AdminError */
+  readonly call: <T>(method: string, request: object) => Promise<T>;
+  /** Calls a method that is about no tenant, or about one that the request names. @throws AdminError */
+  readonly send: <T>(method: string, request: object) => Promise<T>;
+  /** Messages of a streaming method as they come, until the signal ends them. @throws AdminError */
+  watch<T>(method: string, request: object, signal: AbortSignal): AsyncIterable<T>;
+  close(): void;
+}
+
+/** A call that failed, as the user is told, with the exit code that it means. */
+export class AdminError extends CliError {
+  /** `NOT_FOUND`, …: the name of the gRPC status. */
+  readonly status: string;
+
+  constructor(message: string, status: string) {
+    super(message, REFUSALS.has(status) ? EXIT.refused : EXIT.usage);
+    this.status = status;
+  }
+}
+
+/** The server understood and says no; everything else is usage or transport. */
+const REFUSALS: ReadonlySet<string> = new Set([
+  'PERMISSION_DENIED',
+  'NOT_FOUND',
+  'ALREADY_EXISTS',
+  'FAILED_PRECONDITION',
+  'INVALID_ARGUMENT',
+  'ABORTED',
+]);
+
+/** A thousand users in one commit take a while. */
+const TIMEOUT_MS = 60_000;
+
+/** The gRPC client is loaded here: help and completion need none. */
+export async function openAdmin(options: AdminOptions): Promise<Admin> {
+  const headers = headersOf(options);
+  warnOfPlainText(options, headers);
+  const { CallError, openService } = await import('./client.ts');
+  const service = openService('AdminService', options);
+  const explain = (error: unknown): unknown =>
+    error instanceof CallError ? toAdminError(error.message, error.status) : error;
+  const send = async <T>(method: string, request: object): Promise<T> => {
+    try {
+      return await service.call<T>(method, request, headers, TIMEOUT_MS);
+    } catch (error) {
+      throw explain(error);
+    }
+  };
+  return {
+    output: options.output,
+    call: <T>(method: string, request: object) =>
+      send<T>(method, { tenant: tenantOf(options), ...request }),
+    send,
+    async *watch<T>(method: string, request: object, signal: AbortSignal) {
+      const asked = { tenant: tenantOf(options), ...request };
+      try {
+        yield* service.watch<T>(method, asked, headers, signal);
+      } catch (error) {
+        throw explain(error);
+      }
+    },
+    close: () => service.close(),
+  };
+}
+
+function tenantOf({ tenant }: AdminOptions): string {
+  if (tenant !== undefined && tenant !== '') return tenant;
+  throw new CliError('no tenant: give --tenant NAME, or set POSTERN_TENANT');
+}
+
+function headersOf(options: AdminOptions): Headers {
+  const token = tokenOf(options);
+  const actor = actorOf(options.as);
+  return {
+    ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+    ...(actor === undefined ? {} : { 'postern-actor': actor }),
+  };
+}
+
+function tokenOf({ token, tokenFile }: AdminOptions): string | undefined {
+  const { POSTERN_TOKEN, POSTERN_ADMIN_TOKEN } = process.env;
+  const found =
+    token ??
+    (tokenFile === undefined ? undefined : readText('--token-file', tokenFile).trim()) ??
+    [POSTERN_TOKEN, POSTERN_ADMIN_TOKEN].find((value) => value !== undefined && value !== '');
+  // Checked here, because the library's own error would show the token.
+  if (found !== undefined && !/^[\x21-\x7e]+$/.test(found))
+    throw new CliError(
+      `${token === undefined && tokenFile !== undefined ? '--token-file' : 'token'}: it is empty, or holds a blank or a character that no token has`,
+    );
+  return found;
+}
+
+/** `alice` means `user:alice`. */
+function actorOf(principal: string | undefined): string | undefined {
+  if (principal === undefined || principal === '') return undefined;
+  const actor = /^(user|role|workspace):/.test(principal) ? principal : `user:${principal}`;
+  if (!/^[\x20-\x7e]+$/.test(actor))
+    throw new CliError(
+      `--as: \`${visible(principal)}\` is not ASCII, which gRPC metadata must be: act with a token of that user`,
+    );
+  return actor;
+}
+
+function warnOfPlainText(options: AdminOptions, headers: Headers): void {
+  const { address, tls, ca, cert } = options;
+  const isLocal = /^(unix:|127\.|localhost:|\[::1\]:)/.test(address);
+  if (isLocal || tls === true || ca !== undefined || cert !== undefined) return;
+  if (headers['authorization'] !== undefined)
+    process.stderr.write(`warning: the token goes to ${address} in plain text: use --tls\n`);
+}
+
+function toAdminError(details: string, status: string): AdminError {
+  const text = details.split('\n').map(visible).join('\n');
+  if (status === 'UNIMPLEMENTED') return new AdminError(NOT_SERVED, status);
+  return new AdminError(`${text}${REMEDIES[status] ?? ''}`, status);
+}
+
+const NOT_SERVED =
+  'the server does not serve AdminService: set POSTERN_ADMIN_TOKEN or `admin.enabled` where it runs';
+
+const OUTCOME =
+  ' (where this was a write, it is not known whether it was done: send it again with the same --idempotency-key, or look first)';
+
+const REMEDIES: Readonly<Record<string, string>> = {
+  UNAUTHENTICATED: ' (the token comes from --token-file, POSTERN_TOKEN or POSTERN_ADMIN_TOKEN)',
+  UNKNOWN: OUTCOME,
+  DEADLINE_EXCEEDED: OUTCOME,
+};
+
+interface Page {
+  readonly revision: string;
+  readonly next_page_token: string;
+  readonly [field: string]: unknown;
+}
+
+export interface Listed<Item> {
+  readonly items: readonly Item[];
+  /** All pages as one answer. */
+  readonly answer: object;
+}
+
+const PAGE_SIZE = 1_000;
+
+/**
+ * Follows the pages of a list.
+ * @param field where an answer has its items
+ * @param limit items at most; a list that it cuts is told to be cut
+ */
+export async function listAll<Item>(
+  call: Admin['call'],
+  method: string,
+  request: object,
+  field: string,
+  limit = Number.POSITIVE_INFINITY,
+): Promise<Listed<Item>> {
+  const items: Item[] = [];
+  let page: Page | undefined;
+  do {
+    const size = Math.min(PAGE_SIZE, limit - items.length);
+    page = await call<Page>(method, {
+      ...request,
+      page_size: size,
+      page_token: page?.next_page_token ?? '',
+    });
+    // The field is repeated in the proto file, of the type that the caller names.
+    for (const item of page[field] as readonly Item[]) items.push(item);
+  } while (page.next_page_token !== '' && items.length < limit);
+  if (page.next_page_token !== '')
+    process.stderr.write(`there are more than these ${items.length}: leave --limit out for all\n`);
+  const { revision, next_page_token } = page;
+  return { items, answer: { revision, [field]: items, next_page_token } };
+}

@@ -1,0 +1,96 @@
+/** Members of roles and workspaces: the verbs that both nouns have. */
+import type { Command } from 'commander';
+import { listAll } from './admin-client.ts';
+import { given } from './arguments.ts';
+import { EXIT, print } from './output.ts';
+import { listing, reportWrite, yes, type WriteAnswer } from './report.ts';
+import {
+  limitOption,
+  parseLimit,
+  writeOptions,
+  writing,
+  type LimitFlag,
+  type Run,
+  type WriteFlags,
+} from './verb.ts';
+
+interface Member {
+  readonly principal: string;
+  readonly admin_option: boolean;
+}
+
+/** Adds `add-member`, `remove-member` and `members`. */
+export function memberVerbs(noun: Command, run: Run, type: 'role' | 'workspace'): void {
+  const group = (id: string): string => (id.startsWith(`${type}:`) ? id : `${type}:${id}`);
+  const who = 'alice, user:alice or role:team';
+
+  writing(
+    noun
+      .command('add-member')
+      .description(`add a user or role to a ${type}`)
+      .argument(`<${type}>`, 'the group')
+      .argument('<member>', who)
+      .option('--with-admin-option', 'it may manage the members of this group'),
+  ).action(
+    run(
+      async (
+        admin,
+        options: WriteFlags & { withAdminOption?: boolean },
+        id: string,
+        member: string,
+      ) => {
+        const answer = await admin.call<WriteAnswer>('AddMember', {
+          options: writeOptions(options),
+          group: group(id),
+          member,
+          ...given({ admin_option: options.withAdminOption }),
+        });
+        reportWrite(admin.output, answer, { what: member, done: `added to ${type} ${id}` });
+        return EXIT.ok;
+      },
+    ),
+  );
+
+  writing(
+    noun
+      .command('remove-member')
+      .description(`remove a member; grants it had given by the ${type} are revoked by cascade`)
+      .argument(`<${type}>`, 'the group')
+      .argument('<member>', who),
+  ).action(
+    run(async (admin, options: WriteFlags, id: string, member: string) => {
+      const answer = await admin.call<WriteAnswer>('RemoveMember', {
+        options: writeOptions(options),
+        group: group(id),
+        member,
+      });
+      reportWrite(admin.output, answer, { what: member, done: `removed from ${type} ${id}` });
+      return EXIT.ok;
+    }),
+  );
+
+  noun
+    .command('members')
+    .description('list the direct members')
+    .argument(`<${type}>`, 'the group')
+    .addOption(limitOption())
+    .action(
+      run(async (admin, options: LimitFlag, id: string) => {
+        const { items, answer } = await listAll<Member>(
+          admin.call,
+          'ListMembers',
+          { group: group(id) },
+          'members',
+          parseLimit(options),
+        );
+        print(admin.output, answer, () =>
+          listing(
+            ['MEMBER', 'ADMIN OPTION'],
+            items.map(({ principal, admin_option }) => [principal, yes(admin_option)]),
+            'no members',
+          ),
+        );
+        return EXIT.ok;
+      }),
+    );
+}

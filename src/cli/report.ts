@@ -1,0 +1,154 @@
+/** What writes and lists print. Everything that comes from the server is made harmless for a terminal here. */
+import { columns } from './columns.ts';
+import { paint, print, visible, type Format } from './output.ts';
+
+export interface Grant {
+  readonly principal: string;
+  readonly path: string;
+  readonly actions: readonly string[];
+  readonly grantor: string;
+  readonly grant_option: boolean;
+}
+
+interface WriteResult {
+  readonly dry_run: boolean;
+  readonly repeated: boolean;
+  readonly changes: readonly { change: string; kind: string; id: string }[];
+  readonly revoked_grants: readonly Grant[];
+  readonly warnings: readonly string[];
+}
+
+/** What the answers of all writes have. */
+export interface WriteAnswer {
+  readonly revision: string;
+  readonly result: WriteResult | null;
+}
+
+/** `what` was `done`: `user alice`, `created`; `also` is for people. */
+export interface Said {
+  readonly what: string;
+  readonly done: string;
+  readonly also?: string;
+}
+
+/** Prints what a write did, and warns on stderr. @param shown the answer as programs read it */
+export function reportWrite(
+  output: Format,
+  answer: WriteAnswer,
+  said: Said,
+  shown: object = answer,
+): void {
+  warn(answer.result?.warnings ?? []);
+  print(output, shown, () => drawWrite(answer, said));
+}
+
+/** Warnings of the server, on stderr whatever the format. */
+export function warn(warnings: readonly string[]): void {
+  for (const warning of warnings) process.stderr.write(`warning: ${visible(warning)}\n`);
+}
+
+/** The changes, what was revoked, and one sentence with the revision. */
+function drawWrite({ revision, result }: WriteAnswer, { what, done, also }: Said): string {
+  const changes = result?.changes ?? [];
+  const revoked = result?.revoked_grants ?? [];
+  const planned = result?.dry_run === true;
+  const verb = planned
+    ? `would be ${done}`
+    : result?.repeated === true
+      ? `was ${done} before, under the same idempotency key`
+      : done;
+  const notes = [
+    `revision ${revision}`,
+    ...(planned ? ['dry run'] : []),
+    ...(changes.length === 0 && result?.repeated !== true ? ['nothing changes'] : []),
+  ];
+  return [
+    ...(changes.length === 0 ? [] : [drawChanges(changes)]),
+    ...(revoked.length === 0
+      ? []
+      : [`${planned ? 'would be revoked' : 'revoked'} by cascade:`, drawGrants(revoked)]),
+    `${visible(`${what} ${verb}`)}${also === undefined ? '' : `: ${also}`} ${paint('dim', `(${notes.join(', ')})`)}`,
+  ].join('\n');
+}
+
+const MARKS: Readonly<Record<string, () => string>> = {
+  create: () => paint('green', '+'),
+  update: () => paint('yellow', '~'),
+  delete: () => paint('red', '-'),
+};
+
+function drawChanges(changes: WriteResult['changes']): string {
+  return columns([
+    heads(['', 'KIND', 'ID']),
+    ...changes.map(({ change, kind, id }) => [
+      MARKS[change]?.() ?? '?',
+      visible(kind),
+      visible(showPath(id)),
+    ]),
+  ]);
+}
+
+export function drawGrants(grants: readonly Grant[]): string {
+  return listing(
+    ['PRINCIPAL', 'PATH', 'ACTIONS', 'GRANTOR', 'GRANT OPTION'],
+    grants.map(({ principal, path, actions, grantor, grant_option }) => [
+      principal,
+      showPath(path),
+      actions.join(' '),
+      grantor === '' ? 'operator' : grantor,
+      yes(grant_option),
+    ]),
+    'no grants',
+  );
+}
+
+/** A table of texts from the server, or a sentence where there is nothing. */
+export function listing(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+  empty: string,
+): string {
+  return rows.length === 0 ? empty : columns([heads(head), ...rows.map((row) => row.map(visible))]);
+}
+
+function heads(names: readonly string[]): string[] {
+  return names.map((name) => paint('bold', name));
+}
+
+/** One thing's properties; those that are empty are left out. */
+export function properties(rows: readonly (readonly [name: string, value: string])[]): string {
+  const shown = rows.filter(([, value]) => value !== '');
+  const width = Math.max(0, ...shown.map(([name]) => name.length));
+  return shown
+    .map(([name, value]) => `${paint('bold', name.padEnd(width))}  ${visible(value)}`)
+    .join('\n');
+}
+
+export function showPath(path: string): string {
+  return path === '' ? '(root)' : path;
+}
+
+export function yes(value: boolean): string {
+  return value ? 'yes' : '';
+}
+
+/** Prints a write whose answer has a credential: it stands alone on the last line, once. */
+export function reportSecret(
+  output: Format,
+  answer: WriteAnswer,
+  secret: string,
+  said: Said,
+  name: string,
+): void {
+  reportWrite(output, answer, said);
+  if (secret !== '') {
+    if (output === 'table') process.stdout.write(`${visible(secret)}\n`);
+    process.stderr.write(
+      `note: the ${name} cannot be shown again: keep it where secrets are kept\n`,
+    );
+  } else if (answer.result?.repeated === true) {
+    process.stderr.write(
+      `note: the ${name} was shown when this was done and cannot be shown again\n`,
+    );
+  }
+}

@@ -1,0 +1,72 @@
+/** Who a credential says somebody is, and whether what is stored agrees. */
+import type { Subject } from '../engine/model.ts';
+import type { KeyRecord, UserRecord } from '../engine/records.ts';
+import { later, type MaybePromise } from '../later.ts';
+import type { JwtVerifier } from './jwt.ts';
+import { isOwnToken, parseToken, provesKey, provesSession, type Token } from './token.ts';
+
+export type Credential =
+  | { readonly apiKey: string }
+  /** A JWT, or any token of ours: `Authorization: Bearer` carries all of them. */
+  | { readonly bearerToken: string }
+  | { readonly sessionToken: string };
+
+/** What is stored under the names of a claim; `undefined`: nothing. */
+export interface Evidence {
+  readonly key: KeyRecord | undefined;
+  readonly user: UserRecord | undefined;
+}
+
+/** A name for a key or a subject. It is nothing yet for a token of ours: the record has to prove it. */
+export interface Claim {
+  readonly tenant: string;
+  readonly keyId?: string;
+  readonly subject?: Subject;
+  /** Whether the records of this tenant's key and user prove the claim, now. */
+  proves(evidence: Evidence): boolean;
+}
+
+export interface Identity {
+  /** The claim of a credential, at once unless a JWT is new here; `undefined`: it is not one that is known. */
+  identify(credential: Credential): MaybePromise<Claim | undefined>;
+}
+
+export interface IdentityOptions {
+  /** Absent: no JWT is accepted. */
+  readonly jwt?: JwtVerifier | undefined;
+  readonly now: () => number;
+}
+
+export function openIdentity({ jwt, now }: IdentityOptions): Identity {
+  const own = (text: string, kind?: Token['kind']): Claim | undefined => {
+    const token = parseToken(text);
+    if (token === undefined || (kind !== undefined && token.kind !== kind)) return undefined;
+    return claimOf(token, now);
+  };
+  return {
+    identify(credential): MaybePromise<Claim | undefined> {
+      if ('apiKey' in credential) return own(credential.apiKey, 'key');
+      if ('sessionToken' in credential) return own(credential.sessionToken, 'session');
+      const { bearerToken } = credential;
+      if (isOwnToken(bearerToken)) return own(bearerToken);
+      if (jwt === undefined) return undefined;
+      // The issuer has proven it; whether the user may act is the engine's to say (ACL-4).
+      return later(jwt.verify(bearerToken), (claim) => claim && { ...claim, proves: () => true });
+    },
+  };
+}
+
+/** A record of another name proves nothing, whoever looked it up. */
+function claimOf(token: Token, now: () => number): Claim {
+  const { tenant, hash } = token;
+  if (token.kind === 'key') {
+    const { keyId } = token;
+    const proves = ({ key }: Evidence): boolean =>
+      provesKey(key?.id === keyId ? key : undefined, hash, now());
+    return { tenant, keyId, proves };
+  }
+  const { user: id, sessionId } = token;
+  const proves = ({ user }: Evidence): boolean =>
+    provesSession(user?.id === id ? user : undefined, sessionId, hash, now());
+  return { tenant, subject: { type: 'user', id }, proves };
+}

@@ -1,0 +1,208 @@
+/**
+ * Bearer JWTs of configured issuers. What a token says of itself chooses among what is configured and nothing else:
+ * `iss` the issuer, `kid` one of its keys; `jku`, `x5u`, `jwk` and their like are not looked at.
+ */
+import { hash } from 'node:crypto';
+import {
+  decodeJwt,
+  decodeProtectedHeader,
+  errors,
+  jwtVerify,
+  type JWTPayload,
+  type JWTVerifyOptions,
+  type ProtectedHeaderParameters,
+} from 'jose';
+import { LRUCache } from 'lru-cache';
+import { idProblem } from '../engine/id.ts';
+import type { MaybePromise } from '../later.ts';
+import { issuerProblem, withDefaults, type FullIssuer, type Issuer } from './issuer.ts';
+import { openKeys, type Keys, type KeySource } from './jwks.ts';
+
+export { issuerProblem, type Issuer } from './issuer.ts';
+
+export interface JwtOptions {
+  readonly issuers: readonly Issuer[];
+  /** Milliseconds since the epoch; never goes back. */
+  readonly now: () => number;
+  /** Keys of an issuer could not be read, or cannot be used. Never a token that is merely bad. */
+  readonly onError: (error: unknown) => void;
+}
+
+export interface JwtClaim {
+  readonly tenant: string;
+  readonly subject: { readonly type: 'user'; readonly id: string };
+}
+
+export interface JwtVerifier {
+  /** Whom a token proves, at once where it was verified a short time ago; `undefined`: nobody. */
+  verify(token: string): MaybePromise<JwtClaim | undefined>;
+  /** The keys of every issuer were read once, well or not. */
+  ready(): Promise<void>;
+  close(): void;
+}
+
+interface Trust {
+  readonly issuer: FullIssuer;
+  readonly source: KeySource;
+  readonly options: JWTVerifyOptions;
+  complainedAt: number;
+}
+
+/** A token that was verified. It holds while the issuer's keys are the same and not too old. */
+interface Known {
+  readonly claim: JwtClaim;
+  readonly source: KeySource;
+  readonly keys: Keys;
+  readonly until: number;
+}
+
+/** Longest token that is looked at, in characters. */
+const MAX_TOKEN = 16_384;
+const MAX_KNOWN = 10_000;
+/** How long a token is taken as verified, ms. */
+const KNOWN_MS = 60_000;
+/** Least time between two complaints of unusable keys, ms: every token may make one. */
+const COMPLAINT_MS = 60_000;
+/** Types of tokens that say who calls. A logout token of the same issuer must not log in. */
+const TYPES: ReadonlySet<string> = new Set(['jwt', 'at+jwt']);
+
+/** @throws Error for issuers that are not usable: half a configuration must not start */
+export function openJwt({ issuers, now, onError }: JwtOptions): JwtVerifier {
+  assertUsable(issuers);
+  const trusted = new Map<string, Trust>(
+    issuers.map(withDefaults).map((issuer) => {
+      const source = openKeys(issuer, now, onError);
+      const options = optionsOf(issuer);
+      return [issuer.issuer, { issuer, source, options, complainedAt: -Infinity }];
+    }),
+  );
+  const known = new LRUCache<string, Known>({ maxSize: MAX_KNOWN, sizeCalculation: () => 1 });
+
+  const verifyNew = async (
+    token: string,
+    header: ProtectedHeaderParameters,
+    trust: Trust,
+    digest: string,
+  ): Promise<JwtClaim | undefined> => {
+    const { issuer, source, options } = trust;
+    try {
+      const found = await findKey(source, header);
+      if (found === undefined) return undefined;
+      const at = now();
+      const { key, keys } = found;
+      const { payload } = await jwtVerify(token, key, { ...options, currentDate: new Date(at) });
+      const claim = claimOf(payload, issuer);
+      const until = Math.min(at + KNOWN_MS, endOf(payload, issuer));
+      if (claim !== undefined) known.set(digest, { claim, source, keys, until });
+      return claim;
+    } catch (error) {
+      // What jose refuses is the token's fault; all else is a key that cannot be used.
+      const complains = !(error instanceof errors.JOSEError);
+      if (complains && now() - trust.complainedAt >= COMPLAINT_MS) {
+        trust.complainedAt = now();
+        onError(error);
+      }
+      return undefined;
+    }
+  };
+
+  return {
+    verify(token): MaybePromise<JwtClaim | undefined> {
+      if (token.length > MAX_TOKEN) return undefined;
+      const digest = hash('sha256', token, 'base64url');
+      const found = known.get(digest);
+      if (found !== undefined && now() < found.until && found.source.current() === found.keys)
+        return found.claim;
+      const said = peek(token);
+      const trust = said && trusted.get(said.issuer);
+      if (trust?.issuer.algorithms.includes(said?.header.alg ?? '') !== true) return undefined;
+      return said && verifyNew(token, said.header, trust, digest);
+    },
+    async ready(): Promise<void> {
+      await Promise.all([...trusted.values()].map(({ source }) => source.ready()));
+    },
+    close(): void {
+      for (const { source } of trusted.values()) source.close();
+      known.clear();
+    },
+  };
+}
+
+function assertUsable(issuers: readonly Issuer[]): void {
+  const names = new Set<string>();
+  for (const issuer of issuers) {
+    const problem = names.has(issuer.issuer) ? 'is there twice: keep one' : issuerProblem(issuer);
+    if (problem !== undefined) throw new Error(`issuer \`${issuer.issuer}\`: ${problem}`);
+    names.add(issuer.issuer);
+  }
+}
+
+function optionsOf(issuer: FullIssuer): JWTVerifyOptions {
+  const { audience, algorithms, subject_claim, max_token_age_seconds } = issuer;
+  return {
+    issuer: issuer.issuer,
+    audience: typeof audience === 'string' ? audience : [...audience],
+    algorithms: [...algorithms],
+    requiredClaims: ['exp', subject_claim],
+    clockTolerance: issuer.clock_tolerance_seconds,
+    ...(max_token_age_seconds === undefined ? {} : { maxTokenAge: max_token_age_seconds }),
+  };
+}
+
+/** What a token says that nobody has proven: good for choosing what to verify it with. */
+function peek(
+  token: string,
+): { readonly header: ProtectedHeaderParameters; readonly issuer: string } | undefined {
+  try {
+    const parts = token.split('.');
+    // One spelling for each token.
+    if (parts.some((part) => Buffer.from(part, 'base64url').toString('base64url') !== part))
+      return undefined;
+    const header = decodeProtectedHeader(token);
+    const { iss } = decodeJwt(token);
+    const type = typeof header.typ === 'string' ? header.typ.toLowerCase() : header.typ;
+    if (type !== undefined && !TYPES.has(type.replace(/^application\//, ''))) return undefined;
+    return parts.length === 3 && typeof iss === 'string' ? { header, issuer: iss } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * The key that a token names. One that is not among the keys may be new: then they are read again.
+ * @throws where several keys fit, or none does
+ */
+async function findKey(
+  source: KeySource,
+  header: ProtectedHeaderParameters,
+): Promise<{ readonly key: Awaited<ReturnType<Keys>>; readonly keys: Keys } | undefined> {
+  const keys = source.current() ?? (await source.newer());
+  if (keys === undefined) return undefined;
+  try {
+    return { key: await keys(header), keys };
+  } catch (error) {
+    if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
+    const newer = await source.newer();
+    return newer === undefined ? undefined : { key: await newer(header), keys: newer };
+  }
+}
+
+function claimOf(payload: JWTPayload, issuer: FullIssuer): JwtClaim | undefined {
+  const { subject_claim, tenant_claim } = issuer;
+  const tenant = tenant_claim === undefined ? issuer.tenant : idIn(payload, tenant_claim);
+  const id = idIn(payload, subject_claim);
+  return tenant === undefined || id === undefined
+    ? undefined
+    : { tenant, subject: { type: 'user', id } };
+}
+
+function idIn(payload: JWTPayload, claim: string): string | undefined {
+  const value = Object.hasOwn(payload, claim) ? payload[claim] : undefined;
+  return typeof value === 'string' && idProblem(value) === undefined ? value : undefined;
+}
+
+/** When a token that is good is no longer, ms since the epoch; the tolerance is left to a whole verification. */
+function endOf({ exp = 0, iat = 0 }: JWTPayload, issuer: FullIssuer): number {
+  const { max_token_age_seconds = Infinity } = issuer;
+  return Math.min(exp, iat + max_token_age_seconds) * 1_000;
+}

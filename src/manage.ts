@@ -1,0 +1,148 @@
+/** The management half of the composition: who calls, what it may do, and the records of both. */
+import { timingSafeEqual, createHash } from 'node:crypto';
+import type { Actor } from './admin/actor.ts';
+import { openAdmin, type Admin, type ManagementEvent } from './admin/admin.ts';
+import { nameOf } from './admin/principals.ts';
+import { Refused } from './admin/refused.ts';
+import { actorName, isTold } from './admin/write.ts';
+import { authenticationLine, managementLine } from './audit/management.ts';
+import type { Sequence } from './audit/sequence.ts';
+import type { DefaultRole } from './config/roles.ts';
+import type { Catalog } from './engine/action.ts';
+import { idProblem } from './engine/id.ts';
+import type { KeyRecord, UserRecord } from './engine/records.ts';
+import type { Identity } from './identity/identity.ts';
+import { mintKey, mintSession, newId } from './identity/token.ts';
+import type { FactKey, Store } from './store/store.ts';
+
+export interface ManageOptions {
+  readonly store: Store;
+  readonly catalog: () => Catalog;
+  readonly defaults: readonly DefaultRole[];
+  readonly identity: Identity;
+  /** The operator's; `undefined`: there is no operator. */
+  readonly adminToken: string | undefined;
+  readonly sequence: Sequence;
+  /** Takes an audit line; `undefined`: nobody reads them. */
+  readonly record: ((line: string) => void) | undefined;
+  /** Milliseconds since the epoch, never going back. */
+  readonly now: () => number;
+}
+
+/** What a caller says of itself. */
+export interface Caller {
+  readonly authorization: string;
+  readonly actor: string;
+  readonly tenant: string;
+}
+
+export interface Management {
+  readonly admin: Admin;
+  /** @throws Refused UNAUTHENTICATED, in the same words for every cause */
+  authenticate(caller: Caller): Promise<Actor>;
+}
+
+export function openManagement(options: ManageOptions): Management {
+  const { store, catalog, defaults, identity, sequence, now } = options;
+  const stamp = (): { time: string; instance: string; seq: number } => ({
+    time: new Date().toISOString(),
+    instance: sequence.instance,
+    seq: ++sequence.last,
+  });
+
+  const recordOperation = (event: ManagementEvent): void => {
+    const { actor, differences, ...rest } = event;
+    options.record?.(
+      managementLine(
+        {
+          ...rest,
+          actor: actorName(actor),
+          via: actor.via,
+          keyId: actor.keyId,
+          changes: differences.filter(isTold),
+        },
+        stamp(),
+      ),
+    );
+  };
+
+  const refuse = (tenant: string, why: string): Refused => {
+    options.record?.(authenticationLine({ tenant, why }, stamp()));
+    return new Refused(
+      'unauthenticated',
+      'the credential is missing, unknown, expired, revoked or of another tenant: send `authorization: Bearer TOKEN`',
+    );
+  };
+
+  /** The user that a credential proves, and the key that it came by. */
+  const provenBy = async (token: string, tenant: string): Promise<Actor | undefined> => {
+    const claim = await identity.identify({ bearerToken: token });
+    const own = claim?.tenant === tenant ? claim : undefined;
+    const keyId = own?.keyId;
+    const id = own?.subject?.id;
+    const keys: FactKey[] = [
+      ...(keyId === undefined ? [] : [{ kind: 'key' as const, id: keyId }]),
+      ...(id === undefined ? [] : [{ kind: 'user' as const, id }]),
+    ];
+    // One look at the store, whatever the credential is worth: time tells nothing.
+    const { values } = await store.get(idProblem(tenant) === undefined ? tenant : '-', keys);
+    // The store returns records of the kinds that were asked for.
+    const key = keyId === undefined ? undefined : (values[0] as KeyRecord | undefined);
+    const user = id === undefined ? undefined : (values.at(-1) as UserRecord | undefined);
+    if (own?.proves({ key, user }) !== true) return undefined;
+    if (keyId === undefined) return { user: id, keyId: undefined, via: 'token' };
+    if (key?.user === undefined)
+      throw new Refused(
+        'permission_denied',
+        `key \`${keyId}\` acts for no user and manages nothing: a user, or a key that is bound to one, could`,
+        'ADM-1',
+      );
+    return { user: key.user, keyId, via: `key ${keyId}` };
+  };
+
+  return {
+    admin: openAdmin({
+      store,
+      catalog,
+      defaults,
+      now,
+      mint: { key: mintKey, session: mintSession, id: newId },
+      record: recordOperation,
+    }),
+    async authenticate({ authorization, actor, tenant }): Promise<Actor> {
+      const [, token] = /^bearer ([^\s]+)$/i.exec(authorization) ?? [];
+      if (token === undefined) throw refuse(tenant, 'no bearer token');
+      if (options.adminToken !== undefined && sameSecret(token, options.adminToken))
+        return operator(actor);
+      const proven = await provenBy(token, tenant);
+      if (proven === undefined) throw refuse(tenant, 'the credential proves nobody here');
+      if (actor !== '' && asName(actor) !== actorName(proven))
+        throw new Refused(
+          'permission_denied',
+          `\`${actorName(proven)}\` may not act as \`${actor}\`: the operator could`,
+          'ADM-1',
+        );
+      return proven;
+    },
+  };
+}
+
+/** The operator, or the user as whom it acts, with that user's authority. */
+function operator(as: string): Actor {
+  if (as === '' || as === 'operator')
+    return { user: undefined, keyId: undefined, via: 'admin token' };
+  const id = as.startsWith('user:') ? as.slice(5) : as;
+  const problem = idProblem(id);
+  if (problem !== undefined)
+    throw new Refused('invalid_argument', `postern-actor: ${problem}`, '', 'postern-actor');
+  return { user: id, keyId: undefined, via: 'admin token' };
+}
+
+function asName(actor: string): string {
+  return actor.startsWith('user:') ? actor : nameOf({ type: 'user', id: actor });
+}
+
+function sameSecret(one: string, other: string): boolean {
+  const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
+  return timingSafeEqual(digest(one), digest(other));
+}
