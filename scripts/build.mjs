@@ -20,6 +20,8 @@ const { metafile } = await build({
   metafile: true,
   // They load files of their own at run time: native code and proto files.
   external: ['lmdb', '@grpc/reflection', '@grpc/proto-loader', '@grpc/grpc-js'],
+  // Its main file finds its own parts in a way that a bundler cannot follow.
+  alias: { 'jsonc-parser': 'jsonc-parser/lib/esm/main.js' },
   // CommonJS packages inside the bundle ask for Node's own modules with `require`, and where they are.
   banner: {
     js: [

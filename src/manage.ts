@@ -2,6 +2,7 @@
 import { timingSafeEqual, createHash } from 'node:crypto';
 import type { Actor } from './admin/actor.ts';
 import { openAdmin, type Admin, type ManagementEvent } from './admin/admin.ts';
+import type { Baseline } from './admin/baseline.ts';
 import { nameOf } from './admin/principals.ts';
 import { Refused } from './admin/refused.ts';
 import { actorName, isTold } from './admin/write.ts';
@@ -10,6 +11,7 @@ import type { Sequence } from './audit/sequence.ts';
 import type { DefaultRole } from './config/roles.ts';
 import type { Catalog } from './engine/action.ts';
 import { idProblem } from './engine/id.ts';
+import { printable } from './engine/validate.ts';
 import type { KeyRecord, UserRecord } from './engine/records.ts';
 import type { Identity } from './identity/identity.ts';
 import { mintKey, mintSession, newId } from './identity/token.ts';
@@ -19,6 +21,8 @@ export interface ManageOptions {
   readonly store: Store;
   readonly catalog: () => Catalog;
   readonly defaults: readonly DefaultRole[];
+  /** Migrations that the defaults include. */
+  readonly baseline: Baseline;
   readonly identity: Identity;
   /** The operator's; `undefined`: there is no operator. */
   readonly adminToken: string | undefined;
@@ -43,7 +47,7 @@ export interface Management {
 }
 
 export function openManagement(options: ManageOptions): Management {
-  const { store, catalog, defaults, identity, sequence, now } = options;
+  const { store, catalog, defaults, baseline, identity, sequence, now } = options;
   const stamp = (): { time: string; instance: string; seq: number } => ({
     time: new Date().toISOString(),
     instance: sequence.instance,
@@ -105,6 +109,7 @@ export function openManagement(options: ManageOptions): Management {
       store,
       catalog,
       defaults,
+      baseline,
       now,
       mint: { key: mintKey, session: mintSession, id: newId },
       record: recordOperation,
@@ -116,7 +121,7 @@ export function openManagement(options: ManageOptions): Management {
         return operator(actor);
       const proven = await provenBy(token, tenant);
       if (proven === undefined) throw refuse(tenant, 'the credential proves nobody here');
-      if (actor !== '' && asName(actor) !== actorName(proven))
+      if (actor !== '' && nameOf({ type: 'user', id: userOf(actor) }) !== actorName(proven))
         throw new Refused(
           'permission_denied',
           `\`${actorName(proven)}\` may not act as \`${actor}\`: the operator could`,
@@ -131,15 +136,25 @@ export function openManagement(options: ManageOptions): Management {
 function operator(as: string): Actor {
   if (as === '' || as === 'operator')
     return { user: undefined, keyId: undefined, via: 'admin token' };
-  const id = as.startsWith('user:') ? as.slice(5) : as;
+  const id = userOf(as);
   const problem = idProblem(id);
   if (problem !== undefined)
     throw new Refused('invalid_argument', `postern-actor: ${problem}`, '', 'postern-actor');
   return { user: id, keyId: undefined, via: 'admin token' };
 }
 
-function asName(actor: string): string {
-  return actor.startsWith('user:') ? actor : nameOf({ type: 'user', id: actor });
+/** The user that the metadata names: `user:alice` or `alice`, percent-encoded because metadata is ASCII. */
+function userOf(actor: string): string {
+  try {
+    return decodeURIComponent(actor.startsWith('user:') ? actor.slice(5) : actor);
+  } catch {
+    throw new Refused(
+      'invalid_argument',
+      `postern-actor: \`${printable(actor)}\` is not percent-encoded UTF-8: write % as %25`,
+      '',
+      'postern-actor',
+    );
+  }
 }
 
 function sameSecret(one: string, other: string): boolean {

@@ -1,10 +1,13 @@
 /** The composition root: settings → store, facts, service, audit, transports. */
 import { pino, type Logger } from 'pino';
 import { applyState, StateError } from './admin/apply.ts';
+import type { Baseline } from './admin/baseline.ts';
 import { openSequence, type Sequence } from './audit/sequence.ts';
 import { openAudit, type AuditSink } from './audit/sink.ts';
 import { parseCatalog } from './config/catalog.ts';
 import { readSource } from './config/document.ts';
+import { loadMigrations } from './config/migration.ts';
+import { ConfigError } from './config/problem.ts';
 import { parseDefaultRoles } from './config/roles.ts';
 import type { DefaultRole } from './config/roles.ts';
 import type { Settings } from './config/settings.ts';
@@ -34,6 +37,8 @@ import { keepSnapshot, restoreSnapshot, retryUntilWarm, warmUp } from './warm-up
 
 export interface ServerOptions {
   readonly settings: Settings;
+  /** Where they come from, for what is wrong with them. */
+  readonly settingsFile?: string | undefined;
   /** The operator's token; it enables AdminService. */
   readonly adminToken?: string | undefined;
   /** State files whose tenants are created if they are absent. */
@@ -69,6 +74,7 @@ export async function startServer(options: ServerOptions): Promise<Running> {
   const catalog = parseCatalog(readSource(settings.catalog));
   let inForce = catalog;
   const defaults = parseDefaultRoles(readSource(settings.default_roles));
+  const baseline = loadMigrations(settings.migrations);
   const states = options.states.map((file) => {
     const source = readSource(file);
     return { source, state: parseState(source, catalog) };
@@ -89,11 +95,17 @@ export async function startServer(options: ServerOptions): Promise<Running> {
     for (const { source, state } of states) {
       const { head } = await store.get(state.tenant, []);
       if (head === undefined)
-        await applyState(store, state, defaults, 'operator:serve --state').catch(
-          (error: unknown) => {
-            throw error instanceof StateError ? refused(source, error.findings) : error;
-          },
-        );
+        await applyState(
+          store,
+          state,
+          defaults,
+          'operator:serve --state',
+          undefined,
+          undefined,
+          baseline,
+        ).catch((error: unknown) => {
+          throw error instanceof StateError ? refused(source, error.findings) : error;
+        });
     }
     const audit = openAudit({
       ...settings.audit,
@@ -129,19 +141,22 @@ export async function startServer(options: ServerOptions): Promise<Running> {
     const jwt =
       settings.identity.jwt.length === 0
         ? undefined
-        : openJwt({
-            issuers: settings.identity.jwt,
-            now: steadyNow,
-            onError: errorLogger(log, 'the keys of an issuer cannot be read'),
-          });
+        : ofSettings(options, 'identity.jwt', () =>
+            openJwt({
+              issuers: settings.identity.jwt,
+              now: steadyNow,
+              onError: errorLogger(log, 'the keys of an issuer cannot be read'),
+            }),
+          );
     cleanups.push(() => jwt?.close());
     const identity = openIdentity({ jwt, now: steadyNow });
     const usage = openUsage(steadyNow);
     const common = { audit, identity, sequence, onError };
-    const stored = { store, catalog: () => inForce, defaults };
+    const stored = { store, catalog: () => inForce, defaults, baseline };
     const management = await openAdminService(options, stored, common);
     cleanups.push(keepUsage(store, usage, settings.identity.usage_interval_ms, onError));
-    const parts = { ...common, facts, metrics, health, usage, management };
+    const onTls = errorLogger(log, 'new TLS files are not taken up: the last good ones serve');
+    const parts = { ...common, facts, metrics, health, usage, management, onTls };
     const grpc = await listenDecisions(options, parts);
     cleanups.push(() => grpc.drain(settings.shutdown.grace_ms));
     const becomeReady = (): void => {
@@ -250,6 +265,7 @@ interface Parts {
   readonly sequence: Sequence;
   /** AdminService, where it is enabled. */
   readonly management: Extra | undefined;
+  readonly onTls: (error: unknown) => void;
   readonly onError: (error: unknown) => void;
 }
 
@@ -276,7 +292,7 @@ function openService({ settings }: ServerOptions, parts: Parts): Service {
 async function listenDecisions(options: ServerOptions, parts: Parts): Promise<GrpcListener> {
   const { settings, packageRoot } = options;
   const { limits, grpc } = settings;
-  const { health, management, onError } = parts;
+  const { health, management, onTls, onError } = parts;
   const methods = authorizationMethods(openService(options, parts), {
     checksPerBatch: limits.checks_per_batch,
     objectsPerFilter: limits.objects_per_filter,
@@ -291,7 +307,7 @@ async function listenDecisions(options: ServerOptions, parts: Parts): Promise<Gr
   ];
   const { cert, key, client_ca: clientCa, reload_ms: reloadMs } = grpc.tls;
   const callers = grpc.callers.map(({ name, token_sha256: hash }) => ({ name, hash }));
-  const known = openCallers(callers);
+  const known = ofSettings(options, 'grpc.callers', () => openCallers(callers));
   return listenGrpc(methods, health.unary, extras, {
     address: grpc.address,
     maxMessageBytes: grpc.max_message_bytes,
@@ -304,6 +320,7 @@ async function listenDecisions(options: ServerOptions, parts: Parts): Promise<Gr
         ? undefined
         : (authorization) =>
             known.nameOf(/^bearer ([^\s]+)$/i.exec(authorization)?.[1] ?? '') !== undefined,
+    onTls,
     onError,
   });
 }
@@ -311,7 +328,7 @@ async function listenDecisions(options: ServerOptions, parts: Parts): Promise<Gr
 /** AdminService over the store, where the settings or an admin token enable it. */
 async function openAdminService(
   { settings, adminToken, packageRoot }: ServerOptions,
-  { store, catalog, defaults }: Stored,
+  { store, catalog, defaults, baseline }: Stored,
   {
     audit,
     identity,
@@ -325,6 +342,7 @@ async function openAdminService(
     store,
     catalog,
     defaults,
+    baseline,
     identity,
     adminToken,
     sequence,
@@ -343,6 +361,7 @@ interface Stored {
   readonly store: Store;
   readonly catalog: () => Catalog;
   readonly defaults: readonly DefaultRole[];
+  readonly baseline: Baseline;
 }
 
 function errorLogger(log: Logger, message: string): (error: unknown) => void {
@@ -369,6 +388,20 @@ function problemLogger(log: Logger, store: string): (message: string) => void {
     told.set(problem, performance.now());
     log.warn({ store, problem }, 'a connection to the store has a problem');
   };
+}
+
+/** Opens what a part of the settings says. @throws ConfigError that names the part */
+function ofSettings<T>(
+  { settingsFile: file = 'settings' }: ServerOptions,
+  path: string,
+  open: () => T,
+): T {
+  try {
+    return open();
+  } catch (error) {
+    const message = messageOf(error);
+    throw new ConfigError([{ file, line: 1, column: 1, path, message, severity: 'error' }]);
+  }
 }
 
 function messageOf(error: unknown): string {

@@ -361,7 +361,7 @@ export function createService(options: ServiceOptions): Service {
     filter(call, waitMs): MaybePromise<FilterAnswer | Failure> {
       const problem = checkFilter(call, options.limits);
       if (problem !== undefined) return invalid(problem);
-      return answer('filter', call, waitMs, (api, _call, loaded, startedAt) => {
+      return answer('filter', call, waitMs, (api, asked, loaded, startedAt) => {
         const { action } = call.request;
         const result = filter({ ...call, action }, loaded.facts);
         const outcome = refusal(result.reason);
@@ -372,7 +372,7 @@ export function createService(options: ServiceOptions): Service {
         const objects = { total, visible, shadow_hidden: shadowHidden, shadow_shown: shadowShown };
         metrics.filtered(visible, result.examined - visible);
         metrics.shadow(shadowHidden, shadowShown);
-        const told = content(call, loaded.facts, outcome, objects);
+        const told = content(asked, loaded.facts, outcome, objects);
         return { result, ...record(api, call.id, startedAt, loaded, outcome, told) };
       });
     },
@@ -383,10 +383,10 @@ export function createService(options: ServiceOptions): Service {
     ): MaybePromise<(CheckAnswer & { readonly explanation: Explanation }) | Failure> {
       const problem = check(call, options.limits);
       if (problem !== undefined) return invalid(problem);
-      return answer('explain', call, waitMs, (api, _call, loaded, startedAt) => {
-        const explanation = explain(call.request, loaded.facts, loaded.directory);
+      return answer('explain', call, waitMs, (api, asked, loaded, startedAt) => {
+        const explanation = explain(asked.request, loaded.facts, loaded.directory);
         const { decision } = explanation;
-        const told = content(call, loaded.facts, decision);
+        const told = content(asked, loaded.facts, decision);
         const answered = record(api, call.id, startedAt, loaded, decision, told);
         return { id: call.id, decision, explanation, ...answered };
       });

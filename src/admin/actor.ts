@@ -46,7 +46,7 @@ export function authorityOf(
   catalog: Catalog,
   action: string,
 ): Authority {
-  if (actor.user === undefined)
+  if (actor.user === undefined && actor.keyId === undefined)
     return {
       name: 'operator',
       grantor: '',
@@ -58,13 +58,13 @@ export function authorityOf(
       permissions: compilePermissions(['*:*']),
       level: 101,
     };
-  const user = userIn(world, actor.user);
+  const user = actor.user === undefined ? undefined : userIn(world, actor.user);
   if (user === undefined || user.suspended)
     throw new Refused(
       'unauthenticated',
-      `\`user:${actor.user}\` is no active user of \`${world.tenant}\``,
+      `\`user:${actor.user ?? ''}\` is no active user of \`${world.tenant}\``,
     );
-  if (actor.keyId !== undefined) keyPermits(world, actor.keyId, catalog, action);
+  if (actor.keyId !== undefined) keyPermits(world, actor.keyId, user.id, catalog, action);
   const groups = groupsOf(world, user);
   const name = nameOf({ type: 'user', id: user.id });
   return {
@@ -82,13 +82,28 @@ export function authorityOf(
   };
 }
 
-/** A key never does more than its policies permit, whoever's it is (COMB-4). */
-function keyPermits(world: World, keyId: string, catalog: Catalog, name: string): void {
+/**
+ * A key never does more than its policies permit, whoever's it is (COMB-4). What it is stands in the same facts: it may
+ * have been revoked since its secret was looked at.
+ */
+function keyPermits(
+  world: World,
+  keyId: string,
+  user: string,
+  catalog: Catalog,
+  name: string,
+): void {
   const record = world.get('key', keyId);
-  const sets = (record?.policySets ?? []).map((set) => world.get('policy_set', set));
+  if (record === undefined || record.revoked === true || record.user !== user)
+    throw denied(
+      'ADM-1',
+      `\`${keyId}\` is no key of \`user:${user}\``,
+      'its user with another credential',
+    );
+  const sets = record.policySets.map((set) => world.get('policy_set', set));
   const action = resolveAction(catalog, name, '');
   const known = sets.filter((set) => set !== undefined);
-  if (record !== undefined && action !== undefined && known.length === sets.length) {
+  if (action !== undefined && known.length === sets.length) {
     const { actionRule } = actionLayer(compileKey(record, known).enforced, action);
     if (actionRule.effect === 'allow' && actionRule.constraints.length === 0) return;
   }

@@ -5,6 +5,7 @@ import type { Kind } from '../engine/records.ts';
 import type { FactKey, FactValue, Feed, Store } from '../store/store.ts';
 import { authorityOf, type Actor } from './actor.ts';
 import { applyText, exportText } from './apply.ts';
+import type { Baseline } from './baseline.ts';
 import type { Mint } from './context.ts';
 import { isList, LISTS, pageOf, type Beside, type ListName, type Scan } from './lists.ts';
 import { isWrite, WRITES, type WriteName } from './operations.ts';
@@ -25,6 +26,8 @@ export interface AdminOptions {
   readonly store: Store;
   readonly catalog: () => Catalog;
   readonly defaults: readonly DefaultRole[];
+  /** Migrations that the defaults include; none if left out. */
+  readonly baseline?: Baseline;
   readonly mint: Mint;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
@@ -205,7 +208,7 @@ export function openAdmin(options: AdminOptions): Admin {
   };
 
   const listTenants = async (actor: Actor): Promise<AdminAnswer> => {
-    if (actor.user !== undefined)
+    if (actor.user !== undefined || actor.keyId !== undefined)
       throw denied('ADM-1', `\`${actorName(actor)}\` may not list tenants`, 'the operator');
     const names = await store.tenants();
     const heads = await store.heads(names);
@@ -345,10 +348,9 @@ function queues(): <T>(tenant: string, task: () => Promise<T>) => Promise<T> {
         `${MAX_QUEUE} operations of tenant \`${tenant}\` wait already: try again later`,
       );
     const run = (queue?.last ?? Promise.resolve()).then(task, task);
-    const settled = run.then(
-      () => {},
-      () => {},
-    );
+    // The next one begins a turn later: else whoever waits to try again would never find a moment without us.
+    const yielded = (): Promise<void> => new Promise((go) => setImmediate(go));
+    const settled = run.then(yielded, yielded);
     const entry = { last: settled, length: (queue?.length ?? 0) + 1 };
     waiting.set(tenant, entry);
     await settled;

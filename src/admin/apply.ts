@@ -21,6 +21,7 @@ import {
   type Store,
 } from '../store/store.ts';
 import type { Actor } from './actor.ts';
+import { newTenant, type Baseline } from './baseline.ts';
 import { unjustified } from './justify.ts';
 import { deriveAll } from './links.ts';
 import { KEPT_VERSIONS, versionId } from './policies.ts';
@@ -56,6 +57,8 @@ export interface Plan {
   readonly summary: readonly PlannedChange[];
 }
 
+const EMPTY_PLAN: Plan = { expected: 0, nonce: undefined, changes: [], derived: [], summary: [] };
+
 export interface PlannedChange {
   readonly change: 'create' | 'update' | 'delete';
   readonly kind: StateKind;
@@ -75,6 +78,7 @@ export class StateError extends Error {
 /**
  * What applying the state would change.
  * @param who applies it, where that matters: a refusal of this one comes before any of the state
+ * @param baseline migrations that the defaults include
  * @throws StateError where the state contradicts itself; Refused
  */
 export async function planState(
@@ -82,13 +86,17 @@ export async function planState(
   state: StateFile,
   defaults: readonly DefaultRole[],
   who: Applier = OPERATOR_APPLIES,
+  baseline: Baseline = [],
 ): Promise<Plan> {
   const { head, records } = await readAll(store, state.tenant, [...KINDS, ...DERIVED]);
   who.may(records, head);
   const base = head === undefined ? newTenantRoles(state, defaults) : keptRoles(records);
   const built = toFacts(withTombstones(state, records), base);
   if ('findings' in built) throw new StateError(built.findings);
-  const facts = withKept(built.facts, records);
+  const facts =
+    head === undefined
+      ? withBaseline(built.facts, state, baseline)
+      : withKept(built.facts, records);
   const findings = unjustifiedRows(facts, state);
   if (findings.length > 0) throw new StateError(findings);
   const versions = await versionsOf(store, state.tenant, records, facts);
@@ -126,6 +134,17 @@ export interface Applier {
 }
 
 const OPERATOR_APPLIES: Applier = { name: 'operator', may: () => {} };
+
+/**
+ * A new tenant has what the migrations have made of its default roles. One that brings system roles of its own is
+ * restored as it once was: which migrations that was after is not known, and applying them all again does no harm.
+ */
+function withBaseline(facts: TenantFacts, state: StateFile, baseline: Baseline): TenantFacts {
+  if ((state.roles ?? []).some(({ system }) => system === true)) return facts;
+  const tenant = new Map(facts.tenant);
+  tenant.set('', newTenant(state.tenant, baseline, Date.now()));
+  return { ...facts, tenant };
+}
 
 /** What a state file does not say and an apply leaves as it is: secrets, sessions, what was revoked, migrations. */
 function withKept(facts: TenantFacts, stored: TenantFacts): TenantFacts {
@@ -245,11 +264,24 @@ export async function applyState(
   actor: string,
   key?: string,
   who: Applier = { ...OPERATOR_APPLIES, name: actor },
+  baseline: Baseline = [],
 ): Promise<Applied> {
   const { tenant } = state;
   const asked = key === undefined ? undefined : once(key, state);
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
-    const plan = await planState(store, state, defaults, who);
+    let plan: Plan;
+    try {
+      plan = await planState(store, state, defaults, who, baseline);
+    } catch (error) {
+      // What was done once may not be possible again: the tenant is past the revision that was expected.
+      const again =
+        error instanceof StateError ||
+        (error instanceof Refused && error.kind !== 'permission_denied');
+      const receipt = again && asked && (await findReceipt(store, tenant, asked));
+      if (typeof receipt !== 'object') throw error;
+      await store.settle(tenant);
+      return { revision: receipt.revision, plan: EMPTY_PLAN, repeated: true };
+    }
     const { expected, nonce } = plan;
     // After the plan: what is done between the two makes the commit fail.
     const receipt = asked && (await findReceipt(store, tenant, asked));
@@ -347,7 +379,7 @@ export async function applyText(
   options: WriteOptions,
   text: string,
 ): Promise<Done> {
-  const { store, defaults } = environment;
+  const { store, defaults, baseline } = environment;
   const catalog = environment.catalog();
   const { state, warnings } = readState(text, catalog);
   if (state.tenant !== tenant)
@@ -359,8 +391,8 @@ export async function applyText(
   try {
     const key = options.idempotency_key === '' ? undefined : options.idempotency_key;
     const applied = options.dry_run
-      ? await planned(store, state, defaults, who)
-      : await applyState(store, state, defaults, who.name, key, who);
+      ? await planned(store, state, defaults, who, baseline)
+      : await applyState(store, state, defaults, who.name, key, who, baseline);
     return {
       revision: applied.revision,
       result: {
@@ -389,8 +421,9 @@ async function planned(
   state: StateFile,
   defaults: readonly DefaultRole[],
   who: Applier,
+  baseline: Baseline | undefined,
 ): Promise<Applied> {
-  const plan = await planState(store, state, defaults, who);
+  const plan = await planState(store, state, defaults, who, baseline);
   return { revision: plan.expected, plan, repeated: false };
 }
 
@@ -411,21 +444,20 @@ function readState(
 /** A state can say anything: who applies one must be allowed everything (ADM-5). */
 function mayApply(tenant: string, actor: Actor, options: WriteOptions): Applier['may'] {
   return (records, head) => {
+    const user = actor.user === undefined ? undefined : records.user.get(actor.user);
+    const active = user !== undefined && !user.deleted && !user.suspended;
+    if (actor.keyId !== undefined || (actor.user !== undefined && !(active && user.superuser)))
+      throw denied(
+        'ADM-5',
+        `\`${actorName(actor)}\` may not apply a whole state`,
+        'the operator or a superuser, without an API key',
+      );
     const revision = head?.revision ?? 0;
     if (options.expected_revision !== 0 && options.expected_revision !== revision)
       throw new Refused(
         'aborted',
         `tenant \`${tenant}\` is at revision ${revision}, ${options.expected_revision} was expected: read again and decide again`,
       );
-    if (actor.user === undefined) return;
-    const user = records.user.get(actor.user);
-    const active = user !== undefined && !user.deleted && !user.suspended;
-    if (actor.keyId === undefined && active && user.superuser) return;
-    throw denied(
-      'ADM-5',
-      `\`${actorName(actor)}\` may not apply a whole state`,
-      'the operator or a superuser, without an API key',
-    );
   };
 }
 

@@ -14,19 +14,19 @@ function reach(policy: ActionPolicy): Reach {
   return open && !hides ? 2 : 1;
 }
 
-/** `none`, `read`, `read_write` or `custom` over the catalog; by action where `each` asks for it. */
+/** `none`, `read`, `read_write` or `custom` over the catalog; and for each action that is asked for. */
 export function capabilitiesOf(
   key: KeyRecord,
   sets: readonly PolicySetRecord[],
   catalog: Catalog,
-  each: boolean,
+  asked: readonly Action[],
 ): object {
   const { enforced, shadow } = compileKey(key, sets);
   const actions = [...catalog.actions.values()];
   const allowed = new Set(actions.filter((action) => reach(actionLayer(enforced, action)) > 0));
   return {
     capabilities: key.revoked === true ? 'none' : summary(actions, allowed),
-    actions: each ? actions.map((action) => oneAction(action, enforced, shadow)) : [],
+    actions: asked.map((action) => oneAction(action, enforced, shadow)),
   };
 }
 

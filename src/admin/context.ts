@@ -2,6 +2,7 @@
 import type { DefaultRole } from '../config/roles.ts';
 import type { Catalog } from '../engine/action.ts';
 import type { Authority } from './actor.ts';
+import type { Baseline } from './baseline.ts';
 import type { RevokedRow } from './justify.ts';
 import type { World } from './world.ts';
 
@@ -10,6 +11,8 @@ export interface Context {
   readonly authority: Authority;
   readonly catalog: Catalog;
   readonly defaults: readonly DefaultRole[];
+  /** What the default roles include. */
+  readonly baseline: Baseline;
   /** Milliseconds since the epoch. */
   readonly now: number;
   readonly mint: Mint;

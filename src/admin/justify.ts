@@ -115,8 +115,9 @@ function findStanding(world: World, suspects: readonly Suspect[]): void {
     for (const { row, standing } of suspects)
       for (const action of row.actions) {
         if (standing.has(action)) continue;
-        const giver = parseName(row.grantor).id;
-        if (rightToGive(world, giver, row.path, action, relied) === undefined) continue;
+        const { type, id } = parseName(row.grantor);
+        if (type !== 'user') continue;
+        if (rightToGive(world, id, row.path, action, relied) === undefined) continue;
         standing.add(action);
         grew = true;
       }

@@ -218,7 +218,7 @@ const listKeys: ListRule<ListKeys> = ({ world, authority, catalog }, request, be
       if (request.policy_set !== '' && !key.policySets.includes(request.policy_set)) return [];
       const sets = key.policySets.flatMap((name) => beside('policy_set', name) ?? []);
       return [
-        { ...keyView(key, beside('usage', id)?.at), ...capabilitiesOf(key, sets, catalog, false) },
+        { ...keyView(key, beside('usage', id)?.at), ...capabilitiesOf(key, sets, catalog, []) },
       ];
     },
   };
@@ -328,9 +328,14 @@ function digest(text: string): string {
   return createHash('sha256').update(text).digest('base64url').slice(0, 16);
 }
 
-/** Opaque to callers; only that it was made for the same question is checked: it opens nothing by itself. */
+/**
+ * Opaque to callers. Its check shows that it came whole and was made for the same question; it is no secret, since a
+ * token opens nothing by itself.
+ */
 function tokenOf({ stage, after, skip }: Cursor, asked: string): string {
-  return Buffer.from(JSON.stringify([asked, stage, after ?? null, skip])).toString('base64url');
+  const place = [stage, after ?? null, skip];
+  const check = digest(JSON.stringify([asked, place]));
+  return Buffer.from(JSON.stringify([check, ...place])).toString('base64url');
 }
 
 function parseToken(token: string, asked: string, scan: Scan): Cursor {
@@ -346,12 +351,14 @@ function parseToken(token: string, asked: string, scan: Scan): Cursor {
     throw wrong();
   }
   if (!Array.isArray(parts) || parts.length !== 4) throw wrong();
-  const [of, stage, after, skip]: unknown[] = parts;
+  const [, stage, after, skip]: unknown[] = parts;
   const natural = (value: unknown): value is number =>
     Number.isSafeInteger(value) && Number(value) >= 0;
-  if (of !== asked || !natural(stage) || !natural(skip) || stage >= scan.kinds.length)
-    throw wrong();
+  if (!natural(stage) || !natural(skip) || stage >= scan.kinds.length) throw wrong();
   if (after !== null && typeof after !== 'string') throw wrong();
   if (scan.only !== undefined && after !== null && !/^\d{1,9}$/.test(after)) throw wrong();
-  return { stage, after: after ?? undefined, skip };
+  const cursor = { stage, after: after ?? undefined, skip };
+  // Made anew it is the same, letter by letter.
+  if (tokenOf(cursor, asked) !== token) throw wrong();
+  return cursor;
 }

@@ -326,7 +326,7 @@ function warnAboutKey({ world, catalog, warnings }: Context, key: KeyRecord): vo
 }
 
 function viewOfKey({ world, catalog }: Context, key: KeyRecord): object {
-  return { ...keyView(key, undefined), ...capabilitiesOf(key, setsOf(world, key), catalog, false) };
+  return { ...keyView(key, undefined), ...capabilitiesOf(key, setsOf(world, key), catalog, []) };
 }
 
 export function existingKey(world: World, id: string): KeyRecord {

@@ -28,12 +28,9 @@ export function principalOf(
   ref: string,
   types: readonly PrincipalType[] = ['user', 'role', 'workspace'],
 ): Subject {
-  const candidates = types
-    .flatMap((type): Subject[] => [
-      ...(ref.startsWith(`${type}:`) ? [{ type, id: ref.slice(type.length + 1) }] : []),
-      { type, id: ref },
-    ])
-    .filter((subject) => subject.id !== '' && exists(world, subject));
+  const candidates = readings(ref)
+    .filter(({ type, id }) => types.includes(type) && id !== '')
+    .filter((subject) => exists(world, subject));
   const [found, second] = candidates;
   if (found === undefined)
     throw ref === ''
@@ -45,6 +42,16 @@ export function principalOf(
       `\`${printable(ref)}\` may mean ${nameOf(found)} or ${nameOf(second)}: write which`,
     );
   return found;
+}
+
+const TYPES: readonly PrincipalType[] = ['user', 'role', 'workspace'];
+
+/** What a reference may mean. With a type it means that one, whoever else is called so. */
+export function readings(ref: string): Subject[] {
+  const typed = TYPES.find((type) => ref.startsWith(`${type}:`));
+  return typed === undefined
+    ? TYPES.map((type) => ({ type, id: ref }))
+    : [{ type: typed, id: ref.slice(typed.length + 1) }];
 }
 
 function exists(world: World, { type, id }: Subject): boolean {

@@ -3,6 +3,7 @@ import { parseSource } from '../config/document.ts';
 import { lintPolicySet } from '../config/lint.ts';
 import { parsePolicySet } from '../config/policy-set.ts';
 import { ConfigError, type Problem } from '../config/problem.ts';
+import { resolveAction, type Action, type Catalog } from '../engine/action.ts';
 import { covers } from '../engine/path.ts';
 import type { GrantRow } from '../engine/records.ts';
 import { mayReadAll, type Authority } from './actor.ts';
@@ -169,10 +170,23 @@ function validatePolicySet(
   }
 }
 
-function getKey(
-  { world, authority, catalog }: ReadContext,
-  { id }: { readonly id: string },
-): object {
+/** All that the catalog lists, or one of any form (ACT-2, ACT-3). */
+function actionsAsked(catalog: Catalog, name: string): readonly Action[] {
+  if (name === '') return [...catalog.actions.values()];
+  const action = resolveAction(catalog, name, '');
+  if (action === undefined)
+    throw notFound(
+      `action: \`${name}\` is not in the catalog: every request for it is denied (ACT-4)`,
+    );
+  return [action];
+}
+
+interface GetKey {
+  readonly id: string;
+  readonly action: string;
+}
+
+function getKey({ world, authority, catalog }: ReadContext, { id, action }: GetKey): object {
   const key = existingKey(world, id);
   if (key.user === undefined || key.user !== authority.user?.id)
     mustReadAll(authority, 'look at keys');
@@ -180,7 +194,7 @@ function getKey(
   return {
     key: {
       ...keyView(key, world.get('usage', id)?.at),
-      ...capabilitiesOf(key, sets, catalog, true),
+      ...capabilitiesOf(key, sets, catalog, actionsAsked(catalog, action)),
     },
   };
 }

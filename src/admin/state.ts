@@ -17,6 +17,7 @@ import type {
   UserRecord,
 } from '../engine/records.ts';
 import { closureOf, findCycle, MAX_CLOSURE, type Edges } from './closure.ts';
+import { readings } from './principals.ts';
 
 /** All records of one tenant. */
 export type TenantFacts = { readonly [K in StateKind]: ReadonlyMap<string, Records[K]> };
@@ -389,11 +390,8 @@ class Builder {
     path: readonly PropertyKey[],
     types: readonly Ref['type'][],
   ): Ref | undefined {
-    const candidates = types
-      .flatMap((type): Ref[] => [
-        ...(ref.startsWith(`${type}:`) ? [{ type, id: ref.slice(type.length + 1) }] : []),
-        { type, id: ref },
-      ])
+    const candidates = readings(ref)
+      .filter(({ type }) => types.includes(type))
       .filter(({ type, id }) =>
         type === 'workspace' ? this.#workspaces.has(id) : this.#edges[type].has(id),
       );
@@ -502,7 +500,11 @@ export function toState(tenant: string, facts: TenantFacts): StateFile {
       ...grantsOf('role', roles),
       ...grantsOf('workspace', workspaces),
     ],
-    owners: sorted(facts.owner).map(({ path, owner }) => ({ path, owner })),
+    owners: sorted(facts.owner).map(({ path, owner }) => ({
+      path,
+      // An id that looks like a reference would be read as one.
+      owner: readings(owner).length === 1 ? `user:${owner}` : owner,
+    })),
     policy_sets: sorted(facts.policy_set).map(policySetEntry),
     keys: sorted(facts.key).map(keyEntry),
   };
@@ -568,8 +570,9 @@ function policySetEntry(set: PolicySetRecord): Entry<'policy_sets'> {
     name: set.name,
     ...(set.description === undefined ? {} : { description: set.description }),
     mode: set.mode,
-    rules: set.rules.map(({ id, effect, actions, attributes }) => ({
+    rules: set.rules.map(({ id, description, effect, actions, attributes }) => ({
       id,
+      ...(description === undefined ? {} : { description }),
       effect,
       actions: [...actions],
       ...(attributes === undefined

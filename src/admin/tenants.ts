@@ -1,4 +1,5 @@
 /** Tenants (RBAC-4). */
+import { newTenant } from './baseline.ts';
 import type { Context } from './context.ts';
 import { denied, alreadyExists, invalid } from './refused.ts';
 import { addMember } from './groups.ts';
@@ -9,13 +10,13 @@ import { idOf } from './input.ts';
 
 /** A tenant with the default roles, and its first owner. For the operator. */
 export function createTenant(context: Context, { owner }: { readonly owner: string }): object {
-  const { world, authority, defaults } = context;
+  const { world, authority, defaults, baseline, now } = context;
   if (!authority.operator)
     throw denied('ADM-1', `\`${authority.name}\` may not create tenants`, 'the operator');
   idOf('tenant', world.tenant);
   if (world.get('tenant', '') !== undefined)
     throw alreadyExists(`tenant \`${world.tenant}\` exists already`);
-  world.put('tenant', '', { id: world.tenant });
+  world.put('tenant', '', newTenant(world.tenant, baseline, now));
   for (const role of fromDefaults(defaults))
     world.put('role', role.id, {
       ...role,

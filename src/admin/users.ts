@@ -243,7 +243,14 @@ export function deleteUser(context: Context, request: DeleteUser): object {
     owns: [],
   });
   if (heir !== undefined) reassign(world, user.id, heir.id, '');
-  context.revoked.push(...cascade(world, [{ of: { type: 'user', id: user.id }, path: '' }]));
+  // What the heir took over may be all that it could give it by: that is to be found out as well.
+  const losers = [{ type: 'user' as const, id: user.id }, ...(heir === undefined ? [] : [heir])];
+  context.revoked.push(
+    ...cascade(
+      world,
+      losers.map((of) => ({ of, path: '' })),
+    ),
+  );
   return {};
 }
 

@@ -80,8 +80,9 @@ export function policySetView(set: PolicySetRecord): object {
     description: set.description ?? '',
     mode: set.mode,
     version: set.version,
-    rules: set.rules.map(({ id, effect, actions, attributes }) => ({
+    rules: set.rules.map(({ id, description, effect, actions, attributes }) => ({
       id,
+      description: description ?? '',
       effect,
       actions,
       attributes,

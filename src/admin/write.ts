@@ -2,6 +2,7 @@
 import { StoreError, type FactKey, type FactValue, type Store } from '../store/store.ts';
 import type { Kind, RefsRecord } from '../engine/records.ts';
 import { authorityOf, type Actor } from './actor.ts';
+import type { Baseline } from './baseline.ts';
 import type { Context, Mint } from './context.ts';
 import type { DefaultRole } from '../config/roles.ts';
 import type { Catalog } from '../engine/action.ts';
@@ -12,7 +13,9 @@ import { grantView, type GrantView } from './view.ts';
 import { changesOf, overWorld, type Difference, type World } from './world.ts';
 
 /** How often an operation is planned again because somebody else committed meanwhile. */
-const MAX_ATTEMPTS = 20;
+const MAX_ATTEMPTS = 100;
+/** Longest pause before an operation is planned again, ms. */
+const MAX_PAUSE_MS = 20;
 
 /** How a write is done; the same for all. */
 export interface WriteOptions {
@@ -27,6 +30,8 @@ export interface Environment {
   readonly store: Store;
   readonly catalog: () => Catalog;
   readonly defaults: readonly DefaultRole[];
+  /** Migrations that the defaults include; none if left out. */
+  readonly baseline?: Baseline;
   readonly now: () => number;
   readonly mint: Mint;
 }
@@ -80,20 +85,32 @@ export async function write(environment: Environment, operation: Operation): Pro
       : once(options.idempotency_key, [operation.name, actor.user ?? null, operation.asked]);
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
     const told = { warnings: [] as string[], revoked: [] as RevokedRow[] };
-    const planned = await overWorld(store, tenant, firstKeys(actor), (world) => {
-      told.warnings.length = 0;
-      told.revoked.length = 0;
-      return plan(environment, operation, world, told);
-    });
-    const { head, differences } = planned;
-    mustKeepAnOwner(differences);
-    const expected = head?.revision ?? 0;
-    const receipt = asked && (await findReceipt(store, tenant, asked));
-    if (receipt !== undefined) {
+    const repeated = async (): Promise<Done | undefined> => {
+      const receipt = asked && (await findReceipt(store, tenant, asked));
+      if (receipt === undefined) return undefined;
       await store.settle(tenant);
       const result = { ...NOTHING, repeated: true };
       return { revision: receipt.revision, result, body: {}, differences: [] };
+    };
+    let planned: Awaited<ReturnType<typeof overWorld<object>>>;
+    try {
+      planned = await overWorld(store, tenant, firstKeys(actor), (world) => {
+        told.warnings.length = 0;
+        told.revoked.length = 0;
+        return plan(environment, operation, world, told);
+      });
+      mustKeepAnOwner(planned.differences);
+    } catch (error) {
+      // What was done once can often not be done again: the user exists by now, the row is gone.
+      const again = error instanceof Refused && error.kind !== 'unauthenticated';
+      const first = again ? await repeated() : undefined;
+      if (first === undefined) throw error;
+      return first;
     }
+    const { head, differences } = planned;
+    const expected = head?.revision ?? 0;
+    const first = await repeated();
+    if (first !== undefined) return first;
     const done = (revision: number): Done => ({
       revision,
       result: resultOf(differences, told, options.dry_run),
@@ -115,7 +132,9 @@ export async function write(environment: Environment, operation: Operation): Pro
     });
     if (result.committed) return done(result.head.revision);
     // Whoever lost the race looks again a little later, and not all at once.
-    await new Promise((wake) => setTimeout(wake, Math.random() * attempt * 2));
+    await new Promise((wake) =>
+      setTimeout(wake, Math.random() * Math.min(attempt * 2, MAX_PAUSE_MS)),
+    );
   }
   throw new StoreError(
     `tenant \`${tenant}\` was changed by others ${MAX_ATTEMPTS} times while the operation was planned: try again`,
@@ -159,6 +178,7 @@ function plan(
     authority: authorityOf(world, actor, catalog, 'postern:admin'),
     catalog,
     defaults: environment.defaults,
+    baseline: environment.baseline ?? [],
     now: environment.now(),
     mint: environment.mint,
     ...told,

@@ -18,6 +18,8 @@ export interface Admin {
   readonly call: <T>(method: string, request: object) => Promise<T>;
   /** Calls a method that is about no tenant, or about one that the request names. @throws AdminError */
   readonly send: <T>(method: string, request: object) => Promise<T>;
+  /** Sends messages and returns the one answer; the first names the tenant. @throws AdminError */
+  readonly upload: <T>(method: string, messages: Iterable<object>) => Promise<T>;
   /** Messages of a streaming method as they come, until the signal ends them. @throws AdminError */
   watch<T>(method: string, request: object, signal: AbortSignal): AsyncIterable<T>;
   close(): void;
@@ -46,6 +48,8 @@ const REFUSALS: ReadonlySet<string> = new Set([
 
 /** A thousand users in one commit take a while. */
 const TIMEOUT_MS = 60_000;
+/** So does a whole state of a million grants. */
+const UPLOAD_TIMEOUT_MS = 600_000;
 
 /** The gRPC client is loaded here: help and completion need none. */
 export async function openAdmin(options: AdminOptions): Promise<Admin> {
@@ -67,6 +71,13 @@ export async function openAdmin(options: AdminOptions): Promise<Admin> {
     call: <T>(method: string, request: object) =>
       send<T>(method, { tenant: tenantOf(options), ...request }),
     send,
+    async upload<T>(method: string, messages: Iterable<object>): Promise<T> {
+      try {
+        return await service.upload<T>(method, messages, headers, UPLOAD_TIMEOUT_MS);
+      } catch (error) {
+        throw explain(error);
+      }
+    },
     async *watch<T>(method: string, request: object, signal: AbortSignal) {
       const asked = { tenant: tenantOf(options), ...request };
       try {
@@ -107,15 +118,19 @@ function tokenOf({ token, tokenFile }: AdminOptions): string | undefined {
   return found;
 }
 
-/** `alice` means `user:alice`. */
+/** Whether something proves who asks: then a command that works without a server too asks the server. */
+export function hasToken({ token, tokenFile }: Pick<AdminOptions, 'token' | 'tokenFile'>): boolean {
+  const { POSTERN_TOKEN, POSTERN_ADMIN_TOKEN } = process.env;
+  return [token, tokenFile, POSTERN_TOKEN, POSTERN_ADMIN_TOKEN].some(
+    (value) => value !== undefined && value !== '',
+  );
+}
+
+/** `alice` means `user:alice`. Percent-encoded, because metadata is ASCII. */
 function actorOf(principal: string | undefined): string | undefined {
   if (principal === undefined || principal === '') return undefined;
   const actor = /^(user|role|workspace):/.test(principal) ? principal : `user:${principal}`;
-  if (!/^[\x20-\x7e]+$/.test(actor))
-    throw new CliError(
-      `--as: \`${visible(principal)}\` is not ASCII, which gRPC metadata must be: act with a token of that user`,
-    );
-  return actor;
+  return actor.split(':').map(encodeURIComponent).join(':');
 }
 
 function warnOfPlainText(options: AdminOptions, headers: Headers): void {

@@ -1,4 +1,5 @@
 /** `postern apply` and `postern export`: a tenant's whole state, on the store that the settings name. */
+import { statSync } from 'node:fs';
 import { stringify } from 'yaml';
 import { applyState, exportState, planState, StateError, type Plan } from '../admin/apply.ts';
 import { readSource } from '../config/document.ts';
@@ -7,7 +8,9 @@ import { IdempotencyError } from '../admin/receipt.ts';
 import { lintState, parseState, refused } from '../config/state.ts';
 import { UnknownOutcomeError } from '../store/store.ts';
 import { loadConfiguration, withStore } from './configuration.ts';
-import { CliError, EXIT, paint, print, table, visible, type Format } from './output.ts';
+import { CliError, EXIT, print, type Format } from './output.ts';
+import { progress } from './progress.ts';
+import { drawChanges } from './report.ts';
 
 export interface ApplyOptions {
   readonly output: Format;
@@ -20,21 +23,34 @@ export interface ApplyOptions {
 
 /** Exit code 1: the state contradicts itself or a rule. */
 export async function apply(options: ApplyOptions): Promise<number> {
+  const tell = progress(sizeOf(options.file));
   const configuration = loadConfiguration(options.config, options.packageRoot);
-  const { catalog, defaults } = configuration;
+  const { catalog, defaults, migrations } = configuration;
   const { idempotencyKey } = options;
+  tell('reading the state');
   const source = readSource(options.file);
+  tell('checking the state');
   const state = parseState(source, catalog);
   for (const warning of lintState(source, state, catalog))
     process.stderr.write(`${formatProblem(warning)}\n`);
   return withStore(configuration, options.dryRun === true ? 'empty' : 'create', async (store) => {
     try {
       if (options.dryRun === true) {
-        const plan = await planState(store, state, defaults);
+        tell('planning the changes');
+        const plan = await planState(store, state, defaults, undefined, migrations);
         report(options, state.tenant, plan, plan.expected, 'would change');
         return EXIT.ok;
       }
-      const applied = await applyState(store, state, defaults, 'operator:apply', idempotencyKey);
+      tell('planning and committing the changes');
+      const applied = await applyState(
+        store,
+        state,
+        defaults,
+        'operator:apply',
+        idempotencyKey,
+        undefined,
+        migrations,
+      );
       const verb = applied.repeated ? 'changed now, for it was done before' : 'changed';
       report(options, state.tenant, applied.plan, applied.revision, verb);
       return EXIT.ok;
@@ -50,9 +66,6 @@ export async function apply(options: ApplyOptions): Promise<number> {
   });
 }
 
-const MARK = { create: '+', update: '~', delete: '-' } as const;
-const COLOUR = { create: 'green', update: 'yellow', delete: 'red' } as const;
-
 function report(
   { output, dryRun = false }: ApplyOptions,
   tenant: string,
@@ -61,19 +74,8 @@ function report(
   verb: string,
 ): void {
   print(output, { tenant, revision, dry_run: dryRun, changes: summary }, () => {
-    const lines = [`tenant ${tenant}: ${summary.length} record(s) ${verb}, revision ${revision}`];
-    if (summary.length > 0)
-      lines.unshift(
-        table(
-          ['', 'KIND', 'ID'],
-          summary.map(({ change, kind, id }) => [
-            paint(COLOUR[change], MARK[change]),
-            kind,
-            visible(id === '' ? '(root)' : id),
-          ]),
-        ),
-      );
-    return lines.join('\n');
+    const last = `tenant ${tenant}: ${summary.length} record(s) ${verb}, revision ${revision}`;
+    return [...(summary.length === 0 ? [] : [drawChanges(summary)]), last].join('\n');
   });
 }
 
@@ -107,4 +109,8 @@ export async function exportCommand(options: ExportOptions): Promise<number> {
     );
     return EXIT.ok;
   });
+}
+
+function sizeOf(file: string): number {
+  return statSync(file, { throwIfNoEntry: false })?.size ?? 0;
 }

@@ -1,6 +1,8 @@
 /** A gRPC client from the proto files: the command line meets the server as any other client does. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import {
   credentials,
   loadPackageDefinition,
@@ -9,6 +11,7 @@ import {
   type ChannelCredentials,
   type Client,
   type ClientReadableStream,
+  type ClientWritableStream,
 } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { CliError } from './output.ts';
@@ -92,6 +95,13 @@ export type Headers = Readonly<Record<string, string>>;
 export interface Service {
   /** @throws CallError */
   call<T>(method: string, request: object, headers: Headers, timeoutMs: number): Promise<T>;
+  /** Sends messages, each when the last one has gone, and returns the one answer. @throws CallError */
+  upload<T>(
+    method: string,
+    messages: Iterable<object>,
+    headers: Headers,
+    timeoutMs: number,
+  ): Promise<T>;
   /** Messages as they come, until the signal ends them or the server does. @throws CallError */
   watch<T>(
     method: string,
@@ -114,6 +124,11 @@ type Unary = (
   options: { readonly deadline: number },
   done: (error: RpcError | null, answer: unknown) => void,
 ) => void;
+type Uploading = (
+  metadata: Metadata,
+  options: { readonly deadline: number },
+  done: (error: RpcError | null, answer: unknown) => void,
+) => ClientWritableStream<unknown>;
 type Streaming = (request: object, metadata: Metadata) => ClientReadableStream<unknown>;
 
 /** Loads a service's proto file and makes a client; it connects at the first call. */
@@ -150,6 +165,16 @@ export function openService(name: keyof typeof PROTO_FILES, options: ConnectionO
           // The loader's codec has made the answer from the proto file.
           error === null ? done(answer as T) : failed(toCallError(error, address)),
         );
+      }),
+    upload: <T>(called: string, messages: Iterable<object>, headers: Headers, timeoutMs: number) =>
+      new Promise<T>((done, failed) => {
+        const deadline = Date.now() + timeoutMs;
+        const start = method(called) as Uploading;
+        const stream = start(metadataOf(headers), { deadline }, (error, answer) =>
+          error === null ? done(answer as T) : failed(toCallError(error, address)),
+        );
+        // The callback tells what went wrong.
+        pipeline(Readable.from(messages), stream).catch(() => {});
       }),
     async *watch<T>(called: string, request: object, headers: Headers, signal: AbortSignal) {
       if (signal.aborted) return;

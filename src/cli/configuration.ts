@@ -2,11 +2,15 @@
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Environment } from '../admin/write.ts';
 import { parseCatalog } from '../config/catalog.ts';
 import { readSource } from '../config/document.ts';
+import { loadMigrations, type Migration } from '../config/migration.ts';
 import { parseDefaultRoles, type DefaultRole } from '../config/roles.ts';
 import { loadSettings, type LoadedSettings } from '../config/settings.ts';
 import type { Catalog } from '../engine/action.ts';
+import { steadyNow } from '../identity/clock.ts';
+import { mintKey, mintSession, newId } from '../identity/token.ts';
 import { embeddedDirectory, openStore } from '../store/open.ts';
 import { isRedisAddress } from '../store/redis/address.ts';
 import type { Store } from '../store/store.ts';
@@ -15,6 +19,8 @@ import { CliError } from './output.ts';
 export interface Configuration extends LoadedSettings {
   readonly catalog: Catalog;
   readonly defaults: readonly DefaultRole[];
+  /** In order; a new tenant starts with all of them. */
+  readonly migrations: readonly Migration[];
 }
 
 export function loadConfiguration(file: string | undefined, packageRoot: string): Configuration {
@@ -24,6 +30,20 @@ export function loadConfiguration(file: string | undefined, packageRoot: string)
     ...loaded,
     catalog: parseCatalog(readSource(loaded.settings.catalog)),
     defaults: parseDefaultRoles(readSource(loaded.settings.default_roles)),
+    migrations: loadMigrations(loaded.settings.migrations),
+  };
+}
+
+/** What management rules run in, on a store of these settings. */
+export function environmentOf(configuration: Configuration, store: Store): Environment {
+  const { catalog, defaults, migrations } = configuration;
+  return {
+    store,
+    catalog: () => catalog,
+    defaults,
+    baseline: migrations,
+    now: steadyNow,
+    mint: { key: mintKey, session: mintSession, id: newId },
   };
 }
 

@@ -253,8 +253,11 @@ async function revoke(admin: Admin, options: WriteFlags, id: string): Promise<nu
 }
 
 async function explain(admin: Admin, options: { action?: string }, id: string): Promise<number> {
-  const { revision, key } = await admin.call<KeyAnswer>('GetKey', { id });
-  return explainKey(admin.output, { revision, id, actions: key?.actions ?? [] }, options.action);
+  const { action } = options;
+  // A dotted name is one of the catalog: the whole list says which name was meant.
+  const asked = action === undefined || action.includes('.') ? {} : { action };
+  const { revision, key } = await admin.call<KeyAnswer>('GetKey', { id, ...asked });
+  return explainKey(admin.output, { revision, id, actions: key?.actions ?? [] }, action);
 }
 
 function fields(options: PostureFlags): object {

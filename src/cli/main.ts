@@ -5,14 +5,18 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Argument, Command, CommanderError, Option } from 'commander';
 import { ConfigError } from '../config/problem.ts';
+import { collect } from './arguments.ts';
 import type { ConnectionOptions } from './client.ts';
 import type { Shell } from './completion.ts';
+import { NOUNS } from './nouns.ts';
 import { CliError, EXIT, type Format } from './output.ts';
-import type { AddVerbs } from './verb.ts';
 
 interface GlobalOptions extends Omit<ConnectionOptions, 'packageRoot'> {
   readonly output: Format;
   readonly tenant?: string;
+  readonly as?: string;
+  readonly token?: string;
+  readonly tokenFile?: string;
 }
 
 const NODE_MAJOR = 24;
@@ -30,10 +34,6 @@ const { version } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), '
 
 function findPackageRoot(from: string): string {
   return existsSync(join(from, 'package.json')) ? from : findPackageRoot(dirname(from));
-}
-
-function collect(value: string, before: readonly string[]): readonly string[] {
-  return [...before, value];
 }
 
 /** Runs a command with the options of the program and its own, and ends with its exit code. */
@@ -167,36 +167,71 @@ program
     process.exitCode = await test(directory, { ...own, output, packageRoot });
   });
 
+/** What `apply` and `export` work on. */
+const WHERE = `
+With a token (--token-file, POSTERN_TOKEN or POSTERN_ADMIN_TOKEN) the running server at --address does it, with the
+authority of whoever asks. Without one, or with --config, it is done on the store that the settings name.`;
+
+interface ApplyFlags {
+  readonly file: string;
+  readonly dryRun?: boolean;
+  readonly idempotencyKey?: string;
+  readonly expectedRevision?: string;
+  readonly config?: string;
+}
+
 program
   .command('apply')
   .description("make a tenant's facts what a state file says, in one commit")
   .requiredOption('-f, --file <state>', 'the state file')
   .option('--dry-run', 'show what would change, change nothing')
   .option('--idempotency-key <key>', 'do it at most once under this key, kept for a day')
-  .option('--config <file>', 'settings that name the store')
+  .option('--expected-revision <n>', 'on a server: refuse it where the tenant is at another one')
+  .option('--config <file>', 'settings that name the store, to work on without a server')
+  .addHelpText('after', WHERE)
   .action(
-    run(
-      async (options: {
-        output: Format;
-        file: string;
-        dryRun?: boolean;
-        idempotencyKey?: string;
-        config?: string;
-      }) => (await import('./apply.ts')).apply({ ...options, packageRoot }),
-    ),
+    run(async (options: ApplyFlags & GlobalOptions) => {
+      if (options.config === undefined && (await import('./admin-client.ts')).hasToken(options))
+        return (await import('./apply-remote.ts')).applyRemote({ ...options, packageRoot });
+      return (await import('./apply.ts')).apply({ ...options, packageRoot });
+    }),
   );
 
 program
   .command('export')
   .description("print a tenant's whole state as a file that apply takes")
-  .option('--config <file>', 'settings that name the store')
+  .option('--config <file>', 'settings that name the store, to work on without a server')
+  .addHelpText('after', WHERE)
   .action(
-    run(async (options: GlobalOptions & { config?: string }) =>
-      (await import('./apply.ts')).exportCommand({
+    run(async (options: GlobalOptions & { config?: string }) => {
+      if (options.config === undefined && (await import('./admin-client.ts')).hasToken(options))
+        return (await import('./apply-remote.ts')).exportRemote({ ...options, packageRoot });
+      return (await import('./apply.ts')).exportCommand({
         ...options,
         tenant: options.tenant,
         packageRoot,
-      }),
+      });
+    }),
+  );
+
+program
+  .command('init')
+  .description('create a first tenant and its owner, on the store itself, and print a token')
+  .requiredOption('--admin <user>', "the tenant's first owner, a superuser")
+  .option('--ttl <time>', 'how long its session is good, for example 30m; without it 12h')
+  .option('--config <file>', 'settings that name the store')
+  .addHelpText(
+    'after',
+    `
+The tenant is the one that --tenant or POSTERN_TENANT names. The token is the last line, and is printed once. What was
+done is in the tenant's change feed as \`tenant.init\` of the operator; the audit log is the servers'.
+
+Example:
+  postern init --tenant acme --admin alice`,
+  )
+  .action(
+    run(async (options: { output: Format; admin: string; ttl?: string; config?: string }) =>
+      (await import('./init.ts')).init({ ...options, packageRoot }),
     ),
   );
 
@@ -214,68 +249,13 @@ program
     ),
   );
 
-interface Noun {
-  readonly name: string;
-  readonly description: string;
-  readonly load: () => Promise<AddVerbs>;
-}
-
-/** What is managed on a running server. A noun's file has its verbs, and is loaded where the noun is named. */
-const NOUNS: readonly Noun[] = [
-  {
-    name: 'user',
-    description: 'people, developers and agents',
-    load: async () => (await import('./user.ts')).userVerbs,
-  },
-  {
-    name: 'role',
-    description: 'roles, their permissions and members',
-    load: async () => (await import('./role.ts')).roleVerbs,
-  },
-  {
-    name: 'workspace',
-    description: 'workspaces and their members',
-    load: async () => (await import('./workspace.ts')).workspaceVerbs,
-  },
-  {
-    name: 'grant',
-    description: 'actions on a path and all below it',
-    load: async () => (await import('./grant.ts')).grantVerbs,
-  },
-  {
-    name: 'owner',
-    description: 'owners of paths',
-    load: async () => (await import('./owner.ts')).ownerVerbs,
-  },
-  {
-    name: 'policy-set',
-    description: 'rules that keys are held to',
-    load: async () => (await import('./policy-set.ts')).policySetVerbs,
-  },
-  {
-    name: 'key',
-    description: 'API keys and their secrets',
-    load: async () => (await import('./key.ts')).keyVerbs,
-  },
-  {
-    name: 'session',
-    description: 'sessions of users',
-    load: async () => (await import('./session.ts')).sessionVerbs,
-  },
-  {
-    name: 'tenant',
-    description: 'tenants, for the operator',
-    load: async () => (await import('./tenant.ts')).tenantVerbs,
-  },
-  {
-    name: 'changes',
-    description: "the tenant's commits",
-    load: async () => (await import('./changes.ts')).changesVerbs,
-  },
-];
-
 const given = process.argv.slice(2);
 const allVerbs = given.includes('completion');
+const migrate = program
+  .command('migrate')
+  .description('apply changes of roles and permissions to tenants, once each');
+if (allVerbs || given.includes('migrate'))
+  (await import('./migrate.ts')).migrateVerbs(migrate, packageRoot);
 program.commandsGroup('Facts of a running server:');
 for (const { name, description, load } of NOUNS) {
   const noun = program.command(name).description(description);
@@ -307,10 +287,11 @@ if (allVerbs || commandAt < 0 || (versionAt >= 0 && versionAt < commandAt))
   program.version(version);
 
 /** These speak to no server's API: what says how to would be passed over, `serve --tls` above all. */
-const OFFLINE = new Set('serve validate test apply export healthcheck completion'.split(' '));
+const OFFLINE = new Set('serve validate test init migrate healthcheck completion'.split(' '));
 const CONNECTION = new Set('as token tokenFile tls ca cert keyFile'.split(' '));
 program.hook('preAction', (_program, command) => {
-  if (command.parent !== program || !OFFLINE.has(command.name())) return;
+  const noun = command.parent === program ? command : command.parent;
+  if (noun === null || !OFFLINE.has(noun.name())) return;
   const wrong = program.options.find(
     (option) =>
       CONNECTION.has(option.attributeName()) &&
@@ -318,7 +299,7 @@ program.hook('preAction', (_program, command) => {
   );
   if (wrong !== undefined)
     throw new CliError(
-      `${wrong.long ?? ''}: \`postern ${command.name()}\` has no use for it: leave it out`,
+      `${wrong.long ?? ''}: \`postern ${noun === command ? '' : `${noun.name()} `}${command.name()}\` has no use for it: leave it out`,
     );
 });
 

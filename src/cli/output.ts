@@ -1,6 +1,5 @@
 /** What commands print: tables and colour for people on a terminal, JSON and YAML for programs. */
 import { styleText } from 'node:util';
-import Table from 'cli-table3';
 import { stringify } from 'yaml';
 
 export type Format = 'table' | 'json' | 'yaml';
@@ -35,41 +34,6 @@ export function print(format: Format, value: unknown, human: () => string): void
         : human();
   process.stdout.write(`${text}\n`);
 }
-
-/** A table without lines, as wide as its cells. */
-export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const made = new Table({
-    head: head.map((cell) => paint('bold', cell)),
-    chars: EMPTY_BORDERS,
-    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 2 },
-  });
-  made.push(...rows.map((row) => [...row]));
-  return made
-    .toString()
-    .split('\n')
-    .map((line) => line.trimEnd())
-    .join('\n');
-}
-
-const EMPTY_BORDERS = Object.fromEntries(
-  [
-    'top',
-    'top-mid',
-    'top-left',
-    'top-right',
-    'bottom',
-    'bottom-mid',
-    'bottom-left',
-    'bottom-right',
-    'left',
-    'left-mid',
-    'mid',
-    'mid-mid',
-    'right',
-    'right-mid',
-    'middle',
-  ].map((name) => [name, '']),
-);
 
 /** Text from elsewhere, safe for a terminal: no control character is obeyed. */
 export function visible(text: string): string {

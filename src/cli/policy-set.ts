@@ -23,6 +23,7 @@ interface Rule {
   readonly effect: string;
   readonly actions: readonly string[];
   readonly attributes: Readonly<Record<string, unknown>>;
+  readonly description: string;
 }
 
 interface PolicySet {
@@ -280,12 +281,15 @@ function toFile(set: PolicySet): string {
       name,
       ...(description === '' ? {} : { description }),
       mode,
-      rules: set.rules.map(ruleOf).map(({ id, effect, actions, attributes }) => ({
-        id,
-        effect,
-        actions,
-        ...(Object.keys(attributes).length === 0 ? {} : { attributes }),
-      })),
+      rules: set.rules
+        .map(ruleOf)
+        .map(({ id, description: what, effect, actions, attributes }) => ({
+          id,
+          ...(what === '' ? {} : { description: what }),
+          effect,
+          actions,
+          ...(Object.keys(attributes).length === 0 ? {} : { attributes }),
+        })),
     },
   });
 }

@@ -77,7 +77,11 @@ const MARKS: Readonly<Record<string, () => string>> = {
   delete: () => paint('red', '-'),
 };
 
-function drawChanges(changes: WriteResult['changes']): string {
+/** Changes that are listed one by one; of more, their numbers are told. */
+const MAX_LISTED = 500;
+
+export function drawChanges(changes: WriteResult['changes']): string {
+  if (changes.length > MAX_LISTED) return countChanges(changes);
   return columns([
     heads(['', 'KIND', 'ID']),
     ...changes.map(({ change, kind, id }) => [
@@ -85,6 +89,17 @@ function drawChanges(changes: WriteResult['changes']): string {
       visible(kind),
       visible(showPath(id)),
     ]),
+  ]);
+}
+
+function countChanges(changes: WriteResult['changes']): string {
+  const kinds = [...Map.groupBy(changes, ({ change, kind }) => `${change} ${kind}`)];
+  return columns([
+    heads(['', 'KIND', 'RECORDS']),
+    ...kinds.map(([name, { length }]) => {
+      const [change = '', kind = ''] = name.split(' ');
+      return [MARKS[change]?.() ?? '?', visible(kind), `${length} (-o json lists them)`];
+    }),
   ]);
 }
 

@@ -3,7 +3,8 @@ import { writeFileSync } from 'node:fs';
 import junit, { type Builder } from 'junit-report-builder';
 import { readSource } from '../config/document.ts';
 import { loadSuite, runSuite, type TestResult } from '../policy-test.ts';
-import { CliError, EXIT, paint, print, table, visible, type Format } from './output.ts';
+import { CliError, EXIT, paint, print, visible, type Format } from './output.ts';
+import { columns } from './columns.ts';
 import { contextOf, yamlFiles } from './validate.ts';
 
 export interface TestOptions {
@@ -43,13 +44,13 @@ export async function test(directory: string, options: TestOptions): Promise<num
 /** A line a test file: how many of its tests passed. */
 function summary(results: readonly TestResult[]): string {
   const suites = [...Map.groupBy(results, ({ suite }) => suite)];
-  return table(
-    ['SUITE', 'PASSED', 'FAILED'],
-    suites.map(([suite, tests]) => {
+  return columns([
+    ['SUITE', 'PASSED', 'FAILED'].map((head) => paint('bold', head)),
+    ...suites.map(([suite, tests]) => {
       const failed = tests.filter(({ failures }) => failures.length > 0).length;
       return [visible(suite), String(tests.length - failed), String(failed)];
     }),
-  );
+  ]);
 }
 
 function draw({ suite, name, failures }: TestResult): string[] {

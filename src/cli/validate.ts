@@ -1,11 +1,13 @@
 /** `postern validate DIR`: every YAML file of a directory, checked and linted as the loader would. */
 import { readdirSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { lintMigrations } from '../admin/migration-lint.ts';
 import { fromDefaults, toFacts } from '../admin/state.ts';
 import { parseCatalog } from '../config/catalog.ts';
 import { parseAs, readSource, type Source } from '../config/document.ts';
 import { kindOf, SCHEMAS, type FileKind } from '../config/kinds.ts';
 import { lintPolicySet } from '../config/lint.ts';
+import { migrationFiles, parseMigration } from '../config/migration.ts';
 import { parsePolicySet } from '../config/policy-set.ts';
 import { ConfigError, formatProblem, type Problem } from '../config/problem.ts';
 import { parseDefaultRoles, type DefaultRole } from '../config/roles.ts';
@@ -31,7 +33,10 @@ export async function validate(directory: string, options: ValidateOptions): Pro
   if (sources.length === 0) throw new CliError(`no YAML file in \`${directory}\``);
   const context = contextOf(directory, sources, options.packageRoot);
   const results = sources.map((source) => check(source, context));
-  const problems = results.flatMap((result) => result.problems);
+  const problems = [
+    ...results.flatMap((result) => result.problems),
+    ...migrationWarnings(directory, sources, context),
+  ];
   const errors = problems.filter(({ severity }) => severity === 'error').length;
   print(options.output, { files: results.length, errors, problems }, () =>
     [
@@ -63,6 +68,21 @@ export function yamlFiles(directory: string): string[] {
 }
 
 type Read = Source | ConfigError;
+
+/** What default roles of its own and migrations of a directory say of each other. */
+function migrationWarnings(
+  directory: string,
+  sources: readonly Read[],
+  { defaults }: Context,
+): readonly Problem[] {
+  const ofKind = (kind: FileKind): Source[] =>
+    sources.filter(
+      (source): source is Source =>
+        !(source instanceof ConfigError) && kindOf(source.value) === kind,
+    );
+  const own = ofKind('roles').some(({ file }) => file === join(directory, 'roles.yaml'));
+  return own ? lintMigrations(ofKind('migration'), defaults) : [];
+}
 
 function read(file: string): Read {
   try {
@@ -111,7 +131,7 @@ function check(source: Read, context: Context): Checked {
   const { file } = source;
   const kind = kindOf(source.value);
   if (kind === undefined) {
-    const known = 'policy_set, tenant, actions, roles, tests or settings';
+    const known = 'policy_set, tenant, actions, roles, tests, migration or settings';
     const problem = source.problem(
       [],
       `is none of Postern's files: its top level has none of ${known}`,
@@ -147,6 +167,12 @@ function warningsOf(kind: FileKind, source: Source, context: Context): readonly 
     case 'policy-test':
       loadSuite(source, catalog, defaults);
       return [];
+    case 'migration':
+      parseMigration(source);
+      // Its name is part of what it says.
+      return migrationFiles(dirname(source.file)).problems.filter(
+        ({ file }) => file === source.file,
+      );
     case 'postern':
       parseAs(source, SCHEMAS.postern);
       return [];

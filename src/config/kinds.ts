@@ -1,6 +1,7 @@
 /** The kinds of files, told apart by their keys, and a JSON Schema for each. */
 import * as z from 'zod';
 import { catalogSchema } from './catalog.ts';
+import { migrationSchema } from './migration.ts';
 import { policySetSchema } from './policy-set.ts';
 import { policyTestSchema } from './policy-test.ts';
 import { rolesSchema } from './roles.ts';
@@ -14,6 +15,7 @@ export const SCHEMAS = {
   'policy-set': policySetSchema,
   state: stateSchema,
   'policy-test': policyTestSchema,
+  migration: migrationSchema,
 } as const;
 
 export type FileKind = keyof typeof SCHEMAS;
@@ -25,6 +27,7 @@ export function kindOf(value: unknown): FileKind | undefined {
   if (has('tests')) return 'policy-test';
   if (has('tenant')) return 'state';
   if (has('policy_set')) return 'policy-set';
+  if (has('migration')) return 'migration';
   if (has('actions')) return 'actions';
   if (has('roles')) return 'roles';
   return Object.keys(settingsSchema.shape).some(has) ? 'postern' : undefined;

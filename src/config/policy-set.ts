@@ -100,11 +100,14 @@ export function toPolicySet(body: PolicySetBody): PolicySetRecord {
     ...(body.description === undefined ? {} : { description: body.description }),
     mode: body.mode,
     version: 1,
-    rules: body.rules.map(({ id: ruleId, effect, actions, attributes }): RuleRecord => ({
-      id: ruleId,
-      effect,
-      actions,
-      ...(attributes === undefined ? {} : { attributes: Object.entries(attributes) }),
-    })),
+    rules: body.rules.map(
+      ({ id: ruleId, description, effect, actions, attributes }): RuleRecord => ({
+        id: ruleId,
+        ...(description === undefined ? {} : { description }),
+        effect,
+        actions,
+        ...(attributes === undefined ? {} : { attributes: Object.entries(attributes) }),
+      }),
+    ),
   };
 }

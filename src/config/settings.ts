@@ -304,6 +304,12 @@ function adminTokenOf(settings: Settings, environment: Environment): string | un
       );
     }
   if (token === undefined) return undefined;
+  // Such a token arrives in no header: AdminService would be enabled, and open to nobody.
+  if (/[^\x21-\x7e]/.test(token))
+    throw wrong(
+      file ?? 'environment',
+      `the admin token holds a blank or a character beyond ASCII: give ${SHORT_TOKEN} random letters and digits or more`,
+    );
   if (token.length < SHORTEST_TOKEN)
     throw wrong(
       file ?? 'environment',
@@ -359,7 +365,7 @@ function exposureProblems(
 
 /** Only processes of this machine can connect. */
 function isLocal(listening: string): boolean {
-  return /^(unix:|127\.|localhost:|\[::1\]:)/.test(listening);
+  return /^(unix:|127(\.\d{1,3}){3}:|localhost:|\[::1\]:)/.test(listening);
 }
 
 function settingsFile(named: string | undefined, packageRoot: string): string {

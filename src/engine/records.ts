@@ -93,6 +93,7 @@ export type Mode = 'off' | 'report_only' | 'enforce';
 
 export interface RuleRecord {
   readonly id: string;
+  readonly description?: string;
   readonly effect: 'allow' | 'deny';
   /** Exact action names, or the macro `readonly` (ACT-5). */
   readonly actions: readonly string[];

@@ -63,8 +63,10 @@ export const REDIS_DEFAULTS = {
 
 /** Redis must keep what it was given: with any other policy it drops keys when it is full. */
 const KEEPS_ALL = 'noeviction';
-/** A script holds up everybody for as long as it runs: so many changes take about a third of a second. */
-const MAX_CHANGES = 100_000;
+/** A script holds up everybody for as long as it runs: so many changes take one to two seconds. */
+const MAX_CHANGES = 500_000;
+/** Time that a change of a commit adds to the time that the commit may take, ms: its way, and its writing. */
+const CHANGE_MS = 0.05;
 /** Keys that a feed entry names; an entry of more says that everything must be read again. */
 const MAX_NAMED = 1_000;
 /** Between two looks at a Redis that was not usable, ms. */
@@ -140,13 +142,14 @@ export function openRedisStore(options: RedisOptions): Store {
   const commit = async (asked: Commit): Promise<CommitResult> => {
     await ready();
     writer ??= client(options.commitTimeoutMs);
-    const deadline = performance.now() + options.commitTimeoutMs;
-    const left = (): number => Math.max(1, deadline - performance.now());
     const { tenant } = asked;
     const nonce = randomBytes(9).toString('base64url');
     const at = [keys.head(tenant), keys.feed(tenant), keys.tenants(keys.shardOf(tenant))];
     const places = KINDS.flatMap((kind) => [keys.records(tenant, kind), keys.index(tenant, kind)]);
     const args = commitArguments(asked, nonce, options.feedLength, keys.channel);
+    const allowed = options.commitTimeoutMs + asked.changes.length * CHANGE_MS;
+    const deadline = performance.now() + allowed;
+    const left = (): number => Math.max(1, deadline - performance.now());
     const replicas = { count: options.waitReplicas, ms: options.waitMs };
     const sent = await surely(writer, left, (connected) =>
       connected.write(left(), COMMIT, [...at, ...places], args, replicas),

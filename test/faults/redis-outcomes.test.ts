@@ -146,15 +146,15 @@ describe('one Redis', () => {
     }
   });
 
-  it('45,000 changes are one commit; more than 100,000 are refused, with the limit, and not UNKNOWN (CONS-5)', async () => {
+  it('45,000 changes are one commit; more than 500,000 are refused, with the limit, and not UNKNOWN (CONS-5)', async () => {
     const commit = (count: number): Promise<unknown> =>
       outcomeOf(
         store.commit({ tenant: 'large', expected: 0, changes: users(count), event: EVENT }),
       );
-    const refused = await commit(100_001);
+    const refused = await commit(500_001);
     expect(refused).toBeInstanceOf(StoreError);
     expect(refused).not.toBeInstanceOf(UnknownOutcomeError);
-    expect(String(refused)).toContain('100001 changes, Redis takes 100000 at once: split it');
+    expect(String(refused)).toContain('500001 changes, Redis takes 500000 at once: split it');
     expect((await store.get('large', [])).head).toBeUndefined();
 
     expect(await commit(45_000)).toMatchObject({ committed: true, head: { revision: 1 } });

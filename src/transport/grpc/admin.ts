@@ -19,7 +19,7 @@ import { IdempotencyError } from '../../admin/receipt.ts';
 import { Refused, type RefusalKind } from '../../admin/refused.ts';
 import { fromStruct, toStruct, toValue } from '../../proto-value.ts';
 import { StoreError, UnknownOutcomeError } from '../../store/store.ts';
-import { badRequest, CODE, withReason } from './status.ts';
+import { badRequest, CODE, withReason, type RpcError } from './status.ts';
 import { toServiceError, type Extra } from './server.ts';
 
 export interface AdminServiceOptions {
@@ -43,6 +43,8 @@ export interface Caller {
 
 /** Pieces of an export. */
 const CHUNK_BYTES = 1_048_576;
+/** How often the caller of a stream without an end must prove itself again. */
+const AUTHENTICATE_MS = 5_000;
 
 export async function adminService(options: AdminServiceOptions): Promise<Extra> {
   const definition = await load('postern/v1/admin.proto', {
@@ -57,12 +59,17 @@ export async function adminService(options: AdminServiceOptions): Promise<Extra>
     postern: {
       v1: {
         AdminService: {
-          service: Record<string, { requestStream: boolean; responseStream: boolean }>;
+          service: Record<string, LoadedMethod>;
         };
       };
     };
   };
-  const { service } = loaded.postern.v1.AdminService;
+  const service = Object.fromEntries(
+    Object.entries(loaded.postern.v1.AdminService.service).map(([name, method]) => [
+      name,
+      { ...method, requestDeserialize: readable(method) },
+    ]),
+  );
   const implementation: UntypedServiceImplementation = {};
   for (const [name, { requestStream, responseStream }] of Object.entries(service))
     if (!requestStream && !responseStream) implementation[name] = unary(name, options);
@@ -73,26 +80,51 @@ export async function adminService(options: AdminServiceOptions): Promise<Extra>
   return (server) => server.addService(service as never, implementation);
 }
 
+interface LoadedMethod {
+  readonly requestStream: boolean;
+  readonly responseStream: boolean;
+  readonly requestDeserialize: (bytes: Buffer) => object;
+}
+
+/** Stands for a message that cannot be read: the library would answer it with INTERNAL. */
+const UNREADABLE = Object.freeze({});
+
+function readable({ requestDeserialize }: LoadedMethod): LoadedMethod['requestDeserialize'] {
+  return (bytes) => {
+    try {
+      return requestDeserialize(bytes);
+    } catch {
+      return UNREADABLE;
+    }
+  };
+}
+
+function unreadable(): RpcError {
+  return badRequest('', 'the message cannot be read: send one of this method');
+}
+
 type Reply = sendUnaryData<object>;
 
 function unary(name: string, { admin, authenticate, onError }: AdminServiceOptions) {
+  const answer = async ({
+    request: message,
+    metadata,
+  }: ServerUnaryCall<AdminRequest, object>): Promise<object> => {
+    if (message === UNREADABLE) throw unreadable();
+    const actor = await authenticate(callerOf(metadata, message.tenant ?? ''));
+    return toWire(await admin.call(name, actor, fromWire(message)));
+  };
   return (call: ServerUnaryCall<AdminRequest, object>, reply: Reply): void => {
-    const request = fromWire(call.request);
-    authenticate(callerOf(call.metadata, request.tenant ?? ''))
-      .then((actor) => admin.call(name, actor, request))
-      .then(
-        (answer) => reply(null, toWire(answer)),
-        (error: unknown) => reply(toServiceError(translated(error), onError)),
-      );
+    answer(call).then(
+      (wire) => reply(null, wire),
+      (error: unknown) => reply(toServiceError(translated(error), onError)),
+    );
   };
 }
 
 /** One message or many: the pieces of one state file. */
 function apply({ admin, authenticate, maxStateBytes, onError }: AdminServiceOptions) {
-  return (
-    call: ServerReadableStream<AdminRequest & { readonly chunk: Buffer }, object>,
-    reply: Reply,
-  ): void => {
+  return (call: ServerReadableStream<ApplyMessage, object>, reply: Reply): void => {
     const pieces: Buffer[] = [];
     let bytes = 0;
     let first: AdminRequest | undefined;
@@ -100,11 +132,19 @@ function apply({ admin, authenticate, maxStateBytes, onError }: AdminServiceOpti
     const fail = (error: unknown): void => {
       if (over) return;
       over = true;
+      pieces.length = 0;
       reply(toServiceError(translated(error), onError));
     };
-    call.on('data', (message: AdminRequest & { readonly chunk: Buffer }) => {
+    const admitted = async (message: AdminRequest): Promise<Actor> =>
+      authenticate(callerOf(call.metadata, message.tenant));
+    call.on('data', (message: ApplyMessage) => {
       if (over) return;
-      first ??= message;
+      if (message === UNREADABLE) return fail(unreadable());
+      if (first === undefined) {
+        first = message;
+        // Before the whole state is here: nobody else fills our memory.
+        admitted(message).catch(fail);
+      }
       bytes += message.chunk.length;
       pieces.push(message.chunk);
       if (bytes > maxStateBytes)
@@ -120,12 +160,15 @@ function apply({ admin, authenticate, maxStateBytes, onError }: AdminServiceOpti
     call.on('end', () => {
       if (over) return;
       const request = first ?? { tenant: '' };
-      authenticate(callerOf(call.metadata, request.tenant))
+      admitted(request)
         .then((actor) => admin.apply(actor, request, decoded(Buffer.concat(pieces))))
-        .then((answer) => reply(null, toWire(answer)), fail);
+        .then((answer) => reply(null, toWire(answer)))
+        .catch(fail);
     });
   };
 }
+
+type ApplyMessage = AdminRequest & { readonly chunk: Buffer };
 
 function decoded(bytes: Buffer): string {
   try {
@@ -138,6 +181,7 @@ function decoded(bytes: Buffer): string {
 function exporting({ admin, authenticate, onError }: AdminServiceOptions) {
   return (call: ServerWritableStream<{ tenant: string; format: string }, object>): void => {
     const send = async (): Promise<void> => {
+      if (call.request === UNREADABLE) throw unreadable();
       const actor = await authenticate(callerOf(call.metadata, call.request.tenant));
       const { revision, text } = await admin.export(actor, call.request);
       const bytes = Buffer.from(text);
@@ -155,13 +199,22 @@ function watching({ admin, authenticate, onError }: AdminServiceOptions) {
     const over = new AbortController();
     for (const event of ['cancelled', 'close', 'error'] as const)
       call.on(event, () => over.abort());
+    const fail = (error: unknown): void => {
+      if (!over.signal.aborted) call.destroy(toServiceError(translated(error), onError));
+    };
     const send = async (): Promise<void> => {
-      const actor = await authenticate(callerOf(call.metadata, call.request.tenant));
+      if (call.request === UNREADABLE) throw unreadable();
+      const caller = callerOf(call.metadata, call.request.tenant);
+      const actor = await authenticate(caller);
+      if (over.signal.aborted) return;
+      // A stream must not outlive the credential that it was begun with.
+      const timer = setInterval(() => void authenticate(caller).catch(fail), AUTHENTICATE_MS);
+      over.signal.addEventListener('abort', () => clearInterval(timer));
       for await (const { change, gap } of admin.watch(actor, call.request, over.signal))
         if (!call.write({ revision: change.revision, change, gap })) await drained(call);
       call.end();
     };
-    send().catch((error: unknown) => call.destroy(toServiceError(translated(error), onError)));
+    send().catch(fail);
   };
 }
 
@@ -215,33 +268,34 @@ function translated(error: unknown): unknown {
   return error;
 }
 
+/** A message with a struct in it. */
 interface WireUser {
-  readonly metadata?: Parameters<typeof fromStruct>[0] | null;
+  readonly metadata?: object | null | undefined;
 }
 
-/** Messages as rules take them: structs are plain JSON. */
+/** Messages as rules take them: structs are plain JSON. @throws Refused */
 function fromWire(request: AdminRequest): AdminRequest {
-  const { metadata, user, users } = request as AdminRequest &
-    WireUser & { user?: WireUser | null | string; users?: readonly WireUser[] };
-  const plain = <T extends WireUser>(one: T): object => ({
-    ...one,
-    metadata: one.metadata == null ? undefined : fromStruct(one.metadata),
-  });
-  for (const field of REQUIRED) {
-    if (
-      Object.hasOwn(request, field) &&
-      (request as unknown as Record<string, unknown>)[field] == null
-    )
+  const message: AdminRequest & {
+    readonly [field: string]: unknown;
+    readonly metadata?: object | null | undefined;
+    readonly user?: WireUser | string | null;
+    readonly users?: readonly WireUser[];
+  } = { ...request };
+  const { metadata, user, users } = message;
+  for (const field of REQUIRED)
+    if (message[field] === null)
       throw new Refused('invalid_argument', `${field}: is missing`, '', field);
-  }
+  const plain = (one: WireUser): WireUser => ({ ...one, metadata: jsonOf(one.metadata) });
   return {
-    ...request,
-    ...(metadata === undefined
-      ? {}
-      : { metadata: metadata === null ? undefined : fromStruct(metadata) }),
+    ...message,
+    ...(metadata === undefined ? {} : { metadata: jsonOf(metadata) }),
     ...(typeof user === 'object' && user !== null ? { user: plain(user) } : {}),
     ...(users === undefined ? {} : { users: users.map(plain) }),
-  } as AdminRequest;
+  };
+}
+
+function jsonOf(struct: object | null | undefined): object | undefined {
+  return struct === undefined || struct === null ? undefined : fromStruct(struct);
 }
 
 /** Messages without which a request says nothing. */

@@ -27,6 +27,8 @@ export interface GrpcOptions {
   readonly tls: TlsFiles | undefined;
   /** Whether a caller with this `authorization` may ask; `undefined`: whoever connects may. */
   readonly mayCall: ((authorization: string) => boolean) | undefined;
+  /** New TLS files cannot be used: the last good ones stay in force. */
+  readonly onTls: (error: unknown) => void;
   readonly onError: (error: unknown) => void;
 }
 
@@ -81,7 +83,8 @@ export async function listenGrpc(
   for (const add of extras) add(server);
   await clearStaleSocket(options.address);
   const { tls } = options;
-  const credentials = tls === undefined ? ServerCredentials.createInsecure() : reloading(tls);
+  const credentials =
+    tls === undefined ? ServerCredentials.createInsecure() : reloading(tls, options.onTls);
   const port = await new Promise<number>((done, failed) =>
     server.bindAsync(options.address, credentials, (error, bound) =>
       error === null ? done(bound) : failed(error),

@@ -1,0 +1,75 @@
+/** Large JSON files: their value, and the place of a path in them, which is looked for only where it is told. */
+import { visit } from 'jsonc-parser';
+import { formatPath, ConfigError, type Problem } from './problem.ts';
+import type { Source } from './document.ts';
+
+/** @throws ConfigError where it is no JSON, or a key stands twice in one object: the last would win without a word */
+export function parseJson(file: string, text: string): Source {
+  const place = (offset: number): { readonly line: number; readonly column: number } => {
+    const before = text.slice(0, offset);
+    const lineStart = before.lastIndexOf('\n') + 1;
+    return { line: before.split('\n').length, column: offset - lineStart + 1 };
+  };
+  const problem = (
+    offset: number,
+    path: readonly PropertyKey[],
+    message: string,
+    severity: Problem['severity'] = 'error',
+  ): Problem => ({ file, ...place(offset), path: formatPath(path), message, severity });
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    const offset = Number(/position (\d+)/.exec(message)?.[1] ?? 0);
+    throw new ConfigError([problem(offset, [], `is no JSON: ${message}`)]);
+  }
+  const twice = duplicates(text);
+  if (twice.length > 0)
+    throw new ConfigError(
+      twice.map(({ offset, key }) => problem(offset, [], `key \`${key}\` stands twice: keep one`)),
+    );
+  return {
+    file,
+    value,
+    problem: (path, message, severity) => problem(offsetOf(text, path), path, message, severity),
+  };
+}
+
+/** Duplicates that are told. */
+const MAX_TOLD = 20;
+
+function duplicates(text: string): { readonly offset: number; readonly key: string }[] {
+  const found: { readonly offset: number; readonly key: string }[] = [];
+  const open: Set<string>[] = [];
+  visit(text, {
+    onObjectBegin: () => void open.push(new Set()),
+    onObjectEnd: () => void open.pop(),
+    onObjectProperty(key, offset) {
+      const keys = open.at(-1);
+      if (keys?.has(key) === true && found.length < MAX_TOLD) found.push({ offset, key });
+      keys?.add(key);
+    },
+  });
+  return found;
+}
+
+/** Where a path begins: at its key in an object, at its item in a list, else at the nearest parent. */
+function offsetOf(text: string, path: readonly PropertyKey[]): number {
+  let best = 0;
+  let depth = -1;
+  const at = (offset: number, here: readonly PropertyKey[]): void => {
+    if (here.length <= depth || here.length > path.length) return;
+    if (!here.every((part, index) => part === path[index])) return;
+    best = offset;
+    depth = here.length;
+  };
+  visit(text, {
+    onObjectProperty: (key, offset, _length, _line, _column, parent) =>
+      at(offset, [...parent(), key]),
+    onObjectBegin: (offset, _length, _line, _column, here) => at(offset, here()),
+    onArrayBegin: (offset, _length, _line, _column, here) => at(offset, here()),
+    onLiteralValue: (_value, offset, _length, _line, _column, here) => at(offset, here()),
+  });
+  return best;
+}

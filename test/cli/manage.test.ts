@@ -1,0 +1,221 @@
+/** The management commands on a running server: the published examples of the four models as they are written. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import { postern, serve, type Ran, type Serving } from '../support/process.ts';
+import { PACKAGE_ROOT } from '../support/server.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+
+const TOKEN = 'operator-token-of-this-test-0123456789';
+const directory = temporaryDirectory();
+let server: Serving;
+beforeAll(async () => {
+  server = await serve([], {
+    settings: [
+      `catalog: ${join(PACKAGE_ROOT, 'config/actions.yaml')}`,
+      `default_roles: ${join(PACKAGE_ROOT, 'config/roles.yaml')}`,
+      'audit: { sink: file, file: audit.jsonl }',
+      '',
+    ].join('\n'),
+    environment: { POSTERN_ADMIN_TOKEN: TOKEN },
+  });
+  await ok('tenant create acme --owner olivia');
+});
+afterAll(() => server.dispose());
+
+/** One line of a shell: words, and texts in quotes. */
+function words(line: string): string[] {
+  return [...line.matchAll(/"([^"]*)"|(\S+)/g)].map((match) => match[1] ?? match[2] ?? '');
+}
+
+function run(line: string, token = TOKEN): Promise<Ran> {
+  return postern(words(line), {
+    ...server.environment,
+    POSTERN_ADMIN_TOKEN: '',
+    POSTERN_TOKEN: token,
+    POSTERN_TENANT: 'acme',
+  });
+}
+
+async function ok(line: string, token?: string): Promise<string> {
+  const ran = await run(line, token);
+  expect(`${line}: ${ran.code} ${ran.stderr}`).toMatch(/: 0 /);
+  return ran.stdout;
+}
+
+/** A command that is refused, and the words of the refusal. */
+async function refused(line: string, code = 1): Promise<string> {
+  const ran = await run(line);
+  expect(`${line}: ${ran.code}`).toBe(`${line}: ${code}`);
+  return ran.stderr;
+}
+
+describe('the team set-up with tree grants', () => {
+  it('creates users, a role, and grants by branch', async () => {
+    for (const line of [
+      'user create alice',
+      'user create bob',
+      'user create carol',
+      'role create team',
+      'role add-member team alice',
+      'role add-member team bob',
+      'role add-member team carol',
+      'grant create team "" read',
+      'grant create alice work.frontend read write create',
+      'grant create bob work.backend read write create',
+      'grant create carol work.infra read write create delete admin',
+    ])
+      expect(await ok(line)).toMatch(/\(revision \d+\)/);
+    expect(await ok('grant check alice work.projects.api read')).toBe(
+      "read on 'work.projects.api': allowed\n",
+    );
+    const denied = await run('grant check alice work.backend write');
+    expect([denied.code, denied.stdout]).toEqual([1, "write on 'work.backend': denied\n"]);
+    expect(await ok('check carol delete work.infra.db')).toContain('allowed');
+  });
+
+  it('creates a user without login as a role that members inherit from', async () => {
+    expect(await ok('user create engineering --no-login')).toContain('role engineering');
+    await ok('role add-member engineering alice');
+    await ok('role add-member engineering bob');
+    await ok('grant create engineering work.projects read write create');
+    expect(await ok('grant check bob work.projects.api write')).toContain('allowed');
+    expect(await ok('role members engineering')).toMatch(/alice[^]*bob/);
+  });
+
+  it('passes grants on by the grant option, and takes them back with all that followed (ADM-2, ADM-3)', async () => {
+    await ok('grant create alice work.shared read write --with-grant-option');
+    await ok('--as alice grant create bob work.shared.docs read');
+    expect(await refused('--as bob grant create carol work.shared.docs read')).toContain('(ADM-2)');
+    expect(await ok('--as alice grant list alice')).toContain('work.shared');
+    const revoked = await ok('grant revoke alice work.shared');
+    expect(revoked).toMatch(/revoked by cascade:[^]*bob[^]*work\.shared\.docs/);
+    expect((await run('grant revoke alice work.shared')).code).toBe(1);
+  });
+
+  it('sets, shows and lists owners', async () => {
+    await ok('owner set work.projects.api alice');
+    expect(await ok('owner get work.projects.api')).toContain('alice');
+    expect(await ok('owner list')).toMatch(/work\.projects\.api\s+user:alice/);
+    expect(await ok('--as alice grant create carol work.projects.api.v2 delete')).toContain(
+      'delete',
+    );
+    expect(await ok('owner remove work.projects.api --dry-run')).toMatch(/dry run/);
+    expect(await ok('owner get work.projects.api')).toContain('alice');
+    expect(await ok('owner remove work.projects.api')).toContain('revoked by cascade');
+    expect(await refused('owner get work.projects.api')).toContain('has no owner');
+  });
+});
+
+describe('users with metadata', () => {
+  it('creates, reads, updates, finds and deletes them', async () => {
+    await ok(
+      'user create dev1 --external-id user123 --email user@example.com --type developerUser --metadata-entry name=John --metadata-entry team=Engineering',
+    );
+    const read = JSON.parse(await ok('user get dev1 -o json')) as { user: object };
+    expect(read.user).toMatchObject({
+      external_id: 'user123',
+      type: 'developerUser',
+      metadata: { name: 'John', team: 'Engineering' },
+    });
+    await ok('user update dev1 --email updated.user@example.com');
+    expect(await ok('user list --email Updated.User@example.com')).toContain('dev1');
+    expect(await ok('user list --external-id user123')).toContain('dev1');
+    expect(await ok('user delete dev1')).toContain('deleted');
+    expect(await refused('user get dev1')).toContain('is deleted');
+    expect(await ok('user list')).not.toContain('dev1');
+  });
+});
+
+describe('roles with permissions and levels', () => {
+  it('creates a custom role under the level of whoever does (ADM-5)', async () => {
+    await ok('user create manager');
+    await ok('role add-member admin manager');
+    await ok(
+      '--as manager role create content_manager --level 50 --permission kb:read --permission kb:write',
+    );
+    expect(await ok('role show content_manager')).toMatch(/50[^]*kb:write/);
+    expect(await refused('--as manager role create boss --level 80')).toContain('(ADM-5)');
+    expect(await refused('role delete owner')).toContain('(RBAC-4)');
+  });
+});
+
+describe('policy sets and keys', () => {
+  it('rolls a set out from validation to enforcement, and explains the key', async () => {
+    const file = join(directory, 'read-only.yaml');
+    writeFileSync(
+      file,
+      'policy_set:\n  name: read-only\n  mode: enforce\n  rules:\n    - { id: reads, description: no writes, effect: allow, actions: [readonly] }\n',
+    );
+    expect(await ok(`policy-set validate -f ${file}`)).toBeDefined();
+    await ok(`policy-set create -f ${file}`);
+    const made = await ok('key create agent-1 --role default_deny --mode report_only');
+    const secret = made.trimEnd().split('\n').at(-1) ?? '';
+    expect(secret).toMatch(/^pstk\./);
+    await ok('key attach agent-1 read-only');
+    expect((await run('key explain agent-1 --action graph.search')).code).toBe(1);
+    await ok('key set agent-1 --mode enforce');
+    expect(await ok('key explain agent-1 --action graph.search')).toContain('allowed');
+    expect(await ok('key explain agent-1 --action kb:read')).toContain('allowed');
+    expect((await run('key explain agent-1 --action user.delete')).code).toBe(1);
+    expect(await ok('key show agent-1')).toContain('read');
+    expect(parse(await ok('policy-set get read-only'))).toMatchObject({
+      policy_set: { rules: [{ id: 'reads', description: 'no writes' }] },
+    });
+    const broken = join(directory, 'broken.yaml');
+    writeFileSync(broken, readFileSync(file, 'utf8').replace('readonly', 'graph.serach'));
+    expect(await refused(`policy-set update -f ${broken}`)).toMatch(
+      /broken\.yaml:\d+:\d+:.*graph\.serach.*did you mean.*graph\.search/,
+    );
+    const rotated = await ok('key rotate agent-1 --overlap 1h');
+    expect(rotated.trimEnd().split('\n').at(-1)).not.toBe(secret);
+    await ok('key detach agent-1 read-only');
+    await ok('key revoke agent-1');
+    expect(await refused('key set agent-1 --mode off')).toContain('is revoked for good');
+    for (const text of [
+      await ok('key list -o json'),
+      await ok('export'),
+      readFileSync(join(server.directory, 'audit.jsonl'), 'utf8'),
+    ])
+      expect(text).not.toContain(secret.split('.').at(-1));
+  });
+});
+
+describe('credentials', () => {
+  it('a session token manages with its user’s authority, and ends', async () => {
+    const made = await ok('session create olivia --ttl 1h');
+    const token = made.trimEnd().split('\n').at(-1) ?? '';
+    expect(await ok('user create made-by-olivia', token)).toContain('created');
+    await ok('session revoke olivia');
+    const after = await run('user list', token);
+    expect([after.code, after.stderr]).toEqual([2, expect.stringContaining('credential')]);
+  });
+
+  it('says what is missing where nothing proves who asks', async () => {
+    const none = await run('user list', '');
+    expect([none.code, none.stderr]).toEqual([2, expect.stringContaining('POSTERN_TOKEN')]);
+  });
+});
+
+describe('a whole state over the server', () => {
+  it('is exported, and applied again without a change; dry runs tell and do nothing', async () => {
+    const file = join(directory, 'state.yaml');
+    writeFileSync(file, await ok('export'));
+    expect(await ok(`apply -f ${file}`)).toContain('nothing changes');
+    const state = parse(readFileSync(file, 'utf8')) as { users: object[] };
+    state.users.push({ id: 'zoe' });
+    writeFileSync(join(directory, 'more.json'), JSON.stringify(state));
+    expect(await ok(`apply -f ${join(directory, 'more.json')} --dry-run`)).toMatch(
+      /\+\s+user\s+zoe/,
+    );
+    expect(await refused('user get zoe')).toContain('there is no user');
+    await ok(`apply -f ${join(directory, 'more.json')}`);
+    expect(await ok('user get zoe')).toContain('zoe');
+    expect(await refused(`--as alice apply -f ${file}`)).toContain('(ADM-5)');
+  });
+
+  it('tells the tenant’s commits', async () => {
+    expect(await ok('changes list --limit 3')).toMatch(/tenant\.create/);
+  });
+});
