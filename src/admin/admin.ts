@@ -1,7 +1,7 @@
 /** Managing facts: every call has an actor, every operation and every refusal is told to the log (ADM-7). */
 import type { DefaultRole } from '../config/roles.ts';
 import type { Catalog } from '../engine/action.ts';
-import type { Kind } from '../engine/records.ts';
+import type { Kind, TenantRecord } from '../engine/records.ts';
 import type { FactKey, FactValue, Feed, Store } from '../store/store.ts';
 import { authorityOf, type Actor } from './actor.ts';
 import { applyText, exportText } from './apply.ts';
@@ -10,7 +10,7 @@ import type { Mint } from './context.ts';
 import { isList, LISTS, pageOf, type Beside, type ListName, type Scan } from './lists.ts';
 import { isWrite, WRITES, type WriteName } from './operations.ts';
 import { isRead, mustReadAll, READS, type ReadContext, type ReadName } from './read.ts';
-import { denied, Refused } from './refused.ts';
+import { denied, invalid, Refused } from './refused.ts';
 import {
   actorName,
   firstKeys,
@@ -207,16 +207,31 @@ export function openAdmin(options: AdminOptions): Admin {
     return { ...answer, revision };
   };
 
-  const listTenants = async (actor: Actor): Promise<AdminAnswer> => {
+  const listTenants = async (
+    actor: Actor,
+    request: AdminRequest & { page_size: number; page_token: string },
+  ): Promise<AdminAnswer> => {
     if (actor.user !== undefined || actor.keyId !== undefined)
       throw denied('ADM-1', `\`${actorName(actor)}\` may not list tenants`, 'the operator');
     const names = await store.tenants();
-    const heads = await store.heads(names);
-    const tenants = names.map((name, index) => {
-      const head = heads[index];
-      return { name, revision: typeof head === 'object' ? head.revision : 0, migrations: [] };
-    });
-    return { revision: 0, tenants, next_page_token: '' } as AdminAnswer;
+    const { page_size: size, page_token: after } = request;
+    const first = after === '' ? 0 : names.findIndex((name) => tokenOfTenant(name) === after) + 1;
+    if (after !== '' && first === 0)
+      throw invalid('page_token', 'is not one of this list: send `next_page_token` as it came');
+    const page = names.slice(first, first + (size === 0 ? 100 : Math.min(size, 1_000)));
+    const tenants = await Promise.all(
+      page.map(async (name) => {
+        const { head, values } = await store.get(name, [{ kind: 'tenant', id: '' }]);
+        // The store returns a record of the kind that was asked for.
+        const record = values[0] as TenantRecord | undefined;
+        const migrations = (record?.migrations ?? []).map((one) => one.name);
+        return { name, revision: head?.revision ?? 0, migrations };
+      }),
+    );
+    const last = page.at(-1);
+    const more = last !== undefined && last !== names.at(-1);
+    const next = more ? tokenOfTenant(last) : '';
+    return { revision: 0, tenants, next_page_token: next } as AdminAnswer;
   };
 
   const listChanges = async (
@@ -237,7 +252,11 @@ export function openAdmin(options: AdminOptions): Admin {
       if (isWrite(name)) return writing(name, actor, request);
       if (isRead(name)) return reading(name, actor, request);
       if (isList(name)) return listing(name, actor, request);
-      if (name === 'ListTenants') return listTenants(actor);
+      if (name === 'ListTenants')
+        return listTenants(
+          actor,
+          request as AdminRequest & { page_size: number; page_token: string },
+        );
       if (name === 'ListChanges')
         return listChanges(actor, request as AdminRequest & { after: number; page_size: number });
       throw new Refused('invalid_argument', `there is no call \`${name}\``);
@@ -297,6 +316,11 @@ export function openAdmin(options: AdminOptions): Admin {
       }
     },
   };
+}
+
+/** Opaque to callers. */
+function tokenOfTenant(name: string): string {
+  return Buffer.from(name).toString('base64url');
 }
 
 const RECHECK_MS = 10_000;

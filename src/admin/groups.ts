@@ -128,7 +128,7 @@ export function updateRole(context: Context, request: UpdateRole): object {
   mustOutrank(authority, `role \`${role.id}\``, rankOf(world, role));
   const level = request.level === undefined ? role.level : levelOf('level', request.level);
   const permissions =
-    request.permissions == null
+    request.permissions === undefined || request.permissions === null
       ? role.permissions
       : permissionsOf('permissions', request.permissions.permissions);
   mustOutrank(authority, `role \`${role.id}\` then`, { level, permissions });

@@ -284,7 +284,7 @@ export async function pageOf(
     const taken = found.slice(cursor.skip, cursor.skip + size - items.length);
     items.push(...taken);
     const told = cursor.skip + taken.length;
-    if (told < found.length) cursor = { ...cursor, skip: told };
+    if (told < found.length) cursor = { stage: cursor.stage, after: cursor.after, skip: told };
     else if (page.next === undefined)
       cursor = { stage: cursor.stage + 1, after: undefined, skip: 0 };
     else cursor = { stage: cursor.stage, after: page.next, skip: 0 };

@@ -207,7 +207,9 @@ export function updateKey(context: Context, request: UpdateKey): object {
   const expiresAt =
     request.expires_at === undefined ? oldEnd : timeOf('expires_at', request.expires_at, now);
   const rateLimit =
-    request.rate_limit == null ? oldRate : rateLimitOf('rate_limit', request.rate_limit);
+    request.rate_limit === undefined || request.rate_limit === null
+      ? oldRate
+      : rateLimitOf('rate_limit', request.rate_limit);
   const next: KeyRecord = {
     ...rest,
     ...(description === undefined ? {} : { description }),

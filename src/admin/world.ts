@@ -215,7 +215,7 @@ export function factsWorld(
 ): World {
   const of = <K extends Kind>(kind: K): ReadonlyMap<string, Records[K]> | undefined =>
     // The maps are by kind; derived kinds have none here.
-    isState(kind) ? (facts[kind] as ReadonlyMap<string, Records[K]>) : undefined;
+    isState(kind) ? facts[kind] : undefined;
   return {
     tenant,
     head: undefined,

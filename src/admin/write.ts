@@ -207,11 +207,11 @@ export function mustKeepAnOwner(differences: readonly Difference[]): void {
   }
 }
 
-const DERIVED: readonly Kind[] = ['refs', 'name', 'policy_version', 'receipt', 'usage'];
+const DERIVED: ReadonlySet<Kind> = new Set(['refs', 'name', 'policy_version', 'receipt', 'usage']);
 
 /** What people call a change: not what follows from it. */
 export function isTold({ kind }: { readonly kind: Kind }): boolean {
-  return !DERIVED.includes(kind);
+  return !DERIVED.has(kind);
 }
 
 function resultOf(

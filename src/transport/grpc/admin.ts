@@ -20,7 +20,7 @@ import { Refused, type RefusalKind } from '../../admin/refused.ts';
 import { fromStruct, toStruct, toValue } from '../../proto-value.ts';
 import { StoreError, UnknownOutcomeError } from '../../store/store.ts';
 import { badRequest, CODE, withReason, type RpcError } from './status.ts';
-import { toServiceError, type Extra } from './server.ts';
+import { endWith, toServiceError, type Extra } from './server.ts';
 
 export interface AdminServiceOptions {
   readonly admin: Admin;
@@ -190,7 +190,7 @@ function exporting({ admin, authenticate, onError }: AdminServiceOptions) {
           await drained(call);
       call.end();
     };
-    send().catch((error: unknown) => call.destroy(toServiceError(translated(error), onError)));
+    send().catch((error: unknown) => endWith(call, toServiceError(translated(error), onError)));
   };
 }
 
@@ -200,7 +200,7 @@ function watching({ admin, authenticate, onError }: AdminServiceOptions) {
     for (const event of ['cancelled', 'close', 'error'] as const)
       call.on(event, () => over.abort());
     const fail = (error: unknown): void => {
-      if (!over.signal.aborted) call.destroy(toServiceError(translated(error), onError));
+      if (!over.signal.aborted) endWith(call, toServiceError(translated(error), onError));
     };
     const send = async (): Promise<void> => {
       if (call.request === UNREADABLE) throw unreadable();
@@ -210,9 +210,11 @@ function watching({ admin, authenticate, onError }: AdminServiceOptions) {
       // A stream must not outlive the credential that it was begun with.
       const timer = setInterval(() => void authenticate(caller).catch(fail), AUTHENTICATE_MS);
       over.signal.addEventListener('abort', () => clearInterval(timer));
-      for await (const { change, gap } of admin.watch(actor, call.request, over.signal))
+      for await (const { change, gap } of admin.watch(actor, call.request, over.signal)) {
+        if (over.signal.aborted) return;
         if (!call.write({ revision: change.revision, change, gap })) await drained(call);
-      call.end();
+      }
+      if (!over.signal.aborted) call.end();
     };
     send().catch(fail);
   };

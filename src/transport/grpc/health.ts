@@ -4,7 +4,7 @@
  */
 import { Metadata, type Server, type ServerWritableStream } from '@grpc/grpc-js';
 import type { Method } from './methods.ts';
-import { rawMethod, type Extra } from './server.ts';
+import { endWith, rawMethod, type Extra } from './server.ts';
 import { badRequest, CODE, RpcError } from './status.ts';
 import { Reader, WireError, Writer } from './wire.ts';
 
@@ -37,7 +37,8 @@ export function createHealth(): Health {
     if (watchers.size >= MAX_WATCHERS) {
       const details = `more than ${MAX_WATCHERS} health watchers: use Check`;
       const metadata = new Metadata();
-      call.destroy(
+      endWith(
+        call,
         Object.assign(new Error(details), { code: CODE.RESOURCE_EXHAUSTED, details, metadata }),
       );
       return;
@@ -48,7 +49,8 @@ export function createHealth(): Health {
     } catch (error) {
       const details = error instanceof Error ? error.message : String(error);
       const metadata = new Metadata();
-      call.destroy(
+      endWith(
+        call,
         Object.assign(new Error(details), { code: CODE.INVALID_ARGUMENT, details, metadata }),
       );
       return;

@@ -9,6 +9,7 @@ import {
   type ServiceDefinition,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
+import type { EventEmitter } from 'node:events';
 import { clearStaleSocket } from '../unix-socket.ts';
 import type { Method, Methods } from './methods.ts';
 import { CODE, RpcError, withReason } from './status.ts';
@@ -168,7 +169,7 @@ function streamHandler(method: Method, options: GrpcOptions) {
     try {
       if (options.mayCall !== undefined) admit(call.metadata, options.mayCall);
     } catch (error) {
-      call.destroy(toServiceError(error, options.onError));
+      endWith(call, toServiceError(error, options.onError));
       return;
     }
     let waiting = 0;
@@ -179,12 +180,15 @@ function streamHandler(method: Method, options: GrpcOptions) {
       else call.resume();
       if (ended && waiting === 0) call.end();
     };
+    let over = false;
     const send = (bytes: Buffer): void => {
-      writable = call.write(bytes);
+      if (!over) writable = call.write(bytes);
     };
     const fail = (error: unknown): void => {
+      if (over) return;
+      over = true;
       ended = false;
-      call.destroy(toServiceError(error, options.onError));
+      endWith(call, toServiceError(error, options.onError));
     };
     call.on('data', (bytes: Buffer) => {
       try {
@@ -215,6 +219,11 @@ function streamHandler(method: Method, options: GrpcOptions) {
     // The peer went away: nothing is owed to it.
     call.on('error', () => {});
   };
+}
+
+/** Ends a stream with an error. Destroyed, it would end without a status, and the caller would wait on. */
+export function endWith(call: EventEmitter, error: Error): void {
+  call.emit('error', error);
 }
 
 /** Time to wait for facts: a little less than the caller's deadline leaves, so that the reason still arrives. */
