@@ -165,6 +165,7 @@ export function setOwner(context: Context, request: SetOwner): object {
   const path = pathOf('path', request.path);
   const user = existingUser(world, 'owner', request.owner);
   mustManageOwnership(context, path);
+  mustHoldAll(context, path);
   const before = world.get('owner', path)?.owner;
   if (before !== user.id) {
     if (before !== undefined) disown(world, before, path);
@@ -192,7 +193,7 @@ export function removeOwner(context: Context, request: { readonly path: string }
   return {};
 }
 
-/** TREE-4, ADM-2: owners of the path or above, holders of `admin`, superusers. */
+/** TREE-4: owners of the path or above, holders of `admin`, superusers. */
 function mustManageOwnership({ world, authority }: Context, path: string): void {
   if (authority.all || managesPath(world, authority.user?.id ?? '', path)) return;
   throw denied(
@@ -200,6 +201,22 @@ function mustManageOwnership({ world, authority }: Context, path: string): void 
     `\`${authority.name}\` may not change who owns '${path}'`,
     whoManages(world, path),
   );
+}
+
+/** ADM-2: an owner has all five actions, so that a holder of `admin` who makes one must hold all five itself. */
+function mustHoldAll({ world, authority }: Context, path: string): void {
+  if (authority.all) return;
+  const id = authority.user?.id ?? '';
+  const lacking = TREE_ORDER.filter((action) => {
+    const right = rightToGive(world, id, path, action);
+    return right === undefined || right === 'grant_option';
+  });
+  if (lacking.length > 0)
+    throw denied(
+      'ADM-2',
+      `\`${authority.name}\` does not hold ${lacking.join(', ')} on '${path}' itself, which an owner has`,
+      whoManages(world, path),
+    );
 }
 
 function disown(world: World, id: string, path: string): void {

@@ -103,7 +103,14 @@ export const PATHS = ['', 'a', 'a.b', 'a.b.c', 'a.bc', 'd'] as const;
 const SETS = ['p0', 'p1'] as const;
 const KEYS = ['k0', 'k1', 'k2', 'k3'] as const;
 export const VERBS = ['read', 'write', 'create', 'delete', 'admin'] as const;
-const PERMISSIONS = ['kb:read', 'kb:write', 'postern:admin', 'postern:read', '*:*', 'doc:*'] as const;
+const PERMISSIONS = [
+  'kb:read',
+  'kb:write',
+  'postern:admin',
+  'postern:read',
+  '*:*',
+  'doc:*',
+] as const;
 
 /** What is there to be managed; calls that name something else are nearly always refused. */
 export interface Seen {
@@ -113,6 +120,7 @@ export interface Seen {
   readonly workspaces: readonly string[];
   readonly sets: readonly string[];
   readonly keys: readonly (readonly [id: string, user: string])[];
+  readonly attached: readonly (readonly [key: string, set: string])[];
   readonly rows: readonly (readonly [holder: string, path: string, grantor: string])[];
   readonly owned: readonly string[];
   readonly members: readonly (readonly [group: string, member: string])[];
@@ -138,6 +146,9 @@ export function seenIn(dump: Dump): Seen {
     workspaces: [...dump.workspace.keys()],
     sets: [...dump.policy_set.keys()],
     keys: [...dump.key.values()].map(({ id, user }) => [id, user ?? ''] as const),
+    attached: [...dump.key.values()].flatMap(({ id, policySets }) =>
+      policySets.map((set) => [id, set] as const),
+    ),
     rows: holders.flatMap(([holder, rows]) =>
       rows.map(({ path, grantor }) => [holder, path, grantor] as const),
     ),
@@ -188,7 +199,12 @@ export const BEGINNING: readonly Call[] = [
 const document = (random: Random, name: string): string => {
   const attributes = random.chance(0.4) ? ', attributes: { tenant: [acme] }' : '';
   const effect = random.pick(['allow', 'deny']);
-  const actions = random.pick(['readonly', 'graph.search', 'thread.get, thread.create', 'wrong.one']);
+  const actions = random.pick([
+    'readonly',
+    'graph.search',
+    'thread.get, thread.create',
+    'wrong.one',
+  ]);
   return `policy_set: { name: ${name}, mode: ${random.pick(['enforce', 'report_only', 'off'])}, rules: [{ id: r, effect: ${effect}, actions: [${actions}]${attributes} }] }`;
 };
 
@@ -227,11 +243,19 @@ const either = <T>(random: Random, there: readonly T[], any: readonly T[], rare 
   there.length > 0 && !random.chance(rare) ? random.pick(there) : random.pick(any);
 const userOf = (random: Random, { users }: Seen): string => either(random, users, USERS);
 const roleOf = (random: Random, { roles }: Seen): string =>
-  either(random, roles.filter((id) => /^r\d/.test(id) || random.chance(0.3)), ROLES);
+  either(
+    random,
+    roles.filter((id) => /^r\d/.test(id) || random.chance(0.3)),
+    ROLES,
+  );
 const workspaceOf = (random: Random, { workspaces }: Seen): string =>
   either(random, workspaces, WORKSPACES);
 const keyOf = (random: Random, { keys }: Seen): string =>
-  either(random, keys.map(([id]) => id), KEYS);
+  either(
+    random,
+    keys.map(([id]) => id),
+    KEYS,
+  );
 const setOf = (random: Random, { sets }: Seen): string => either(random, sets, SETS);
 const principalOf = (random: Random, seen: Seen): string => {
   const dice = random.next();
@@ -313,9 +337,7 @@ const CALLS: readonly (readonly [weight: number, call: string, make: Make])[] = 
       group: random.chance(0.75)
         ? `role:${roleOf(random, seen)}`
         : `workspace:${workspaceOf(random, seen)}`,
-      member: random.chance(0.55)
-        ? `user:${userOf(random, seen)}`
-        : `role:${roleOf(random, seen)}`,
+      member: random.chance(0.55) ? `user:${userOf(random, seen)}` : `role:${roleOf(random, seen)}`,
       admin_option: random.chance(0.15),
     }),
   ],
@@ -388,9 +410,12 @@ const CALLS: readonly (readonly [weight: number, call: string, make: Make])[] = 
     (random, seen) => ({ id: keyOf(random, seen), policy_set: setOf(random, seen) }),
   ],
   [
-    1,
+    2,
     'DetachPolicySet',
-    (random, seen) => ({ id: keyOf(random, seen), policy_set: setOf(random, seen) }),
+    (random, seen) => {
+      const [id, set] = either(random, seen.attached, [['k0', 'p0']] as const, 0.2);
+      return { id, policy_set: set };
+    },
   ],
   [2, 'CreateSession', (random, seen) => ({ user: `user:${userOf(random, seen)}` })],
   [1, 'RevokeSession', (random, seen) => ({ user: `user:${userOf(random, seen)}` })],

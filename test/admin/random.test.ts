@@ -80,7 +80,9 @@ interface Claim {
 function claimsOf(dump: Dump): Claim[] {
   return (['user', 'role', 'workspace'] as const).flatMap((kind) =>
     [...dump[kind].values()].flatMap(({ id, grants }) =>
-      grants.flatMap((row) => row.actions.map((action) => ({ holder: `${kind}:${id}`, row, action }))),
+      grants.flatMap((row) =>
+        row.actions.map((action) => ({ holder: `${kind}:${id}`, row, action })),
+      ),
     ),
   );
 }
@@ -132,8 +134,11 @@ function activeOwners(dump: Dump): string[] {
 
 /** The derived records, made anew. */
 function derived(dump: Dump): { refs: Map<string, RefsRecord>; name: Map<string, NameRecord> } {
-  const found: (readonly [id: string, list: 'members' | 'owners' | 'given' | 'keys', item: string])[] =
-    [];
+  const found: (readonly [
+    id: string,
+    list: 'members' | 'owners' | 'given' | 'keys',
+    item: string,
+  ])[] = [];
   const called: (readonly [what: string, text: string, user: string])[] = [];
   const users = [...dump.user.values()];
   const roles = [...dump.role.values()];
@@ -142,9 +147,13 @@ function derived(dump: Dump): { refs: Map<string, RefsRecord>; name: Map<string,
     if (externalId !== undefined) called.push(['external_id', externalId, id]);
     if (email !== undefined) called.push(['email', email.toLowerCase(), id]);
   }
-  for (const [kind, members] of [['user', users], ['role', roles]] as const)
+  for (const [kind, members] of [
+    ['user', users],
+    ['role', roles],
+  ] as const)
     for (const member of members) {
-      for (const role of member.roles) found.push([`role:${role}`, 'members', `${kind}:${member.id}`]);
+      for (const role of member.roles)
+        found.push([`role:${role}`, 'members', `${kind}:${member.id}`]);
       for (const one of member.workspaces)
         found.push([`workspace:${one}`, 'members', `${kind}:${member.id}`]);
     }
@@ -158,7 +167,9 @@ function derived(dump: Dump): { refs: Map<string, RefsRecord>; name: Map<string,
   const refs = new Map<string, RefsRecord>();
   for (const id of new Set(found.map(([of]) => of))) {
     const list = (wanted: string): string[] =>
-      [...new Set(found.filter(([of, what]) => of === id && what === wanted).map((one) => one[2]))].sort();
+      [
+        ...new Set(found.filter(([of, what]) => of === id && what === wanted).map((one) => one[2])),
+      ].sort();
     refs.set(id, {
       id,
       members: list('members').length,
@@ -199,7 +210,10 @@ function wrongIn(dump: Dump): string[] {
   }
   for (const { owner, path } of dump.owner.values()) {
     must(living(owner), `TREE-2: '${path}' is owned by ${owner}, who is not there`);
-    must(dump.user.get(owner)?.owns.includes(path) === true, `TREE-2: ${owner} does not own '${path}'`);
+    must(
+      dump.user.get(owner)?.owns.includes(path) === true,
+      `TREE-2: ${owner} does not own '${path}'`,
+    );
   }
   const folded = new Map<string, string>();
   for (const user of dump.user.values()) {
@@ -213,8 +227,13 @@ function wrongIn(dump: Dump): string[] {
         `${id} manages ${group} and is not in it`,
       );
     if (deleted) {
-      const has = [roles, workspaces, grants, owns, adminOf, sessions].some(({ length }) => length > 0);
-      must(!has && !user.superuser && !user.createrole, `ADM-8: the tombstone of ${id} holds something`);
+      const has = [roles, workspaces, grants, owns, adminOf, sessions].some(
+        ({ length }) => length > 0,
+      );
+      must(
+        !has && !user.superuser && !user.createrole,
+        `ADM-8: the tombstone of ${id} holds something`,
+      );
     } else {
       const twin = folded.get(id.toLowerCase());
       must(twin === undefined, `ID-2: ${id} and ${twin ?? ''}`);
@@ -222,7 +241,8 @@ function wrongIn(dump: Dump): string[] {
     }
   }
   for (const one of [...dump.user.values(), ...dump.role.values()]) {
-    for (const id of one.roles) must(dump.role.has(id), `${one.id} is in role ${id}, which is gone`);
+    for (const id of one.roles)
+      must(dump.role.has(id), `${one.id} is in role ${id}, which is gone`);
     for (const id of one.workspaces)
       must(dump.workspace.has(id), `${one.id} is in workspace ${id}, which is gone`);
   }
@@ -244,11 +264,20 @@ function wrongIn(dump: Dump): string[] {
   ]) {
     const rows = grants.map(({ path, grantor }) => JSON.stringify([path, grantor]));
     must(new Set(rows).size === rows.length, `TREE-3: ${id} has a row twice`);
-    must(grants.every(({ actions }) => actions.length > 0), `${id} has a row of no action`);
+    must(
+      grants.every(({ actions }) => actions.length > 0),
+      `${id} has a row of no action`,
+    );
   }
   const { refs, name } = derived(dump);
-  must(same(flat(dump.refs), flat(refs)), `refs should be ${JSON.stringify(flat(refs))}, are ${JSON.stringify(flat(dump.refs))}`);
-  must(same(flat(dump.name), flat(name)), `names should be ${JSON.stringify(flat(name))}, are ${JSON.stringify(flat(dump.name))}`);
+  must(
+    same(flat(dump.refs), flat(refs)),
+    `refs should be ${JSON.stringify(flat(refs))}, are ${JSON.stringify(flat(dump.refs))}`,
+  );
+  must(
+    same(flat(dump.name), flat(name)),
+    `names should be ${JSON.stringify(flat(name))}, are ${JSON.stringify(flat(dump.name))}`,
+  );
   for (const set of dump.policy_set.values())
     for (const number of [0, set.version])
       must(
@@ -307,8 +336,7 @@ function escalations(before: Dump, after: Dump, { who, call }: Call): string[] {
   if (actor?.superuser === true) return wrong;
   const old = rightsOf(before, id);
   const more = [...rightsOf(after, id)].filter((right) => !old.has(right));
-  // Whoever holds `admin` manages ownership (TREE-4), its own included.
-  if (more.length > 0 && call !== 'SetOwner') wrong.push(`ADM-5: ${who} has given itself ${more.join(', ')}`);
+  if (more.length > 0) wrong.push(`ADM-5: ${who} has given itself ${more.join(', ')}`);
   return wrong;
 }
 
@@ -335,6 +363,10 @@ async function changedState(
   random: Random,
 ): Promise<string> {
   const { text } = await room.admin.export(OPERATOR, { tenant, format: 'yaml' });
+  // What was exported is what is there: applied, it changes nothing.
+  const { revision } = await room.admin.apply(OPERATOR, { tenant }, text);
+  const exported = await room.admin.export(OPERATOR, { tenant, format: 'yaml' });
+  expect(exported).toEqual({ revision, text });
   const state = parse(text) as Record<string, unknown>;
   const section = random.pick(['grants', 'owners', 'users', 'roles', 'keys', 'none']);
   const list = state[section];
@@ -347,7 +379,12 @@ async function run(
   store: Store,
   operations: number,
   every: number,
-): Promise<{ done: number; refused: number; unchanged: number; by: Map<string, [number, number]> }> {
+): Promise<{
+  done: number;
+  refused: number;
+  unchanged: number;
+  by: Map<string, [number, number]>;
+}> {
   const count = { done: 0, refused: 0, unchanged: 0, by: new Map<string, [number, number]>() };
   for (let first = 0; first < operations; first += EPISODE) {
     const seed = SEED + first;
@@ -355,11 +392,17 @@ async function run(
     const tenant = `tenant-${first}`;
     const room = manager(store);
     const history: Call[] = [];
-    for (const { who, call, request } of BEGINNING) await room.as(who, call, { ...request, tenant });
+    for (const { who, call, request } of BEGINNING)
+      await room.as(who, call, { ...request, tenant });
     let before = await dumpOf(store, tenant);
+    let textBefore = textOf(before);
     for (let at = 0; at < Math.min(EPISODE, operations - first); at++) {
       const call: Call = random.chance(0.01)
-        ? { who: 'operator', call: 'Apply', request: { text: await changedState(room, tenant, random) } }
+        ? {
+            who: 'operator',
+            call: 'Apply',
+            request: { text: await changedState(room, tenant, random) },
+          }
         : randomCall(random, seenIn(before));
       history.push(call);
       let revision: number | undefined;
@@ -376,14 +419,16 @@ async function run(
       else if (revision > before.revision) count.done++;
       else count.unchanged++;
       const look = at % every === every - 1;
-      // A refusal leaves the head as it is: that is looked at each time.
-      const after =
-        look || every === 1 || revision !== undefined
-          ? await dumpOf(store, tenant)
-          : { ...before, head: JSON.stringify((await store.get(tenant, [])).head ?? null) };
-      const sameRecords = textOf(before) === textOf(after);
+      // Nobody writes past a commit: where the head is the same, the records are looked at now and then only.
+      const whole = revision !== undefined || (look && at % 4 === 1);
+      const after = whole
+        ? await dumpOf(store, tenant)
+        : { ...before, head: JSON.stringify((await store.get(tenant, [])).head ?? null) };
+      const text = whole ? textOf(after) : textBefore;
+      const sameRecords = text === textBefore;
       if (revision === undefined) {
-        if (after.head !== before.head || !sameRecords) problems.push('a refusal changed something');
+        if (after.head !== before.head || !sameRecords)
+          problems.push('a refusal changed something');
       } else {
         const expected = sameRecords ? before.revision : before.revision + 1;
         if (revision !== expected || after.revision !== expected)
@@ -396,30 +441,36 @@ async function run(
       if (problems.length > 0)
         throw new Error(
           `POSTERN_SEED=${seed}, operation ${at}: ${JSON.stringify(call)}\n${problems.join('\n')}\n` +
-            history.slice(-8).map((one) => JSON.stringify(one)).join('\n'),
+            history
+              .slice(-8)
+              .map((one) => JSON.stringify(one))
+              .join('\n'),
         );
       before = after;
+      textBefore = text;
     }
   }
   return count;
 }
 
-function expectSense(
+/** Random calls that are all refused, or all allowed, would show nothing. */
+function lopsided(
   operations: number,
   { done, refused, by }: Awaited<ReturnType<typeof run>>,
-): void {
-  // Random calls that are all refused, or all allowed, would show nothing.
-  expect(done).toBeGreaterThan(operations * 0.25);
-  expect(refused).toBeGreaterThan(operations * 0.25);
-  if (operations >= 5_000)
-    for (const [call, [allowed, denied]] of by)
-      expect([call, allowed > 0, denied > 0]).toEqual([call, true, true]);
+): string[] {
+  return [
+    ...(done > operations * 0.25 ? [] : [`only ${done} of ${operations} were done`]),
+    ...(refused > operations * 0.25 ? [] : [`only ${refused} of ${operations} were refused`]),
+    ...[...by].flatMap(([call, [allowed, denied]]) =>
+      operations < 5_000 || (allowed > 0 && denied > 0) ? [] : [`${call}: ${allowed}, ${denied}`],
+    ),
+  ];
 }
 
 describe(`random management, seed ${SEED}`, () => {
   it(`ADM-1 to ADM-8 hold after each of ${OPERATIONS} operations on the embedded store`, async () => {
     const store = openEmbeddedStore(temporaryDirectory());
-    expectSense(OPERATIONS, await run(store, OPERATIONS, 1));
+    expect(lopsided(OPERATIONS, await run(store, OPERATIONS, 1))).toEqual([]);
     await store.close();
   }, 3_600_000);
 
@@ -430,7 +481,7 @@ describe(`random management, seed ${SEED}`, () => {
     });
     afterAll(() => server.dispose());
 
-    const operations = Math.ceil(OPERATIONS / 8);
+    const operations = Math.ceil(OPERATIONS / 5);
     it(`ADM-1 to ADM-8 hold throughout ${operations} operations on Redis`, async () => {
       const store = openRedisStore({
         ...REDIS_DEFAULTS,
@@ -439,7 +490,7 @@ describe(`random management, seed ${SEED}`, () => {
         feedLength: 1_000,
         onProblem: () => {},
       });
-      expectSense(operations, await run(store, operations, 10));
+      expect(lopsided(operations, await run(store, operations, 10))).toEqual([]);
       await store.close();
     }, 3_600_000);
   });
