@@ -85,6 +85,9 @@ export interface Answered {
 export interface CheckAnswer extends Answered {
   readonly id: string;
   readonly decision: Decision;
+  /** Who asked in the end, `user:alice`, and by which key; set where a credential was proven. */
+  readonly subject?: string | undefined;
+  readonly keyId?: string | undefined;
   /** Replaces the reason's own sentence. */
   readonly detail?: string | undefined;
 }
@@ -101,7 +104,18 @@ export type Failure =
   | { readonly failure: 'unavailable'; readonly message: string; readonly stale: boolean }
   | { readonly failure: 'internal'; readonly message: string };
 
+/** A request that was refused before it became a question. */
+export interface Refusal {
+  /** Correlation id of the caller; `''`: none. */
+  readonly id: string;
+  readonly reason: 'INVALID_ARGUMENT' | 'UNKNOWN_ACTION' | 'KEY_INVALID';
+  /** What was asked for, as far as it is known: `GET /v1/threads`. */
+  readonly action: string;
+}
+
 export interface Service {
+  /** Records a refusal as the deny that it is. */
+  refuse(refusal: Refusal, api: Api): Answered;
   check(call: CheckCall, api: Api, waitMs: number): MaybePromise<CheckAnswer | Failure>;
   /** The answers in order, up to where the semantic stops. A failure of the store fails the batch. */
   batch(call: BatchCall, waitMs: number): MaybePromise<readonly CheckAnswer[] | Failure>;
@@ -320,7 +334,8 @@ export function createService(options: ServiceOptions): Service {
   ): CheckAnswer => {
     const { decision, content: told } = conclude(call, loaded.facts);
     const { decisionId, revision, ageMs } = record(api, call.id, startedAt, loaded, decision, told);
-    return { id: call.id, decision, decisionId, revision, ageMs };
+    const answer = { id: call.id, decision, decisionId, revision, ageMs };
+    return api === 'ext_authz' ? { ...answer, ...whoAsked(loaded.facts) } : answer;
   };
 
   /** `decide` is pure: of the same question and the same facts, the last decision is the decision. */
@@ -346,6 +361,13 @@ export function createService(options: ServiceOptions): Service {
         );
 
   return {
+    refuse({ id, reason, action }, api): Answered {
+      const startedAt = performance.now();
+      const call = { ...NO_CALL, id, request: { ...NO_REQUEST, action } };
+      const outcome = refusal(reason);
+      return record(api, id, startedAt, NOTHING_LOADED, outcome, content(call, undefined, outcome));
+    },
+
     check: checkOne,
 
     batch({ checks, semantic }, waitMs): MaybePromise<readonly CheckAnswer[] | Failure> {
@@ -391,6 +413,14 @@ export function createService(options: ServiceOptions): Service {
         return { id: call.id, decision, explanation, ...answered };
       });
     },
+  };
+}
+
+/** For the upstream, which is told who asks. */
+function whoAsked({ subject, key }: Facts): Pick<CheckAnswer, 'subject' | 'keyId'> {
+  return {
+    subject: subject && `${subject.subject.type}:${subject.subject.id}`,
+    keyId: typeof key === 'object' ? key.record.id : undefined,
   };
 }
 
@@ -463,6 +493,18 @@ export function valueText({ value, problem }: Problem): string {
   return value === '' ? problem : `\`${printable(value)}\` ${problem}`;
 }
 
+const NO_REQUEST: Request = {
+  tenant: '',
+  subject: undefined,
+  keyId: undefined,
+  action: '',
+  resource: { type: '', id: '', path: undefined, attributes: new Map(), sources: [] },
+};
+const NO_CALL: Omit<CheckCall, 'id' | 'request'> = {
+  credential: undefined,
+  context: undefined,
+  minRevision: 0,
+};
 const NOTHING_LOADED: Loaded = { unavailable: '', stale: false };
 /** Revision 0: no facts decided. */
 const NEVER_LOADED = { revision: 0, ageMs: 0 };

@@ -10,6 +10,7 @@ import { lintPolicySet } from '../config/lint.ts';
 import { migrationFiles, parseMigration } from '../config/migration.ts';
 import { parsePolicySet } from '../config/policy-set.ts';
 import { ConfigError, formatProblem, type Problem } from '../config/problem.ts';
+import { parseRoutes } from '../config/routes.ts';
 import { parseDefaultRoles, type DefaultRole } from '../config/roles.ts';
 import { lintState, parseState, refused } from '../config/state.ts';
 import type { Catalog } from '../engine/action.ts';
@@ -166,6 +167,9 @@ function warningsOf(kind: FileKind, source: Source, context: Context): readonly 
     }
     case 'policy-test':
       loadSuite(source, catalog, defaults);
+      return [];
+    case 'routes':
+      parseRoutes(source, catalog);
       return [];
     case 'migration':
       parseMigration(source);

@@ -5,6 +5,7 @@ import { migrationSchema } from './migration.ts';
 import { policySetSchema } from './policy-set.ts';
 import { policyTestSchema } from './policy-test.ts';
 import { rolesSchema } from './roles.ts';
+import { routesSchema } from './routes.ts';
 import { settingsSchema } from './settings.ts';
 import { stateSchema } from './state.ts';
 
@@ -16,6 +17,7 @@ export const SCHEMAS = {
   state: stateSchema,
   'policy-test': policyTestSchema,
   migration: migrationSchema,
+  routes: routesSchema,
 } as const;
 
 export type FileKind = keyof typeof SCHEMAS;
@@ -30,6 +32,8 @@ export function kindOf(value: unknown): FileKind | undefined {
   if (has('migration')) return 'migration';
   if (has('actions')) return 'actions';
   if (has('roles')) return 'roles';
+  // The settings have a key of that name too: the name of the file.
+  if ('routes' in value && Array.isArray(value.routes)) return 'routes';
   return Object.keys(settingsSchema.shape).some(has) ? 'postern' : undefined;
 }
 

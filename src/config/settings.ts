@@ -142,6 +142,9 @@ export const settingsSchema = z
         ),
       })
       .prefault({}),
+    routes: z.string().optional().meta({
+      description: 'HTTP routes for Envoy; absent: Envoy is not answered',
+    }),
     migrations: z
       .string()
       .default('migrations')
@@ -199,6 +202,27 @@ export const settingsSchema = z
           .default(false)
           .meta({ description: 'Record attributes and context' }),
         buffer_bytes: count(16_777_216, 'Records that wait for a slow sink before any is dropped'),
+      })
+      .prefault({}),
+    tracing: z
+      .strictObject({
+        enabled: z
+          .boolean()
+          .default(false)
+          .meta({ description: 'Send OpenTelemetry traces of decision calls' }),
+        endpoint: z
+          .string()
+          .regex(/^https?:\/\/[^\s/]+\/\S+$/, 'is not a URL with a path, such as .../v1/traces')
+          .default('http://127.0.0.1:4318/v1/traces')
+          .meta({ description: 'Where a collector takes them by OTLP over HTTP' }),
+        sample_ratio: z.number().min(0).max(1).default(0.1).meta({
+          description: 'Share of the calls that are traced where the caller does not say',
+        }),
+        service_name: z
+          .string()
+          .min(1)
+          .default('postern')
+          .meta({ description: 'service.name of the spans' }),
       })
       .prefault({}),
     log: z
@@ -402,6 +426,7 @@ function absolute(settings: Settings, directory: string): Settings {
       ...identity,
       jwt: identity.jwt.map((one) => ({ ...one, jwks_file: file(one.jwks_file) })),
     },
+    routes: file(settings.routes),
     migrations: from(settings.migrations),
     catalog: from(settings.catalog),
     default_roles: from(settings.default_roles),

@@ -297,7 +297,22 @@ function fromWire(request: AdminRequest): AdminRequest {
 }
 
 function jsonOf(struct: object | null | undefined): object | undefined {
-  return struct === undefined || struct === null ? undefined : fromStruct(struct);
+  if (struct === undefined || struct === null) return undefined;
+  const json = fromStruct(struct);
+  // Stored, it would come back as another value, or as a state file that is refused.
+  if (!isJson(json))
+    throw new Refused(
+      'invalid_argument',
+      'metadata: holds NaN or an infinity, which JSON has not: send a string or null',
+      '',
+      'metadata',
+    );
+  return json;
+}
+
+function isJson(value: unknown): boolean {
+  if (typeof value === 'number') return Number.isFinite(value);
+  return typeof value !== 'object' || value === null || Object.values(value).every(isJson);
 }
 
 /** Messages without which a request says nothing. */

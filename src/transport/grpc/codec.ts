@@ -528,6 +528,12 @@ function readJson(reader: Reader, nesting: Nesting): unknown {
   return value;
 }
 
+/** A `google.protobuf.Struct` that the reader stands at. @throws RpcError, WireError */
+export function readStruct(reader: Reader): Readonly<Record<string, unknown>> {
+  const nesting = { depth: MAX_CONTEXT_DEPTH, values: 0 };
+  return Object.fromEntries(readItems(reader, nesting, readJsonField));
+}
+
 /** The repeated field 1 of a struct or a list, one level deeper. */
 function readItems<T>(
   reader: Reader,

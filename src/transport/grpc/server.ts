@@ -28,10 +28,14 @@ export interface GrpcOptions {
   readonly tls: TlsFiles | undefined;
   /** Whether a caller with this `authorization` may ask; `undefined`: whoever connects may. */
   readonly mayCall: ((authorization: string) => boolean) | undefined;
+  /** Makes a method one whose calls are traced; metadata is read there alone. `undefined`: none is. */
+  readonly traced?: ((path: string, method: Method) => TracedMethod) | undefined;
   /** New TLS files cannot be used: the last good ones stay in force. */
   readonly onTls: (error: unknown) => void;
   readonly onError: (error: unknown) => void;
 }
+
+type TracedMethod = (bytes: Buffer, waitMs: number, metadata: Metadata) => ReturnType<Method>;
 
 export interface GrpcListener {
   /** As bound, the port that was chosen for `:0` included. */
@@ -70,7 +74,7 @@ export async function listenGrpc(
   const implementation: UntypedServiceImplementation = {};
   for (const [path, method] of Object.entries(methods.unary)) {
     definition[path] = rawMethod(path, false);
-    implementation[path] = unaryHandler(method, options);
+    implementation[path] = unaryHandler(method, options, options.traced?.(path, method));
   }
   for (const [path, method] of Object.entries(open)) {
     definition[path] = rawMethod(path, false);
@@ -78,7 +82,7 @@ export async function listenGrpc(
   }
   for (const [path, method] of Object.entries(methods.stream)) {
     definition[path] = rawMethod(path, true);
-    implementation[path] = streamHandler(method, options);
+    implementation[path] = streamHandler(method, options, options.traced?.(path, method));
   }
   server.addService(definition, implementation);
   for (const add of extras) add(server);
@@ -132,13 +136,17 @@ const keptForItsShape: { call: unknown } = { call: undefined };
 /** Largest message that is kept with it, bytes. */
 const KEPT_BYTES = 4_096;
 
-function unaryHandler(method: Method, options: GrpcOptions) {
+function unaryHandler(method: Method, options: GrpcOptions, traced?: TracedMethod) {
   return (call: ServerUnaryCall<Buffer, Buffer>, reply: sendUnaryData<Buffer>): void => {
     if (call.request.length <= KEPT_BYTES) keptForItsShape.call = call;
     let answer;
     try {
       if (options.mayCall !== undefined) admit(call.metadata, options.mayCall);
-      answer = method(call.request, waitMs(call.getDeadline(), options));
+      const wait = waitMs(call.getDeadline(), options);
+      answer =
+        traced === undefined
+          ? method(call.request, wait)
+          : traced(call.request, wait, call.metadata);
     } catch (error) {
       reply(toServiceError(error, options.onError));
       return;
@@ -155,7 +163,7 @@ function unaryHandler(method: Method, options: GrpcOptions) {
 /** The caller of the service, whoever the question is about. @throws RpcError */
 function admit(metadata: Metadata, mayCall: (authorization: string) => boolean): void {
   const values = metadata.get('authorization');
-  if (values.length === 1 && mayCall(String(values[0]))) return;
+  if (mayCall(values.length === 1 ? String(values[0]) : '')) return;
   throw withReason(
     CODE.UNAUTHENTICATED,
     'CALLER',
@@ -164,7 +172,7 @@ function admit(metadata: Metadata, mayCall: (authorization: string) => boolean):
 }
 
 /** Answers each message as it comes; reads no further while too many wait or the peer does not read. */
-function streamHandler(method: Method, options: GrpcOptions) {
+function streamHandler(method: Method, options: GrpcOptions, traced?: TracedMethod) {
   return (call: ServerDuplexStream<Buffer, Buffer>): void => {
     try {
       if (options.mayCall !== undefined) admit(call.metadata, options.mayCall);
@@ -192,7 +200,9 @@ function streamHandler(method: Method, options: GrpcOptions) {
     };
     call.on('data', (bytes: Buffer) => {
       try {
-        const answer = method(bytes, waitMs(call.getDeadline(), options));
+        const wait = waitMs(call.getDeadline(), options);
+        const answer =
+          traced === undefined ? method(bytes, wait) : traced(bytes, wait, call.metadata);
         if (answer instanceof Promise) {
           waiting++;
           answer

@@ -105,11 +105,20 @@ export class Reader {
 
   /** Passes over a field that this version does not know. */
   skip(): void {
-    if (this.wireType === VARINT) this.#varint();
+    if (this.wireType === VARINT) this.#passVarint();
     else if (this.wireType === BYTES) this.#length('an unknown field');
     else if (this.wireType === FIXED64) this.#jump(8);
     else if (this.wireType === FIXED32) this.#jump(4);
     else throw new WireError(`field ${this.field} has wire type ${this.wireType}`);
+  }
+
+  /** A number of any size: negative ones take 10 bytes. */
+  #passVarint(): void {
+    for (let i = 0; i < 10; i++) {
+      if (this.#at >= this.#end) throw new WireError('a number ends early');
+      if ((this.#bytes[this.#at++] ?? 0) < 0x80) return;
+    }
+    throw new WireError('a number is longer than 10 bytes');
   }
 
   #jump(bytes: number): void {
@@ -213,6 +222,13 @@ export class Writer {
 
   bool(field: number, value: boolean): void {
     this.uint(field, value ? 1 : 0);
+  }
+
+  /** A field of a `oneof`, written even if it is false. */
+  flag(field: number, value: boolean): void {
+    this.#reserve(20);
+    this.#varint(field * 8 + VARINT);
+    this.#varint(value ? 1 : 0);
   }
 
   string(field: number, value: string): void {

@@ -1,0 +1,202 @@
+/** `routes.yaml`: how an HTTP request that Envoy asks about becomes a question (tenant, action, resource). */
+import * as z from 'zod';
+import { resolveAction, type Catalog } from '../engine/action.ts';
+import { parseAs, type Source } from './document.ts';
+import { ConfigError, type Problem } from './problem.ts';
+
+const header = z
+  .string()
+  .regex(/^[a-z0-9!#$%&'*+.^_`|~-]+$/, 'is no header name in lower case')
+  .meta({ description: 'A header name in lower case' });
+
+const template = z.string().meta({
+  description:
+    'Text with {capture}, {context.name}, {metadata.filter/field}, {credential.tenant}, {method} or {host}',
+});
+
+const identity = z.union([
+  z.strictObject({ api_key: header }),
+  z.strictObject({ bearer: header }),
+  z.strictObject({ session: header }),
+  z.strictObject({ session_cookie: z.string().min(1) }),
+  z.strictObject({
+    mtls: z.strictObject({
+      prefix: z.string().min(1).meta({ description: 'What stands before the user id' }),
+    }),
+  }),
+  z.strictObject({
+    metadata: z.strictObject({
+      filter: z.string().min(1),
+      claim: z.array(z.string().min(1)).min(1).meta({ description: 'The way to the user id' }),
+    }),
+  }),
+  z.strictObject({
+    trusted_header: header,
+    listeners: z
+      .array(z.string().min(1))
+      .min(1)
+      .meta({ description: 'Values of the context extension `postern_listener` that are trusted' }),
+  }),
+]);
+
+const match = z.strictObject({
+  methods: z.array(z.string().regex(/^[A-Z]+$/, 'is no method in capital letters')).min(1),
+  path: z.string().meta({ description: '/v1/documents/{id}; {rest*} at the end takes the rest' }),
+  hosts: z.array(z.string().regex(/^[a-z0-9.:[\]_-]+$/, 'is no host in lower case')).optional(),
+  headers: z.record(z.string(), z.string()).optional(),
+  context: z.record(z.string(), z.string()).optional(),
+});
+
+const resource = z.strictObject({
+  type: template.optional(),
+  id: template.optional(),
+  path: template.optional().meta({ description: 'Tree path; a capture is one label of it' }),
+  attributes: z.record(z.string(), z.union([template, z.array(template)])).optional(),
+});
+
+const route = z.strictObject({
+  match,
+  public: z.boolean().optional().meta({ description: 'Passes without a decision' }),
+  tenant: template.optional().meta({ description: '`{credential.tenant}` if it is left out' }),
+  action: template.optional(),
+  resource: resource.optional(),
+});
+
+export const routesSchema = z
+  .strictObject({
+    identity: z
+      .array(identity)
+      .optional()
+      .meta({ description: 'Where identities are looked for; the first that is there counts' }),
+    headers: z
+      .strictObject({
+        subject: header.optional(),
+        tenant: header.optional(),
+        key: header.optional(),
+        decision: header.optional(),
+      })
+      .optional()
+      .meta({ description: 'Names of the headers that tell the upstream who asks' }),
+    forward_credentials: z
+      .boolean()
+      .optional()
+      .meta({ description: 'Whether the upstream sees the credential; true' }),
+    routes: z.array(route),
+  })
+  .meta({ title: 'Postern HTTP routes' });
+
+export type RoutesFile = z.input<typeof routesSchema>;
+export type Route = RoutesFile['routes'][number];
+export type IdentitySource = NonNullable<RoutesFile['identity']>[number];
+
+/** `/v1/documents/{id}` as its segments. */
+export type Segment =
+  { readonly literal: string } | { readonly capture: string; readonly rest: boolean };
+
+const LITERAL = /^[A-Za-z0-9\-._~!$&'+,=@%]+$/;
+
+/** @returns the segments, or what is wrong with the template */
+export function parsePathTemplate(text: string): readonly Segment[] | string {
+  if (!text.startsWith('/')) return 'does not begin with `/`';
+  const names = new Set<string>();
+  const segments: Segment[] = [];
+  const parts = text.slice(1).split('/');
+  for (const [index, part] of parts.entries()) {
+    const [, capture, rest] = /^\{([a-z][a-z0-9_]*)(\*?)\}$/.exec(part) ?? [];
+    if (capture === undefined) {
+      const isRoot = part === '' && parts.length === 1;
+      if (!isRoot && !LITERAL.test(part))
+        return `has a segment \`${part}\` that is neither plain text nor one \`{capture}\``;
+      segments.push({ literal: part });
+      continue;
+    }
+    if (names.has(capture)) return `captures \`${capture}\` twice`;
+    names.add(capture);
+    if (rest === '*' && index !== parts.length - 1) return 'has `*` before its end';
+    segments.push({ capture, rest: rest === '*' });
+  }
+  return segments;
+}
+
+/** The names in braces of a template. */
+export function namesIn(text: string): readonly string[] {
+  return [...text.matchAll(/\{([^{}]*)\}/g)].map(([, name]) => name ?? '');
+}
+
+/** @throws ConfigError with everything that is wrong in the file */
+export function parseRoutes(source: Source, catalog: Catalog): RoutesFile {
+  const file = parseAs(source, routesSchema);
+  const problems = file.routes.flatMap((one, index) => verify(source, one, index, catalog));
+  const needs = file.routes.some((one) => one.public !== true);
+  if (needs && (file.identity ?? []).length === 0)
+    problems.push(
+      source.problem(['identity'], 'is missing: name where identities are, or make routes public'),
+    );
+  if (problems.length > 0) throw new ConfigError(problems);
+  return file;
+}
+
+function verify(source: Source, route_: Route, index: number, catalog: Catalog): Problem[] {
+  const problems: Problem[] = [];
+  const at = (...path: readonly PropertyKey[]): readonly PropertyKey[] => [
+    'routes',
+    index,
+    ...path,
+  ];
+  const say = (path: readonly PropertyKey[], message: string): void => {
+    problems.push(source.problem(path, message));
+  };
+  const segments = parsePathTemplate(route_.match.path);
+  if (typeof segments === 'string') {
+    say(at('match', 'path'), `\`${route_.match.path}\` ${segments}`);
+    return problems;
+  }
+  for (const name of Object.keys(route_.match.headers ?? {}))
+    if (name !== name.toLowerCase())
+      say(at('match', 'headers', name), 'is not in lower case: header names arrive so');
+  if (route_.public === true) {
+    for (const field of ['tenant', 'action', 'resource'] as const)
+      if (route_[field] !== undefined)
+        say(
+          at(field),
+          'stands beside `public: true`, which decides nothing: remove one of the two',
+        );
+    return problems;
+  }
+  if (route_.action === undefined)
+    say(at(), 'has neither `action` nor `public: true`: give one of them');
+  const captures = new Set(
+    segments.flatMap((segment) => ('capture' in segment ? [segment.capture] : [])),
+  );
+  const check = (path: readonly PropertyKey[], text: string | undefined): void => {
+    for (const name of namesIn(text ?? '')) {
+      const known =
+        captures.has(name) ||
+        ['method', 'host', 'credential.tenant'].includes(name) ||
+        /^context\.[^\s]+$/.test(name) ||
+        /^metadata\.[^\s/]+(\/[^\s/]+)+$/.test(name);
+      if (!known)
+        say(
+          path,
+          `\`{${name}}\` is nothing: captures here are ${[...captures].join(', ') || 'none'}, others are context.NAME, metadata.FILTER/FIELD, credential.tenant, method, host`,
+        );
+    }
+  };
+  check(at('tenant'), route_.tenant);
+  check(at('action'), route_.action);
+  const { type, id, path, attributes = {} } = route_.resource ?? {};
+  check(at('resource', 'type'), type);
+  check(at('resource', 'id'), id);
+  check(at('resource', 'path'), path);
+  for (const [key, value] of Object.entries(attributes))
+    for (const text of Array.isArray(value) ? value : [value])
+      check(at('resource', 'attributes', key), text);
+  const action = route_.action ?? '';
+  if (
+    action !== '' &&
+    namesIn(action).length === 0 &&
+    resolveAction(catalog, action, type ?? '') === undefined
+  )
+    say(at('action'), `unknown action \`${action}\`: list it in the catalog, or use resource:verb`);
+  return problems;
+}

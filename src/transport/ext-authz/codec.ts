@@ -1,0 +1,255 @@
+/** Envoy's messages, read and written by hand: every request that passes through Envoy waits for them. */
+import { readStruct } from '../grpc/codec.ts';
+import { Reader, Writer } from '../grpc/wire.ts';
+
+/** What Envoy asks. */
+export interface HttpQuestion {
+  readonly id: string;
+  readonly method: string;
+  readonly path: string;
+  readonly host: string;
+  /** By lower-case name: the values in their order; one value may be several that Envoy joined by commas. */
+  readonly headers: ReadonlyMap<string, readonly string[]>;
+  /** The verified identity of the client's certificate; `''`: none. */
+  readonly principal: string;
+  /** What the configuration of Envoy's route says. */
+  readonly context: ReadonlyMap<string, string>;
+  /** What filters before this one found, by filter. */
+  readonly metadata: ReadonlyMap<string, Readonly<Record<string, unknown>>>;
+}
+
+interface Draft {
+  id: string;
+  method: string;
+  path: string;
+  host: string;
+  readonly headers: Map<string, string[]>;
+  principal: string;
+  readonly context: Map<string, string>;
+  readonly metadata: Map<string, Readonly<Record<string, unknown>>>;
+}
+
+/** `undefined`: the message has no HTTP request. @throws WireError, RpcError */
+export function decodeQuestion(bytes: Buffer): HttpQuestion | undefined {
+  const draft: Draft = {
+    id: '',
+    method: '',
+    path: '',
+    host: '',
+    headers: new Map(),
+    principal: '',
+    context: new Map(),
+    metadata: new Map(),
+  };
+  const reader = new Reader(bytes);
+  let found = false;
+  while (reader.next())
+    if (reader.field === 1) found = readAttributes(reader, draft) || found;
+    else reader.skip();
+  return found ? draft : undefined;
+}
+
+function readAttributes(reader: Reader, draft: Draft): boolean {
+  const outer = reader.enter('attributes');
+  let found = false;
+  while (reader.next())
+    switch (reader.field) {
+      case 1:
+        readPeer(reader, draft);
+        break;
+      case 4:
+        found = readRequest(reader, draft) || found;
+        break;
+      case 10: {
+        const [key, value] = readEntry(reader, 'context_extensions');
+        draft.context.set(key, value);
+        break;
+      }
+      case 11:
+        readMetadata(reader, draft);
+        break;
+      default:
+        reader.skip();
+    }
+  reader.leave(outer);
+  return found;
+}
+
+function readPeer(reader: Reader, draft: Draft): void {
+  const outer = reader.enter('source');
+  while (reader.next())
+    if (reader.field === 4) draft.principal = reader.string('principal');
+    else reader.skip();
+  reader.leave(outer);
+}
+
+function readRequest(reader: Reader, draft: Draft): boolean {
+  const outer = reader.enter('request');
+  let found = false;
+  while (reader.next())
+    if (reader.field === 2) {
+      readHttp(reader, draft);
+      found = true;
+    } else reader.skip();
+  reader.leave(outer);
+  return found;
+}
+
+function readHttp(reader: Reader, draft: Draft): void {
+  const outer = reader.enter('http');
+  while (reader.next())
+    switch (reader.field) {
+      case 1:
+        draft.id = reader.string('id');
+        break;
+      case 2:
+        draft.method = reader.string('method');
+        break;
+      case 3: {
+        const [key, value] = readEntry(reader, 'headers');
+        addHeader(draft, key, value);
+        break;
+      }
+      case 4:
+        draft.path = reader.string('path');
+        break;
+      case 5:
+        draft.host = reader.string('host');
+        break;
+      case 13:
+        readHeaderMap(reader, draft);
+        break;
+      default:
+        reader.skip();
+    }
+  reader.leave(outer);
+}
+
+function addHeader({ headers }: Draft, key: string, value: string): void {
+  const name = key.toLowerCase();
+  const values = headers.get(name);
+  if (values === undefined) headers.set(name, [value]);
+  else values.push(value);
+}
+
+function readHeaderMap(reader: Reader, draft: Draft): void {
+  const outer = reader.enter('header_map');
+  while (reader.next()) {
+    if (reader.field !== 1) {
+      reader.skip();
+      continue;
+    }
+    const inner = reader.enter('headers');
+    let key = '';
+    let value = '';
+    while (reader.next())
+      if (reader.field === 1) key = reader.string('key');
+      // The raw value replaces the other; what is no UTF-8 is refused, as everywhere (ID-1).
+      else if (reader.field === 2 || reader.field === 3) value = reader.string('value');
+      else reader.skip();
+    reader.leave(inner);
+    addHeader(draft, key, value);
+  }
+  reader.leave(outer);
+}
+
+function readEntry(reader: Reader, name: string): readonly [key: string, value: string] {
+  const outer = reader.enter(name);
+  let key = '';
+  let value = '';
+  while (reader.next())
+    if (reader.field === 1) key = reader.string(`${name} key`);
+    else if (reader.field === 2) value = reader.string(`${name} value`);
+    else reader.skip();
+  reader.leave(outer);
+  return [key, value];
+}
+
+function readMetadata(reader: Reader, draft: Draft): void {
+  const outer = reader.enter('metadata_context');
+  while (reader.next()) {
+    if (reader.field !== 1) {
+      reader.skip();
+      continue;
+    }
+    const inner = reader.enter('filter_metadata');
+    let filter = '';
+    let values: Readonly<Record<string, unknown>> = {};
+    while (reader.next())
+      if (reader.field === 1) filter = reader.string('filter');
+      else if (reader.field === 2) values = readStruct(reader);
+      else reader.skip();
+    reader.leave(inner);
+    draft.metadata.set(filter, values);
+  }
+  reader.leave(outer);
+}
+
+// ── writing ───────────────────────────────────────────────────────────────────────────────────────
+
+const writer = new Writer();
+/** `OVERWRITE_IF_EXISTS_OR_ADD`. */
+const OVERWRITE = 2;
+type Header = readonly [name: string, value: string];
+
+export interface Facts {
+  readonly [name: string]: string | number | boolean;
+}
+
+/** The request passes, with these headers in the place of the client's. `status.code` 0 is OK: an empty message. */
+export function encodeAllowed(
+  set: readonly Header[],
+  remove: readonly string[],
+  metadata: Facts,
+): Buffer {
+  // The status is there, though it is empty: without it, Envoy would allow as well, but by accident.
+  writer.message(1, () => {});
+  writer.message(3, () => {
+    for (const header of set) writeHeader(header);
+    for (const name of remove) writer.element(5, name);
+  });
+  writeMetadata(metadata);
+  return writer.finish();
+}
+
+/** The request does not pass. @param code gRPC status, never 0 */
+export function encodeDenied(
+  code: number,
+  status: number,
+  set: readonly Header[],
+  body: string,
+  metadata: Facts,
+): Buffer {
+  writer.message(1, () => writer.uint(1, code));
+  writer.message(2, () => {
+    writer.message(1, () => writer.uint(1, status));
+    for (const header of set) writeHeader(header);
+    writer.string(3, body);
+  });
+  writeMetadata(metadata);
+  return writer.finish();
+}
+
+function writeHeader([name, value]: Header): void {
+  writer.message(2, () => {
+    writer.message(1, () => {
+      writer.string(1, name);
+      writer.string(2, value);
+    });
+    writer.uint(3, OVERWRITE);
+  });
+}
+
+function writeMetadata(metadata: Facts): void {
+  writer.message(4, () => {
+    for (const [name, value] of Object.entries(metadata))
+      writer.message(1, () => {
+        writer.string(1, name);
+        writer.message(2, () => {
+          if (typeof value === 'string') writer.element(3, value);
+          else if (typeof value === 'number') writer.element(3, String(value));
+          else writer.flag(4, value);
+        });
+      });
+  });
+}

@@ -1,0 +1,293 @@
+/**
+ * `envoy.service.auth.v3.Authorization` as a function from bytes to bytes: two translations around one service call.
+ * What cannot be decided is an RPC error, so that Envoy's own failure mode and its statistics are true.
+ */
+import type { RoutesFile } from '../../config/routes.ts';
+import type { Reason, Request } from '../../engine/model.ts';
+import { later, type MaybePromise } from '../../later.ts';
+import type {
+  CheckAnswer,
+  Credential,
+  Failure,
+  Refusal as Refused,
+  Service,
+} from '../../service.ts';
+import type { Method } from '../grpc/methods.ts';
+import { CODE, RpcError, withReason } from '../grpc/status.ts';
+import { WireError } from '../grpc/wire.ts';
+import { canonicalRequest, type Canonical } from './canonical.ts';
+import { decodeQuestion, encodeAllowed, encodeDenied, type HttpQuestion } from './codec.ts';
+import { identityOf, type Identified } from './identity.ts';
+import { compileRoutes, render, resourceOf, TemplateError, type Matched } from './routes.ts';
+
+export interface ExtAuthzOptions {
+  readonly service: Service;
+  /** The routes in force; may be swapped at any time. */
+  readonly routes: () => CompiledRoutes;
+  /** The tenant that a credential names, before it is proven. */
+  readonly tenantOf: (credential: Credential) => MaybePromise<string | undefined>;
+}
+
+/** Routes, ready to be asked. */
+export interface CompiledRoutes {
+  readonly file: RoutesFile;
+  readonly table: ReturnType<typeof compileRoutes>;
+}
+
+export function compile(file: RoutesFile): CompiledRoutes {
+  return { file, table: compileRoutes(file) };
+}
+
+export const CHECK_PATH = '/envoy.service.auth.v3.Authorization/Check';
+
+/** Headers by which some upstreams take another path or method than the one that was decided on. */
+const OVERRIDES = [
+  'x-original-url',
+  'x-rewrite-url',
+  'x-http-method',
+  'x-http-method-override',
+  'x-method-override',
+];
+
+export function extAuthzMethod(options: ExtAuthzOptions): Method {
+  return (bytes, waitMs) => {
+    const routes = options.routes();
+    const question = read(bytes);
+    if (question === undefined) return refuse(options.service, 'MISSING_ATTRIBUTES', question);
+    const canonical = canonicalRequest(question);
+    if ('problem' in canonical)
+      return refuse(options.service, 'AMBIGUOUS_REQUEST', question, canonical.problem);
+    const matched = routes.table(canonical, question);
+    if (matched === undefined) return refuse(options.service, 'NO_ROUTE', question);
+    const strip = identityHeaders(routes.file);
+    if (matched.route.public === true)
+      return encodeAllowed([], [...Object.values(strip), ...OVERRIDES], { public: true });
+    const identity = identityOf(question, routes.file.identity ?? []);
+    if (identity === undefined) return refuse(options.service, 'NO_IDENTITY', question);
+    if ('ambiguous' in identity)
+      return refuse(options.service, 'AMBIGUOUS_IDENTITY', question, identity.ambiguous);
+    return decide(options, { routes, question, canonical, matched, identity, waitMs });
+  };
+}
+
+/** What a message that is none, or none of HTTP, is: no request that could pass. */
+function read(bytes: Buffer): HttpQuestion | undefined {
+  try {
+    return decodeQuestion(bytes);
+  } catch (error) {
+    if (error instanceof WireError || error instanceof RpcError) return undefined;
+    throw error;
+  }
+}
+
+interface Asked {
+  readonly routes: CompiledRoutes;
+  readonly question: HttpQuestion;
+  readonly canonical: Canonical;
+  readonly matched: Matched;
+  readonly identity: Exclude<Identified, { readonly ambiguous: string }>;
+  readonly waitMs: number;
+}
+
+function decide({ service, tenantOf }: ExtAuthzOptions, asked: Asked): MaybePromise<Buffer> {
+  const { identity, question, waitMs } = asked;
+  const credential = 'credential' in identity ? identity.credential : undefined;
+  const named = credential === undefined ? undefined : tenantOf(credential);
+  return later(named, (credentialTenant) => {
+    const request = questionOf(asked, credentialTenant);
+    if ('refused' in request) return refuse(service, request.refused, question, request.why);
+    const call = {
+      id: question.id,
+      request,
+      credential,
+      context: undefined,
+      minRevision: 0,
+    };
+    return later(service.check(call, 'ext_authz', waitMs), (answer) =>
+      answered(service, answer, request, asked),
+    );
+  });
+}
+
+/** The question that the route makes of the request. */
+function questionOf(
+  { matched, question, canonical, identity }: Asked,
+  credentialTenant: string | undefined,
+): Request | { readonly refused: Refusal; readonly why: string } {
+  const { route, captures } = matched;
+  const values = { captures, question, canonical, credentialTenant };
+  try {
+    return {
+      tenant: render(route.tenant ?? '{credential.tenant}', values),
+      subject: 'subject' in identity ? identity.subject : undefined,
+      keyId: undefined,
+      action: render(route.action ?? '', values),
+      resource: resourceOf(route, values),
+    };
+  } catch (error) {
+    if (!(error instanceof TemplateError)) throw error;
+    // A credential that names no tenant is none of ours.
+    const unknown = 'credential' in identity && credentialTenant === undefined;
+    return { refused: unknown ? 'KEY_INVALID' : 'MISSING_VALUE', why: error.message };
+  }
+}
+
+function answered(
+  service: Service,
+  answer: CheckAnswer | Failure,
+  request: Request,
+  asked: Asked,
+): Buffer {
+  if ('failure' in answer) return failed(service, answer, asked.question);
+  const { decision } = answer;
+  const facts = {
+    decision_id: answer.decisionId,
+    revision: String(answer.revision),
+    reason: decision.reason,
+    tenant: request.tenant,
+    ...(answer.subject === undefined ? {} : { subject: answer.subject }),
+    ...(answer.keyId === undefined ? {} : { key_id: answer.keyId }),
+    ...(decision.shadow === undefined
+      ? {}
+      : {
+          shadow_allowed: decision.shadow.reason === 'ALLOWED',
+          shadow_differs: (decision.shadow.reason === 'ALLOWED') !== decision.allowed,
+        }),
+  };
+  if (!decision.allowed) return deny(decision.reason, facts);
+  const { routes, identity } = asked;
+  const names = identityHeaders(routes.file);
+  const set = [
+    [names.tenant, request.tenant],
+    [names.decision, answer.decisionId],
+    ...(answer.subject === undefined ? [] : [[names.subject, answer.subject] as const]),
+    ...(answer.keyId === undefined ? [] : [[names.key, answer.keyId] as const]),
+  ] as const;
+  // Ids may hold any text, headers may not: those are percent-encoded.
+  const safe = set.map(([name, value]) => [name, headerText(value)] as const);
+  const kept = new Set(safe.map(([name]) => name));
+  const remove = [...Object.values(names).filter((name) => !kept.has(name)), ...OVERRIDES];
+  if (routes.file.forward_credentials === false && 'header' in identity && identity.header !== '')
+    remove.push(identity.header);
+  return encodeAllowed(safe, remove, facts);
+}
+
+function headerText(value: string): string {
+  return /^[\x21-\x24\x26-\x7e]*$/.test(value) ? value : encodeURIComponent(value);
+}
+
+interface Names {
+  readonly subject: string;
+  readonly tenant: string;
+  readonly key: string;
+  readonly decision: string;
+}
+
+function identityHeaders({ headers = {} }: RoutesFile): Names {
+  return {
+    subject: headers.subject ?? 'x-postern-subject',
+    tenant: headers.tenant ?? 'x-postern-tenant',
+    key: headers.key ?? 'x-postern-key',
+    decision: headers.decision ?? 'x-postern-decision',
+  };
+}
+
+// ── what Envoy answers for us ─────────────────────────────────────────────────────────────────────
+
+type Refusal =
+  | 'MISSING_ATTRIBUTES'
+  | 'AMBIGUOUS_REQUEST'
+  | 'AMBIGUOUS_IDENTITY'
+  | 'NO_ROUTE'
+  | 'NO_IDENTITY'
+  | 'MISSING_VALUE'
+  | 'INVALID_ARGUMENT'
+  | 'KEY_INVALID'
+  | 'RATE_LIMITED';
+
+const STATUS: Readonly<Partial<Record<Refusal | Reason, number>>> = {
+  MISSING_ATTRIBUTES: 400,
+  AMBIGUOUS_REQUEST: 400,
+  AMBIGUOUS_IDENTITY: 400,
+  MISSING_VALUE: 400,
+  INVALID_ARGUMENT: 400,
+  NO_IDENTITY: 401,
+  KEY_INVALID: 401,
+  // The same as for an object that does not exist (COMB-6).
+  OBJECT_HIDDEN: 404,
+  RATE_LIMITED: 429,
+};
+
+const TITLES: Readonly<Record<number, string>> = {
+  400: 'Bad Request',
+  401: 'Unauthorized',
+  403: 'Forbidden',
+  404: 'Not Found',
+  429: 'Too Many Requests',
+};
+
+/** What audit and metrics call a refusal before there was a decision. */
+const RECORDED: Readonly<Record<Refusal, Refused['reason']>> = {
+  MISSING_ATTRIBUTES: 'INVALID_ARGUMENT',
+  AMBIGUOUS_REQUEST: 'INVALID_ARGUMENT',
+  AMBIGUOUS_IDENTITY: 'INVALID_ARGUMENT',
+  MISSING_VALUE: 'INVALID_ARGUMENT',
+  INVALID_ARGUMENT: 'INVALID_ARGUMENT',
+  NO_ROUTE: 'UNKNOWN_ACTION',
+  NO_IDENTITY: 'KEY_INVALID',
+  KEY_INVALID: 'KEY_INVALID',
+  RATE_LIMITED: 'INVALID_ARGUMENT',
+};
+
+/** A refusal before there was a decision. Its cause goes to audit and to Envoy's metadata, not to the client. */
+function refuse(
+  service: Service,
+  reason: Refusal,
+  question: HttpQuestion | undefined,
+  why = '',
+): Buffer {
+  const { id = '', method = '', path = '' } = question ?? {};
+  // Without the query: it may hold secrets.
+  const action = `${method} ${path.split('?', 1)[0] ?? ''}`.trim();
+  const { decisionId } = service.refuse({ id, reason: RECORDED[reason], action }, 'ext_authz');
+  return deny(reason, {
+    reason,
+    decision_id: decisionId,
+    ...(why === '' ? {} : { detail: why }),
+  });
+}
+
+function deny(
+  reason: Refusal | Reason,
+  facts: Parameters<typeof encodeAllowed>[2],
+  retryAfterMs = 0,
+): Buffer {
+  const status = STATUS[reason] ?? 403;
+  const decision = facts['decision_id'];
+  const body = JSON.stringify({
+    type: 'about:blank',
+    title: TITLES[status],
+    status,
+    // A hidden object must look like one that does not exist: nothing that varies.
+    ...(typeof decision === 'string' && status !== 404 ? { decision_id: decision } : {}),
+  });
+  const headers: (readonly [string, string])[] = [['content-type', 'application/problem+json']];
+  if (status === 401) headers.push(['www-authenticate', 'Bearer realm="postern"']);
+  if (retryAfterMs > 0) headers.push(['retry-after', String(Math.ceil(retryAfterMs / 1_000))]);
+  const code = status === 401 ? CODE.UNAUTHENTICATED : CODE.PERMISSION_DENIED;
+  return encodeDenied(code, status, headers, body, facts);
+}
+
+/** @throws RpcError: Envoy's `failure_mode_allow` says what then becomes of the request */
+function failed(service: Service, failure: Failure, question: HttpQuestion): Buffer {
+  switch (failure.failure) {
+    case 'invalid':
+      return refuse(service, 'INVALID_ARGUMENT', question, failure.problem.problem);
+    case 'limited':
+      return deny('RATE_LIMITED', { reason: 'RATE_LIMITED' }, failure.retryAfterMs);
+    case 'unavailable':
+      throw withReason(CODE.UNAVAILABLE, failure.stale ? 'STALE' : 'UNAVAILABLE', failure.message);
+    case 'internal':
+      throw withReason(CODE.INTERNAL, 'INTERNAL', failure.message);
+  }
+}

@@ -1,0 +1,161 @@
+/** From a canonical request to the route that is meant, and from the route to the question. */
+import createRouter from 'find-my-way';
+import {
+  parsePathTemplate,
+  type Route,
+  type RoutesFile,
+  type Segment,
+} from '../../config/routes.ts';
+import type { Scalar, Resource } from '../../engine/model.ts';
+import type { Canonical } from './canonical.ts';
+import type { HttpQuestion } from './codec.ts';
+
+export interface Matched {
+  readonly route: Route;
+  /** By name; of `{rest*}` the rest of the path, slashes included. */
+  readonly captures: Readonly<Record<string, string | undefined>>;
+}
+
+export type RouteTable = (request: Canonical, question: HttpQuestion) => Matched | undefined;
+
+/** @throws Error where two routes cannot stand beside each other */
+export function compileRoutes({ routes }: RoutesFile): RouteTable {
+  const router = createRouter({ caseSensitive: true, ignoreTrailingSlash: false });
+  // Routes that differ only in headers and context share a place, and are tried in the order of the file.
+  const places = new Map<string, Route[]>();
+  for (const route of routes) {
+    const segments = parsePathTemplate(route.match.path);
+    if (typeof segments === 'string') throw new Error(`${route.match.path}: ${segments}`);
+    const path = `/${segments.map(segmentText).join('/')}`;
+    for (const method of route.match.methods)
+      for (const host of route.match.hosts ?? [undefined]) {
+        const name = JSON.stringify([method, path, host]);
+        const known = places.get(name);
+        if (known !== undefined) {
+          known.push(route);
+          continue;
+        }
+        const here = [route];
+        places.set(name, here);
+        router.on(
+          // The library's type lists the methods of Node; others it refuses by itself.
+          method as 'GET',
+          path,
+          host === undefined ? {} : { constraints: { host } },
+          () => {},
+          { here },
+        );
+      }
+  }
+  return (request, question) => {
+    const found = router.find(request.method as 'GET', request.path, { host: request.host });
+    if (found === null) return undefined;
+    const { here } = found.store as { readonly here: readonly Route[] };
+    const route = here.find(({ match }) => fits(match, question));
+    if (route === undefined) return undefined;
+    const captures = Object.fromEntries(
+      Object.entries(found.params).map(([name, value]) => [
+        name === '*' ? restName(route) : name,
+        value,
+      ]),
+    );
+    return { route, captures };
+  };
+}
+
+function segmentText(segment: Segment): string {
+  if ('literal' in segment) return segment.literal;
+  return segment.rest ? '*' : `:${segment.capture}`;
+}
+
+function restName({ match }: Route): string {
+  return /\{([a-z0-9_]+)\*\}$/.exec(match.path)?.[1] ?? '*';
+}
+
+function fits({ headers = {}, context = {} }: Route['match'], question: HttpQuestion): boolean {
+  return (
+    Object.entries(headers).every(([name, value]) => {
+      const values = question.headers.get(name);
+      return values?.length === 1 && values[0] === value;
+    }) && Object.entries(context).every(([name, value]) => question.context.get(name) === value)
+  );
+}
+
+/** Why a route's templates make no question of a request. */
+export class TemplateError extends Error {}
+
+export interface Values {
+  readonly captures: Matched['captures'];
+  readonly question: HttpQuestion;
+  readonly canonical: Canonical;
+  /** Of the credential, before it is proven; the tenant's own facts prove it. */
+  readonly credentialTenant: string | undefined;
+}
+
+/** @throws TemplateError where a value is missing */
+export function render(text: string, values: Values): string {
+  return text.replace(/\{([^{}]*)\}/g, (_all, name: string) => valueOf(name, values));
+}
+
+function valueOf(name: string, values: Values): string {
+  const { captures, question, canonical, credentialTenant } = values;
+  const value =
+    captures[name] ??
+    (name === 'method'
+      ? canonical.method
+      : name === 'host'
+        ? canonical.host
+        : name === 'credential.tenant'
+          ? credentialTenant
+          : name.startsWith('context.')
+            ? question.context.get(name.slice('context.'.length))
+            : name.startsWith('metadata.')
+              ? metadataAt(question, name.slice('metadata.'.length).split('/'))
+              : undefined);
+  if (value === undefined) throw new TemplateError(`\`{${name}}\` has no value in this request`);
+  return value;
+}
+
+/** A text at a place of verified metadata: `envoy.filters.http.jwt_authn`, `jwt`, `sub`. */
+export function metadataAt(
+  { metadata }: HttpQuestion,
+  [filter = '', ...way]: readonly string[],
+): string | undefined {
+  let at: unknown = metadata.get(filter);
+  for (const step of way) {
+    if (typeof at !== 'object' || at === null || !Object.hasOwn(at, step)) return undefined;
+    at = (at as Readonly<Record<string, unknown>>)[step];
+  }
+  return typeof at === 'string' ? at : undefined;
+}
+
+const LABEL = /^[A-Za-z0-9_-]{1,255}$/;
+
+/**
+ * The resource that a route names.
+ * @throws TemplateError where a value is missing, or would be more than one label of the tree path
+ */
+export function resourceOf({ resource = {} }: Route, values: Values): Resource {
+  const { type = '', id = '', path, attributes = {} } = resource;
+  const list = (text: string | readonly string[]): readonly Scalar[] =>
+    (typeof text === 'string' ? [text] : text).map((one) => render(one, values));
+  return {
+    type: render(type, values),
+    id: render(id, values),
+    path: path === undefined ? undefined : treePath(path, values),
+    attributes: new Map(Object.entries(attributes).map(([key, text]) => [key, list(text)])),
+    sources: [],
+  };
+}
+
+/** `work.docs.{id}`: what a capture holds is a label, that of `{rest*}` one label a segment, and never more. */
+function treePath(template: string, values: Values): string {
+  return template.replace(/\{([^{}]*)\}/g, (_all, name: string) => {
+    const labels = valueOf(name, values).split('/');
+    if (!labels.every((label) => LABEL.test(label)))
+      throw new TemplateError(`\`{${name}}\` is no label of a tree path`);
+    if (labels.length > 1 && values.captures[name] === undefined)
+      throw new TemplateError(`\`{${name}}\` is more than one label of a tree path`);
+    return labels.join('.');
+  });
+}
