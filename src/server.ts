@@ -4,7 +4,7 @@ import { applyState, StateError } from './admin/apply.ts';
 import type { Baseline } from './admin/baseline.ts';
 import { openSequence, type Sequence } from './audit/sequence.ts';
 import { openAudit, type AuditSink } from './audit/sink.ts';
-import { parseCatalog } from './config/catalog.ts';
+import { counted, MANAGEMENT_OPERATIONS } from './counted.ts';
 import { readSource } from './config/document.ts';
 import { loadMigrations } from './config/migration.ts';
 import { ConfigError } from './config/problem.ts';
@@ -14,13 +14,15 @@ import type { Settings } from './config/settings.ts';
 import type { Catalog } from './engine/action.ts';
 import { parseState, refused } from './config/state.ts';
 import { openFacts, type FactsRoom } from './facts/facts.ts';
-import { createMetrics, type Metrics } from './metrics.ts';
+import { createMetrics, type Gauges, type Metrics } from './metrics.ts';
 import { openCallers } from './identity/callers.ts';
 import { steadyNow } from './identity/clock.ts';
 import { openIdentity, type Identity } from './identity/identity.ts';
 import { openJwt } from './identity/jwt.ts';
 import { openRateLimits } from './identity/rate.ts';
 import { openUsage, type Usage } from './identity/usage.ts';
+import { later } from './later.ts';
+import { readInForce, type InForce } from './in-force.ts';
 import { openManagement } from './manage.ts';
 import { createService, type Service } from './service.ts';
 import { keepUsage } from './usage.ts';
@@ -29,10 +31,12 @@ import { openStore } from './store/open.ts';
 import { withoutSecrets } from './store/redis/address.ts';
 import type { Store } from './store/store.ts';
 import { createHealth, type Health } from './transport/grpc/health.ts';
-import { authorizationMethods } from './transport/grpc/methods.ts';
+import { authorizationMethods, type Method } from './transport/grpc/methods.ts';
 import { reflection } from './transport/grpc/reflection.ts';
 import { listenGrpc, type Extra, type GrpcListener } from './transport/grpc/server.ts';
-import { listenOps } from './transport/ops/server.ts';
+import { CHECK_PATH, compile, extAuthzMethod } from './transport/ext-authz/methods.ts';
+import type { Tracing } from './tracing.ts';
+import { listenOps, type Readiness } from './transport/ops/server.ts';
 import { keepSnapshot, restoreSnapshot, retryUntilWarm, warmUp } from './warm-up.ts';
 
 export interface ServerOptions {
@@ -71,8 +75,8 @@ export async function startServer(options: ServerOptions): Promise<Running> {
   const { settings } = options;
   const log = pino({ level: settings.log.level, base: null }, pino.destination(2));
   const onError = errorLogger(log, 'an error was answered with a deny');
-  const catalog = parseCatalog(readSource(settings.catalog));
-  let inForce = catalog;
+  let inForce = readInForce(settings);
+  const { catalog } = inForce;
   const defaults = parseDefaultRoles(readSource(settings.default_roles));
   const baseline = loadMigrations(settings.migrations);
   const states = options.states.map((file) => {
@@ -119,25 +123,29 @@ export async function startServer(options: ServerOptions): Promise<Running> {
       const dropped = audit.dropped();
       if (dropped > 0) log.error({ dropped }, 'audit records were lost');
     });
-    const { facts, metrics } = openFactsAndMetrics(options, store, audit, catalog, log, onError);
+    const sequence = openSequence();
+    const told = {
+      auditDropped: () => audit.dropped(),
+      auditQueued: () => audit.queued(),
+      auditRecords: () => (audit.write === undefined ? 0 : sequence.last),
+      ready: () => readiness().ready,
+    };
+    const watched = openFactsAndMetrics(options, store, told, catalog, log, onError);
+    const { facts, metrics } = watched;
     cleanups.push(() => facts.close());
     const tenants = await warmUp(facts, settings.store, log);
 
     const health = createHealth();
     let ready = false;
-    const http = await listenOps({
-      address: settings.http.address,
-      metrics,
-      readiness: () => {
-        const fresh = facts.freshestMs() <= settings.facts.max_staleness_ms;
-        return {
-          ready: ready && fresh,
-          checks: { serving: ready, facts_fresh: fresh, store_answers: facts.storeUp() },
-        };
-      },
-    });
+    const readiness = (): Readiness => {
+      const fresh = facts.freshestMs() <= settings.facts.max_staleness_ms;
+      return {
+        ready: ready && fresh,
+        checks: { serving: ready, facts_fresh: fresh, store_answers: facts.storeUp() },
+      };
+    };
+    const http = await listenOps({ address: settings.http.address, metrics, readiness });
     cleanups.push(() => http.close());
-    const sequence = openSequence();
     const jwt =
       settings.identity.jwt.length === 0
         ? undefined
@@ -151,12 +159,23 @@ export async function startServer(options: ServerOptions): Promise<Running> {
     cleanups.push(() => jwt?.close());
     const identity = openIdentity({ jwt, now: steadyNow });
     const usage = openUsage(steadyNow);
-    const common = { audit, identity, sequence, onError };
-    const stored = { store, catalog: () => inForce, defaults, baseline };
+    const common = { audit, identity, metrics, sequence, onError };
+    const stored = { store: watched.store, catalog: () => inForce.catalog, defaults, baseline };
+    const tracing = await openTraces(options, sequence.instance, log);
+    cleanups.push(() => tracing?.close());
     const management = await openAdminService(options, stored, common);
-    cleanups.push(keepUsage(store, usage, settings.identity.usage_interval_ms, onError));
+    cleanups.push(keepUsage(watched.store, usage, settings.identity.usage_interval_ms, onError));
     const onTls = errorLogger(log, 'new TLS files are not taken up: the last good ones serve');
-    const parts = { ...common, facts, metrics, health, usage, management, onTls };
+    const parts = {
+      ...common,
+      inForce: () => inForce,
+      facts,
+      health,
+      usage,
+      tracing,
+      management,
+      onTls,
+    };
     const grpc = await listenDecisions(options, parts);
     cleanups.push(() => grpc.drain(settings.shutdown.grace_ms));
     const becomeReady = (): void => {
@@ -184,16 +203,16 @@ export async function startServer(options: ServerOptions): Promise<Running> {
       log,
       reload(): boolean {
         try {
-          inForce = parseCatalog(readSource(settings.catalog));
-          facts.setCatalog(inForce);
+          inForce = readInForce(settings);
+          facts.setCatalog(inForce.catalog);
           metrics.reload(true);
-          log.info('catalog reloaded');
+          log.info('catalog and routes reloaded');
           return true;
         } catch (error) {
           metrics.reload(false);
           log.error(
             { error: messageOf(error) },
-            'catalog refused: the last valid one stays in force',
+            'catalog or routes refused: the last valid ones stay in force',
           );
           return false;
         }
@@ -208,23 +227,25 @@ export async function startServer(options: ServerOptions): Promise<Running> {
 }
 
 function openFactsAndMetrics(
-  { settings, version }: ServerOptions,
+  { settings, adminToken, version }: ServerOptions,
   store: Store,
-  audit: AuditSink,
-  catalog: ReturnType<typeof parseCatalog>,
+  told: Pick<Gauges, 'auditDropped' | 'auditQueued' | 'auditRecords' | 'ready'>,
+  catalog: Catalog,
   log: Logger,
   onError: (error: unknown) => void,
-): { readonly facts: FactsRoom; readonly metrics: Metrics } {
+): { readonly facts: FactsRoom; readonly metrics: Metrics; readonly store: Store } {
+  const managed = isManaged(settings, adminToken);
   const metrics = createMetrics({
+    ...told,
     facts: () => facts.stats(),
     factsAgeMs: () => facts.ageMs(),
     storeUp: () => facts.storeUp(),
-    auditDropped: () => audit.dropped(),
-    auditQueued: () => audit.queued(),
+    operations: managed ? MANAGEMENT_OPERATIONS : [],
     version,
   });
+  const watched = observed(store, metrics.store);
   const { facts: limits } = settings;
-  const facts = openFacts(observed(store, metrics.store), catalog, {
+  const facts = openFacts(watched, catalog, {
     maxStalenessMs: limits.max_staleness_ms,
     heartbeatMs: limits.heartbeat_ms,
     storeTimeoutMs: limits.store_timeout_ms,
@@ -251,7 +272,7 @@ function openFactsAndMetrics(
       up ? log.info('the store answers again') : log.error('the store does not answer: facts age'),
     onError,
   });
-  return { facts, metrics };
+  return { facts, metrics, store: watched };
 }
 
 /** What all transports share. */
@@ -263,6 +284,9 @@ interface Parts {
   readonly identity: Identity;
   readonly usage: Usage;
   readonly sequence: Sequence;
+  readonly inForce: () => InForce;
+  /** `undefined`: traces are off. */
+  readonly tracing: Tracing | undefined;
   /** AdminService, where it is enabled. */
   readonly management: Extra | undefined;
   readonly onTls: (error: unknown) => void;
@@ -292,8 +316,11 @@ function openService({ settings }: ServerOptions, parts: Parts): Service {
 async function listenDecisions(options: ServerOptions, parts: Parts): Promise<GrpcListener> {
   const { settings, packageRoot } = options;
   const { limits, grpc } = settings;
-  const { health, management, onTls, onError } = parts;
-  const methods = authorizationMethods(openService(options, parts), {
+  const { health, metrics, management, onTls, onError } = parts;
+  const { tracing } = parts;
+  const untraced = openService(options, parts);
+  const service = tracing === undefined ? untraced : tracing.service(untraced);
+  const methods = authorizationMethods(service, {
     checksPerBatch: limits.checks_per_batch,
     objectsPerFilter: limits.objects_per_filter,
     attributesPerResource: limits.attributes_per_resource,
@@ -308,22 +335,75 @@ async function listenDecisions(options: ServerOptions, parts: Parts): Promise<Gr
   const { cert, key, client_ca: clientCa, reload_ms: reloadMs } = grpc.tls;
   const callers = grpc.callers.map(({ name, token_sha256: hash }) => ({ name, hash }));
   const known = ofSettings(options, 'grpc.callers', () => openCallers(callers));
-  return listenGrpc(methods, health.unary, extras, {
+  const unary = { ...methods.unary, ...envoyMethods(options, parts, service) };
+  return listenGrpc({ ...methods, unary }, health.unary, extras, {
     address: grpc.address,
     maxMessageBytes: grpc.max_message_bytes,
     maxConcurrentStreams: grpc.max_concurrent_streams,
     streamInFlight: limits.stream_in_flight,
+    maxConnectionAgeMs: grpc.max_connection_age_ms,
+    connectionGraceMs: settings.shutdown.grace_ms,
+    maxLagMs: limits.max_lag_ms,
     maxWaitMs: limits.max_wait_ms,
     tls: cert === undefined || key === undefined ? undefined : { cert, key, clientCa, reloadMs },
     mayCall:
       callers.length === 0
         ? undefined
-        : (authorization) =>
-            known.nameOf(/^bearer ([^\s]+)$/i.exec(authorization)?.[1] ?? '') !== undefined,
+        : (authorization) => {
+            const token = /^bearer ([^\s]+)$/i.exec(authorization)?.[1];
+            const may = token !== undefined && known.nameOf(token) !== undefined;
+            if (!may) metrics.unauthenticated();
+            return may;
+          },
+    traced: tracing?.method,
     onTls,
     onError,
   });
 }
+
+/** Traces, where they are on: what sends them is loaded there alone. */
+async function openTraces(
+  { settings, version }: ServerOptions,
+  instance: string,
+  log: Logger,
+): Promise<Tracing | undefined> {
+  const {
+    enabled,
+    endpoint,
+    sample_ratio: sampleRatio,
+    service_name: serviceName,
+  } = settings.tracing;
+  if (!enabled) return undefined;
+  const { openTracing } = await import('./tracing.ts');
+  return openTracing({
+    endpoint,
+    sampleRatio,
+    serviceName,
+    version,
+    instance,
+    closeMs: settings.shutdown.grace_ms,
+    onError: errorLogger(log, 'traces cannot be sent, and are lost'),
+  });
+}
+
+/** Envoy is answered where there are routes. */
+function envoyMethods(
+  { settings }: ServerOptions,
+  { inForce, identity }: Parts,
+  service: Service,
+): Readonly<Record<string, Method>> {
+  if (settings.routes === undefined) return {};
+  return {
+    [CHECK_PATH]: extAuthzMethod({
+      service,
+      routes: () => inForce().routes ?? NO_ROUTES,
+      tenantOf: (credential) => later(identity.identify(credential), (claim) => claim?.tenant),
+    }),
+  };
+}
+
+/** Nothing passes. */
+const NO_ROUTES = compile({ routes: [] });
 
 /** AdminService over the store, where the settings or an admin token enable it. */
 async function openAdminService(
@@ -332,11 +412,12 @@ async function openAdminService(
   {
     audit,
     identity,
+    metrics,
     sequence,
     onError,
-  }: Pick<Parts, 'audit' | 'identity' | 'sequence' | 'onError'>,
+  }: Pick<Parts, 'audit' | 'identity' | 'metrics' | 'sequence' | 'onError'>,
 ): Promise<Extra | undefined> {
-  if (!settings.admin.enabled && adminToken === undefined) return undefined;
+  if (!isManaged(settings, adminToken)) return undefined;
   const { adminService } = await import('./transport/grpc/admin.ts');
   const management = openManagement({
     store,
@@ -350,11 +431,15 @@ async function openAdminService(
     now: steadyNow,
   });
   return adminService({
-    ...management,
+    ...counted(management, metrics),
     packageRoot,
     maxStateBytes: settings.admin.max_state_bytes,
     onError,
   });
+}
+
+function isManaged({ admin }: Settings, adminToken: string | undefined): boolean {
+  return admin.enabled || adminToken !== undefined;
 }
 
 interface Stored {

@@ -96,6 +96,10 @@ export const settingsSchema = z
         reflection: z.boolean().default(false).meta({ description: 'Serve reflection v1' }),
         max_message_bytes: count(4_194_304, 'Largest message that is read'),
         max_concurrent_streams: count(256, 'Calls at once on one connection'),
+        max_connection_age_ms: millis(
+          0,
+          'After so long a connection is asked to come again; 0: never',
+        ),
         tls: z
           .strictObject({
             cert: z.string().optional().meta({ description: 'PEM file of the certificate chain' }),
@@ -163,6 +167,10 @@ export const settingsSchema = z
         sources_per_resource: count(256, 'Sources of a resource'),
         waiting_calls: count(10_000, 'Calls that wait for a min_revision at once'),
         stream_in_flight: count(256, 'Messages of a CheckStream that wait for facts'),
+        max_lag_ms: millis(
+          1_000,
+          'How late the process may be before new calls are refused; 0: however late',
+        ),
         max_wait_ms: millis(5_000, 'Longest wait for facts, whatever the deadline of the call'),
       })
       .prefault({}),

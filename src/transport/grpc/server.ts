@@ -12,6 +12,7 @@ import {
 import type { EventEmitter } from 'node:events';
 import { clearStaleSocket } from '../unix-socket.ts';
 import type { Method, Methods } from './methods.ts';
+import { openOverload, type Overload } from './overload.ts';
 import { CODE, RpcError, withReason } from './status.ts';
 import { reloading, type TlsFiles } from './tls.ts';
 
@@ -22,6 +23,12 @@ export interface GrpcOptions {
   readonly maxConcurrentStreams: number;
   /** Messages of one CheckStream that wait for facts before reading stops. */
   readonly streamInFlight: number;
+  /** Connections are asked to come again after so long, so that they spread over new instances, ms; 0: never. */
+  readonly maxConnectionAgeMs: number;
+  /** Time for the calls in flight on such a connection, ms. */
+  readonly connectionGraceMs: number;
+  /** How late the process may be before new calls are refused, ms; 0: however late. */
+  readonly maxLagMs: number;
   /** How long a call without a deadline waits for facts, ms. */
   readonly maxWaitMs: number;
   /** `undefined`: messages travel in the clear. */
@@ -36,6 +43,11 @@ export interface GrpcOptions {
 }
 
 type TracedMethod = (bytes: Buffer, waitMs: number, metadata: Metadata) => ReturnType<Method>;
+
+type Serving = GrpcOptions & { readonly overload: Overload };
+
+/** Probes are answered however late. */
+const NEVER = openOverload(0);
 
 export interface GrpcListener {
   /** As bound, the port that was chosen for `:0` included. */
@@ -59,26 +71,38 @@ export async function listenGrpc(
   methods: Methods,
   open: Methods['unary'],
   extras: readonly Extra[],
-  options: GrpcOptions,
+  asked: GrpcOptions,
 ): Promise<GrpcListener> {
   const server = new Server({
-    'grpc.max_receive_message_length': options.maxMessageBytes,
-    'grpc.max_concurrent_streams': options.maxConcurrentStreams,
+    'grpc.max_receive_message_length': asked.maxMessageBytes,
+    'grpc.max_concurrent_streams': asked.maxConcurrentStreams,
     // Costs a fifth of the throughput, and nothing reads it.
     'grpc.enable_channelz': 0,
     'grpc.max_connection_idle_ms': 600_000,
+    ...(asked.maxConnectionAgeMs === 0
+      ? {}
+      : {
+          'grpc.max_connection_age_ms': asked.maxConnectionAgeMs,
+          'grpc.max_connection_age_grace_ms': asked.connectionGraceMs,
+        }),
     'grpc.keepalive_time_ms': 60_000,
     'grpc.keepalive_timeout_ms': 20_000,
   });
   const definition: Record<string, ServiceDefinition[string]> = {};
   const implementation: UntypedServiceImplementation = {};
+  const overload = openOverload(asked.maxLagMs);
+  const options = { ...asked, overload };
   for (const [path, method] of Object.entries(methods.unary)) {
     definition[path] = rawMethod(path, false);
     implementation[path] = unaryHandler(method, options, options.traced?.(path, method));
   }
   for (const [path, method] of Object.entries(open)) {
     definition[path] = rawMethod(path, false);
-    implementation[path] = unaryHandler(method, { ...options, mayCall: undefined });
+    implementation[path] = unaryHandler(method, {
+      ...options,
+      mayCall: undefined,
+      overload: NEVER,
+    });
   }
   for (const [path, method] of Object.entries(methods.stream)) {
     definition[path] = rawMethod(path, true);
@@ -101,6 +125,7 @@ export async function listenGrpc(
       : options.address.replace(/:\d+$/, `:${port}`),
     drain: (graceMs) =>
       new Promise((done) => {
+        overload.close();
         const force = setTimeout(() => {
           server.forceShutdown();
           done();
@@ -136,11 +161,12 @@ const keptForItsShape: { call: unknown } = { call: undefined };
 /** Largest message that is kept with it, bytes. */
 const KEPT_BYTES = 4_096;
 
-function unaryHandler(method: Method, options: GrpcOptions, traced?: TracedMethod) {
+function unaryHandler(method: Method, options: Serving, traced?: TracedMethod) {
   return (call: ServerUnaryCall<Buffer, Buffer>, reply: sendUnaryData<Buffer>): void => {
     if (call.request.length <= KEPT_BYTES) keptForItsShape.call = call;
     let answer;
     try {
+      refuseOverload(options.overload);
       if (options.mayCall !== undefined) admit(call.metadata, options.mayCall);
       const wait = waitMs(call.getDeadline(), options);
       answer =
@@ -160,6 +186,16 @@ function unaryHandler(method: Method, options: GrpcOptions, traced?: TracedMetho
   };
 }
 
+/** @throws RpcError */
+function refuseOverload(overload: Overload): void {
+  if (overload.isOver())
+    throw withReason(
+      CODE.RESOURCE_EXHAUSTED,
+      'OVERLOAD',
+      'more calls come than can be answered in time: retry later, or with another instance; the limit is `limits.max_lag_ms`',
+    );
+}
+
 /** The caller of the service, whoever the question is about. @throws RpcError */
 function admit(metadata: Metadata, mayCall: (authorization: string) => boolean): void {
   const values = metadata.get('authorization');
@@ -172,9 +208,10 @@ function admit(metadata: Metadata, mayCall: (authorization: string) => boolean):
 }
 
 /** Answers each message as it comes; reads no further while too many wait or the peer does not read. */
-function streamHandler(method: Method, options: GrpcOptions, traced?: TracedMethod) {
+function streamHandler(method: Method, options: Serving, traced?: TracedMethod) {
   return (call: ServerDuplexStream<Buffer, Buffer>): void => {
     try {
+      refuseOverload(options.overload);
       if (options.mayCall !== undefined) admit(call.metadata, options.mayCall);
     } catch (error) {
       endWith(call, toServiceError(error, options.onError));
