@@ -42,12 +42,12 @@ export function toStruct(json: object): ProtoStruct {
 }
 
 /** A JSON array as a `ListValue`. @throws TypeError as `toValue` */
-export function toList(json: readonly unknown[]): ProtoList {
+function toList(json: readonly unknown[]): ProtoList {
   return { values: json.map(toValue) };
 }
 
 /** A `Value` that was decoded as JSON. None of its kinds set: `null`. Numbers may be NaN or infinite. */
-export function fromValue(value: unknown): unknown {
+function fromValue(value: unknown): unknown {
   const kind = record(value);
   if (Object.hasOwn(kind, 'structValue')) return fromStruct(kind['structValue']);
   if (Object.hasOwn(kind, 'listValue')) return fromList(kind['listValue']);

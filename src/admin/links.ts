@@ -83,7 +83,7 @@ export function nameId(what: 'fold' | 'external_id' | 'email', text: string): st
   return JSON.stringify([what, text]);
 }
 
-export function givenItem(holder: string, path: string): string {
+function givenItem(holder: string, path: string): string {
   return JSON.stringify([holder, path]);
 }
 

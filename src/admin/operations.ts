@@ -73,9 +73,6 @@ export const WRITES = {
 
 export type WriteName = keyof typeof WRITES;
 
-/** What a write is asked, besides its tenant and its options. */
-export type RequestOf<Name extends WriteName> = Parameters<(typeof WRITES)[Name]['rule']>[1];
-
 export function isWrite(name: string): name is WriteName {
   return Object.hasOwn(WRITES, name);
 }

@@ -52,7 +52,7 @@ export function versionId(name: string, version: number): string {
 }
 
 /** Keeps a version, the newest under number 0 as well, and lets one go that is too old. */
-export function putVersion(world: World, set: PolicySetRecord, actor: string, at: number): void {
+function putVersion(world: World, set: PolicySetRecord, actor: string, at: number): void {
   const record = { set, actor, at };
   const { name, version } = set;
   for (const number of [version, 0]) {
@@ -64,7 +64,7 @@ export function putVersion(world: World, set: PolicySetRecord, actor: string, at
 }
 
 /** @throws Refused INVALID_ARGUMENT with every error by line */
-export function readPolicySet(
+function readPolicySet(
   document: string,
   { catalog }: Pick<Context, 'catalog'>,
 ): { readonly set: PolicySetRecord; readonly problems: readonly string[] } {

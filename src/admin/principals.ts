@@ -73,7 +73,7 @@ export function existingUser(world: World, field: string, ref: string): UserReco
 }
 
 /** A principal's record, of whichever type. */
-export function recordOf(
+function recordOf(
   world: World,
   { type, id }: Subject,
 ): UserRecord | RoleRecord | WorkspaceRecord | undefined {

@@ -119,6 +119,6 @@ export function sessionView(user: string, session: SessionRow): object {
 }
 
 /** RFC 3339; `''` for no time. */
-export function timeText(ms: number | undefined): string {
+function timeText(ms: number | undefined): string {
   return ms === undefined ? '' : new Date(ms).toISOString();
 }
