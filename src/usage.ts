@@ -16,7 +16,7 @@ export function keepUsage(
   let writing: Promise<void> = Promise.resolve();
   const flush = (): Promise<void> => {
     const taken = usage.take();
-    writing = writing.then(() => writeUsage(store, taken)).catch(onError);
+    writing = writing.then(() => writeUsage(store, taken, onError)).catch(onError);
     return writing;
   };
   const timer = setInterval(() => void flush(), intervalMs);
@@ -28,17 +28,28 @@ export function keepUsage(
 }
 
 /** A commit that others overtake is not repeated: the next use will be written. */
-async function writeUsage(store: Store, taken: ReturnType<Usage['take']>): Promise<void> {
-  for (const [tenant, keys] of taken) {
-    const newest = [...keys].slice(-MAX_KEYS);
-    const wanted = newest.map(([id]) => ({ kind: 'key' as const, id }));
-    const { head, values } = await store.get(tenant, wanted);
-    if (head === undefined) continue;
-    const changes = newest.flatMap(([id, at], index): Change[] =>
-      values[index] === undefined ? [] : [{ kind: 'usage', id, value: { id, at } }],
-    );
-    if (changes.length === 0) continue;
-    const event = { actor: 'postern', operation: 'key.used' };
-    await store.commit({ tenant, expected: head.revision, nonce: head.nonce, changes, event });
-  }
+async function writeUsage(
+  store: Store,
+  taken: ReturnType<Usage['take']>,
+  onError: (error: unknown) => void,
+): Promise<void> {
+  // One tenant's trouble is not the others'.
+  for (const [tenant, keys] of taken) await writeTenant(store, tenant, keys).catch(onError);
+}
+
+async function writeTenant(
+  store: Store,
+  tenant: string,
+  keys: ReadonlyMap<string, number>,
+): Promise<void> {
+  const newest = [...keys].slice(-MAX_KEYS);
+  const wanted = newest.map(([id]) => ({ kind: 'key' as const, id }));
+  const { head, values } = await store.get(tenant, wanted);
+  if (head === undefined) return;
+  const changes = newest.flatMap(([id, at], index): Change[] =>
+    values[index] === undefined ? [] : [{ kind: 'usage', id, value: { id, at } }],
+  );
+  if (changes.length === 0) return;
+  const event = { actor: 'postern', operation: 'key.used' };
+  await store.commit({ tenant, expected: head.revision, nonce: head.nonce, changes, event });
 }

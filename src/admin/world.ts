@@ -54,6 +54,8 @@ interface Loaded {
   readonly records: Map<Kind, Map<string, FactValue | undefined>>;
 }
 
+/** Runs of a rule, each with a fact more: one that never has enough is broken, and must not run for ever. */
+const MAX_RUNS = 10_000;
 /** Reads at one revision that others' commits spoiled, before we give up rather than spin. */
 const MAX_RESTARTS = 50;
 
@@ -77,13 +79,15 @@ export async function overWorld<T>(
     const loaded: Loaded = { head: snapshot.head, kinds: new Map(), records: new Map() };
     for (const [index, { kind, id }] of first.entries())
       remember(loaded, kind, id, snapshot.values[index]);
-    for (;;) {
+    for (let run = 1; ; run++) {
       const draft = new Draft(tenant, loaded);
       try {
         const result = rule(draft);
         return { head: loaded.head, result, differences: draft.differences() };
       } catch (error) {
         if (!(error instanceof Missing)) throw error;
+        if (run === MAX_RUNS)
+          throw new Error('a rule asks for facts without end', { cause: error });
         if (!(await load(store, tenant, loaded, error.what))) break;
       }
     }

@@ -83,6 +83,7 @@ export async function write(environment: Environment, operation: Operation): Pro
     options.idempotency_key === ''
       ? undefined
       : once(options.idempotency_key, [operation.name, actor.user ?? null, operation.asked]);
+  const settled = { ...environment, mint: oneId(environment.mint) };
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
     const told = { warnings: [] as string[], revoked: [] as RevokedRow[] };
     const repeated = async (): Promise<Done | undefined> => {
@@ -97,7 +98,7 @@ export async function write(environment: Environment, operation: Operation): Pro
       planned = await overWorld(store, tenant, firstKeys(actor), (world) => {
         told.warnings.length = 0;
         told.revoked.length = 0;
-        return plan(environment, operation, world, told);
+        return plan(settled, operation, world, told);
       });
       mustKeepAnOwner(planned.differences);
     } catch (error) {
@@ -148,6 +149,19 @@ const NOTHING: WriteResult = {
   revoked_grants: [],
   warnings: [],
 };
+
+/** A rule runs again for every fact that it lacks: an id made anew each time would be looked for without an end. */
+function oneId(mint: Mint): Mint {
+  const made = new Map<string, string>();
+  return {
+    ...mint,
+    id: (prefix) => {
+      const id = made.get(prefix) ?? mint.id(prefix);
+      made.set(prefix, id);
+      return id;
+    },
+  };
+}
 
 /** What nearly every rule looks at. */
 export function firstKeys({ user, keyId }: Actor): FactKey[] {

@@ -27,7 +27,14 @@ export async function serve(options: ServeOptions): Promise<number> {
   );
   const demo = options.demo === true ? [join(packageRoot, 'config/demo.yaml')] : [];
   const states = [...options.state, ...demo];
-  const running = await startServer({ settings, adminToken, states, packageRoot, version });
+  const running = await startServer({
+    settings,
+    settingsFile: file,
+    adminToken,
+    states,
+    packageRoot,
+    version,
+  });
   releaseStartupMemory();
   const limitHeap = heapLimiter();
   setInterval(() => limitHeap(running.cachedBytes()), HEAP_LOOK_MS).unref();

@@ -1,6 +1,8 @@
 /** `routes.yaml`: how an HTTP request that Envoy asks about becomes a question (tenant, action, resource). */
+import { METHODS } from 'node:http';
 import * as z from 'zod';
 import { resolveAction, type Catalog } from '../engine/action.ts';
+import { pathProblem } from '../engine/path.ts';
 import { parseAs, type Source } from './document.ts';
 import { ConfigError, type Problem } from './problem.ts';
 
@@ -93,7 +95,8 @@ export type IdentitySource = NonNullable<RoutesFile['identity']>[number];
 export type Segment =
   { readonly literal: string } | { readonly capture: string; readonly rest: boolean };
 
-const LITERAL = /^[A-Za-z0-9\-._~!$&'+,=@%]+$/;
+/** Without `%`: what has to be encoded is for captures. */
+const LITERAL = /^[A-Za-z0-9\-._~!$&'+,=@]+$/;
 
 /** @returns the segments, or what is wrong with the template */
 export function parsePathTemplate(text: string): readonly Segment[] | string {
@@ -105,12 +108,17 @@ export function parsePathTemplate(text: string): readonly Segment[] | string {
     const [, capture, rest] = /^\{([a-z][a-z0-9_]*)(\*?)\}$/.exec(part) ?? [];
     if (capture === undefined) {
       const isRoot = part === '' && parts.length === 1;
-      if (!isRoot && !LITERAL.test(part))
+      const isLast = part === '' && index === parts.length - 1;
+      if (!isRoot && !isLast && !LITERAL.test(part))
         return `has a segment \`${part}\` that is neither plain text nor one \`{capture}\``;
+      if (part.endsWith('.'))
+        return `has a segment \`${part}\` that ends in a dot, which no request may have`;
       segments.push({ literal: part });
       continue;
     }
     if (names.has(capture)) return `captures \`${capture}\` twice`;
+    if (capture === 'method' || capture === 'host')
+      return `captures \`${capture}\`, which is the request's own: give it another name`;
     names.add(capture);
     if (rest === '*' && index !== parts.length - 1) return 'has `*` before its end';
     segments.push({ capture, rest: rest === '*' });
@@ -126,7 +134,11 @@ export function namesIn(text: string): readonly string[] {
 /** @throws ConfigError with everything that is wrong in the file */
 export function parseRoutes(source: Source, catalog: Catalog): RoutesFile {
   const file = parseAs(source, routesSchema);
-  const problems = file.routes.flatMap((one, index) => verify(source, one, index, catalog));
+  const problems = [
+    ...file.routes.flatMap((one, index) => verify(source, one, index, catalog)),
+    ...conflicts(source, file.routes),
+    ...headerProblems(source, file),
+  ];
   const needs = file.routes.some((one) => one.public !== true);
   if (needs && (file.identity ?? []).length === 0)
     problems.push(
@@ -134,6 +146,69 @@ export function parseRoutes(source: Source, catalog: Catalog): RoutesFile {
     );
   if (problems.length > 0) throw new ConfigError(problems);
   return file;
+}
+
+/** Routes at one place of the path that cannot stand beside each other, or of which one is never reached. */
+function conflicts(source: Source, routes: readonly Route[]): Problem[] {
+  interface Taken {
+    readonly index: number;
+    readonly path: string;
+    /** It takes every request that comes to its place. */
+    readonly all: boolean;
+  }
+  const problems: Problem[] = [];
+  const places = new Map<string, Taken>();
+  for (const [index, { match }] of routes.entries()) {
+    const shape = match.path.replace(/\{[^{}]*?(\*?)\}/g, '{$1}');
+    const all = [match.headers, match.context].every((one) => Object.keys(one ?? {}).length === 0);
+    const seen = new Set<number>();
+    for (const method of match.methods)
+      for (const host of match.hosts ?? ['']) {
+        const place = JSON.stringify([method, host, shape]);
+        const taken = places.get(place);
+        if (taken === undefined || taken.index === index || !taken.all)
+          places.set(place, { index, path: match.path, all });
+        if (taken === undefined || taken.index === index || seen.has(taken.index)) continue;
+        seen.add(taken.index);
+        const where = `routes[${taken.index}] \`${taken.path}\``;
+        if (taken.path !== match.path)
+          problems.push(
+            source.problem(
+              ['routes', index, 'match', 'path'],
+              `\`${match.path}\` is the path of ${where} with other names: give captures the same names in both`,
+            ),
+          );
+        else if (taken.all)
+          problems.push(
+            source.problem(
+              ['routes', index, 'match'],
+              `is never reached: ${where} takes all \`${method}\` requests of this path; put it behind, or remove one`,
+            ),
+          );
+      }
+  }
+  return problems;
+}
+
+function headerProblems(source: Source, { headers = {}, identity = [] }: RoutesFile): Problem[] {
+  const known = new Set<string>();
+  for (const one of identity) {
+    if ('api_key' in one) known.add(one.api_key);
+    if ('bearer' in one) known.add(one.bearer);
+    if ('session' in one) known.add(one.session);
+    if ('trusted_header' in one) known.add(one.trusted_header);
+  }
+  return Object.entries(headers).flatMap(([field, name = '']) => {
+    if (known.has(name))
+      return [
+        source.problem(
+          ['headers', field],
+          `\`${name}\` is used twice: an identity header is set by Postern alone, under a name of its own`,
+        ),
+      ];
+    known.add(name);
+    return [];
+  });
 }
 
 function verify(source: Source, route_: Route, index: number, catalog: Catalog): Problem[] {
@@ -151,6 +226,15 @@ function verify(source: Source, route_: Route, index: number, catalog: Catalog):
     say(at('match', 'path'), `\`${route_.match.path}\` ${segments}`);
     return problems;
   }
+  for (const [at_, method] of route_.match.methods.entries())
+    if (!METHODS.includes(method))
+      say(at('match', 'methods', at_), `\`${method}\` is no HTTP method that is known here`);
+  for (const [at_, host] of (route_.match.hosts ?? []).entries())
+    if (!isPlainHost(host))
+      say(
+        at('match', 'hosts', at_),
+        `\`${host}\` is no host as requests are compared: without the port, in its one spelling`,
+      );
   for (const name of Object.keys(route_.match.headers ?? {}))
     if (name !== name.toLowerCase())
       say(at('match', 'headers', name), 'is not in lower case: header names arrive so');
@@ -191,6 +275,9 @@ function verify(source: Source, route_: Route, index: number, catalog: Catalog):
   for (const [key, value] of Object.entries(attributes))
     for (const text of Array.isArray(value) ? value : [value])
       check(at('resource', 'attributes', key), text);
+  const example = path?.replace(/\{[^{}]*\}/g, 'x');
+  const wrong = example === undefined ? undefined : pathProblem(example);
+  if (wrong !== undefined) say(at('resource', 'path'), `\`${path ?? ''}\` ${wrong}`);
   const action = route_.action ?? '';
   if (
     action !== '' &&
@@ -199,4 +286,17 @@ function verify(source: Source, route_: Route, index: number, catalog: Catalog):
   )
     say(at('action'), `unknown action \`${action}\`: list it in the catalog, or use resource:verb`);
   return problems;
+}
+
+function isPlainHost(host: string): boolean {
+  try {
+    // An underscore and the like are no host of a certificate, and yet one of a cluster.
+    return (
+      !/:\d+$/.test(host.replace(/^\[.*\]/, '')) &&
+      !/^\.|\.\.|\.$/.test(host) &&
+      new URL(`http://${host}/`).hostname === host
+    );
+  } catch {
+    return false;
+  }
 }

@@ -370,7 +370,7 @@ function exposureProblems(
 ): Problem[] {
   const { cert, key, client_ca: clientCa } = grpc.tls;
   const problems: Problem[] = [];
-  const problem = (path: readonly string[], message: string): void => {
+  const problem = (path: readonly PropertyKey[], message: string): void => {
     problems.push(source.problem(path, message));
   };
   if ((cert === undefined) !== (key === undefined))
@@ -391,7 +391,7 @@ function exposureProblems(
   const names = grpc.callers.map(({ name }) => name);
   for (const [index, name] of names.entries())
     if (names.indexOf(name) !== index)
-      problem(['grpc', 'callers', String(index)], `\`${name}\` is listed twice: keep one`);
+      problem(['grpc', 'callers', index], `\`${name}\` is listed twice: keep one`);
   return problems;
 }
 
