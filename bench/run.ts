@@ -9,6 +9,7 @@ import { machine, toText, writeTables } from './report.ts';
 import type { Table } from './scenario.ts';
 import { engineCheck, engineCompile, engineExplain, engineFilter } from './scenarios/engine.ts';
 import { grpc, grpcMemory } from './scenarios/grpc.ts';
+import { metricsCost } from './scenarios/metrics.ts';
 import { pipeline } from './scenarios/pipeline.ts';
 
 const SCENARIOS = [
@@ -17,6 +18,7 @@ const SCENARIOS = [
   engineExplain,
   engineCompile,
   pipeline,
+  metricsCost,
   grpcMemory,
   grpc,
 ];

@@ -71,11 +71,19 @@ export function openManagement(options: ManageOptions): Management {
   };
 
   const refuse = (tenant: string, why: string): Refused => {
-    options.record?.(authenticationLine({ tenant, why }, stamp()));
+    // What is no tenant's name is not repeated: it may be anything, and of any length.
+    const named = idProblem(tenant) === undefined ? tenant : '';
+    options.record?.(authenticationLine({ tenant: named, why }, stamp()));
     return new Refused(
       'unauthenticated',
       'the credential is missing, unknown, expired, revoked or of another tenant: send `authorization: Bearer TOKEN`',
     );
+  };
+
+  /** Somebody who is known, and may not do what it asks for. */
+  const denied = (tenant: string, why: string): Refused => {
+    options.record?.(authenticationLine({ tenant, why }, stamp()));
+    return new Refused('permission_denied', why, 'ADM-1');
   };
 
   /** The user that a credential proves, and the key that it came by. */
@@ -94,12 +102,11 @@ export function openManagement(options: ManageOptions): Management {
     const key = keyId === undefined ? undefined : (values[0] as KeyRecord | undefined);
     const user = id === undefined ? undefined : (values.at(-1) as UserRecord | undefined);
     if (own?.proves({ key, user }) !== true) return undefined;
-    if (keyId === undefined) return { user: id, keyId: undefined, via: 'token' };
+    if (keyId === undefined) return { user: id, keyId: undefined, via: own.via };
     if (key?.user === undefined)
-      throw new Refused(
-        'permission_denied',
+      throw denied(
+        tenant,
         `key \`${keyId}\` acts for no user and manages nothing: a user, or a key that is bound to one, could`,
-        'ADM-1',
       );
     return { user: key.user, keyId, via: `key ${keyId}` };
   };
@@ -122,10 +129,9 @@ export function openManagement(options: ManageOptions): Management {
       const proven = await provenBy(token, tenant);
       if (proven === undefined) throw refuse(tenant, 'the credential proves nobody here');
       if (actor !== '' && nameOf({ type: 'user', id: userOf(actor) }) !== actorName(proven))
-        throw new Refused(
-          'permission_denied',
-          `\`${actorName(proven)}\` may not act as \`${actor}\`: the operator could`,
-          'ADM-1',
+        throw denied(
+          tenant,
+          `\`${actorName(proven)}\` may not act as \`${printable(actor)}\`: the operator could`,
         );
       return proven;
     },

@@ -5,9 +5,10 @@
 import { Registry, type MetricObjectWithValues, type MetricValue } from 'prom-client';
 import type { Reason } from './engine/model.ts';
 import type { FactsStats } from './facts/facts.ts';
+import { openRuntime } from './runtime.ts';
 import { OPERATIONS, type Observe } from './store/observed.ts';
 
-const APIS = ['check', 'batch_check', 'filter', 'explain', 'check_stream'] as const;
+const APIS = ['check', 'batch_check', 'filter', 'explain', 'check_stream', 'ext_authz'] as const;
 export type Api = (typeof APIS)[number];
 
 const REASONS: readonly Reason[] = [
@@ -25,6 +26,15 @@ const REASONS: readonly Reason[] = [
   'INTERNAL',
   'INVALID_ARGUMENT',
 ];
+/** Malformed requests are errors, not decisions: they have no series. */
+const NO_DECISION: Reason = 'INVALID_ARGUMENT';
+
+/** Why a tenant is read again, as `facts/` tells it. */
+const RESYNC_CAUSES = ['gap', 'wiped', 'rolled_back'] as const;
+
+const OPERATION_RESULTS = ['ok', 'refused', 'failed'] as const;
+/** What became of an operation of management; dry runs are operations too. */
+export type OperationResult = (typeof OPERATION_RESULTS)[number];
 
 /** Upper bounds in seconds, of a call of the store. */
 const STORE_BUCKETS = [1e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.1, 0.5, 1, 5];
@@ -43,6 +53,10 @@ export interface Metrics {
   /** A commit has come into force here, so long after it was made by its writer's clock, seconds. */
   feed(lag: number): void;
   reload(ok: boolean): void;
+  /** An operation of management was answered; one that is none of `Gauges.operations` is not counted. */
+  operation(operation: string, result: OperationResult): void;
+  /** Somebody could not prove who it is to this process; what decisions say of it is counted with them. */
+  unauthenticated(): void;
   /** Prometheus exposition text. */
   render(): Promise<string>;
   readonly contentType: string;
@@ -54,6 +68,12 @@ export interface Gauges {
   readonly storeUp: () => boolean;
   readonly auditDropped: () => number;
   readonly auditQueued: () => number;
+  /** Records that were made so far, whatever became of them. */
+  readonly auditRecords: () => number;
+  /** Whether `/readyz` says so. */
+  readonly ready: () => boolean;
+  /** Names of the operations of management; empty: it is not enabled. */
+  readonly operations: readonly string[];
   readonly version: string;
 }
 
@@ -65,24 +85,24 @@ export function createMetrics(gauges: Gauges): Metrics {
   let lag = 0;
   const shadows = { newly_denied: 0, newly_allowed: 0 };
   const objects = { true: 0, false: 0 };
-  const resyncs = new Map<string, number>();
+  const resyncs = new Map<string, number>(RESYNC_CAUSES.map((cause) => [cause, 0]));
+  const operations = new Map(
+    gauges.operations.map((name) => [name, { ok: 0, refused: 0, failed: 0 }]),
+  );
+  let unauthenticated = 0;
   const reloads = { ok: 0, refused: 0 };
   const registry = new Registry();
 
-  const declare = (
-    name: string,
-    help: string,
-    type: 'counter' | 'gauge' | 'histogram',
-    values: () => Value[],
-  ): void => registry.registerMetric(instrument(name, help, type, values));
+  const declare: Declare = (name, help, type, values) =>
+    registry.registerMetric(instrument(name, help, type, values));
 
   declare('postern_decisions_total', 'Decisions by outcome.', 'counter', () =>
     APIS.flatMap((api, a) =>
-      REASONS.map((reason, r) => ({
+      REASONS.filter((reason) => reason !== NO_DECISION).map((reason) => ({
         labels: { api, allowed: String(reason === 'ALLOWED'), reason },
-        value: decisions[a * REASONS.length + r] ?? 0,
+        value: decisions[a * REASONS.length + REASONS.indexOf(reason)] ?? 0,
       })),
-    ).filter(({ value }) => value > 0),
+    ),
   );
   declare(
     'postern_decision_duration_seconds',
@@ -96,7 +116,7 @@ export function createMetrics(gauges: Gauges): Metrics {
         labels: { op, result },
         value: storeCalls[result][o] ?? 0,
       })),
-    ).filter(({ value }) => value > 0),
+    ),
   );
   declare(
     'postern_store_request_duration_seconds',
@@ -150,25 +170,59 @@ export function createMetrics(gauges: Gauges): Metrics {
   declare('postern_policy_reload_total', 'Reloads of the catalog.', 'counter', () =>
     Object.entries(reloads).map(([result, value]) => ({ labels: { result }, value })),
   );
-  declare(
-    'postern_audit_records_total',
-    'Audit records by what became of them; only lost ones are counted yet.',
-    'counter',
-    () => [{ labels: { sink: 'main', result: 'dropped' }, value: gauges.auditDropped() }],
-  );
+  declare('postern_audit_records_total', 'Audit records by what became of them.', 'counter', () => {
+    const dropped = gauges.auditDropped();
+    const written = gauges.auditRecords() - dropped - gauges.auditQueued();
+    return Object.entries({ written, dropped }).map(([result, value]) => ({
+      labels: { sink: 'main', result },
+      value,
+    }));
+  });
   declare('postern_audit_queue_length', 'Audit records that wait to be written.', 'gauge', () => [
     { labels: { sink: 'main' }, value: gauges.auditQueued() },
+  ]);
+  declare(
+    'postern_management_operations_total',
+    'Operations of management by what became of them.',
+    'counter',
+    () =>
+      [...operations].flatMap(([operation, results]) =>
+        OPERATION_RESULTS.map((result) => ({
+          labels: { operation, result },
+          value: results[result],
+        })),
+      ),
+  );
+  declare(
+    'postern_authentication_failures_total',
+    'Callers, operators, keys, sessions and tokens that could not prove who they are.',
+    'counter',
+    () => [{ labels: {}, value: unauthenticated + decided('KEY_INVALID') }],
+  );
+  declare(
+    'postern_rate_limited_total',
+    'Questions of keys that asked more often than they may.',
+    'counter',
+    () => [{ labels: {}, value: decided('RATE_LIMITED') }],
+  );
+  declare('postern_ready', 'Whether this process may be asked, as /readyz says.', 'gauge', () => [
+    { labels: {}, value: gauges.ready() ? 1 : 0 },
   ]);
   declare('postern_build_info', 'Version of this process.', 'gauge', () => [
     { labels: { version: gauges.version, node: process.version }, value: 1 },
   ]);
-  declare('process_resident_memory_bytes', 'Resident memory.', 'gauge', () => [
-    { labels: {}, value: process.memoryUsage.rss() },
-  ]);
-  declare('process_cpu_seconds_total', 'CPU time, user and system.', 'counter', () => {
-    const { user, system } = process.cpuUsage();
-    return [{ labels: {}, value: (user + system) / 1e6 }];
-  });
+  const runtime = openRuntime();
+  for (const { name, help, type, value } of runtime.readings)
+    declare(name, help, type, () => {
+      const read = value();
+      return read === undefined ? [] : [{ labels: {}, value: read }];
+    });
+
+  /** Decisions of all APIs with a reason. */
+  const decided = (reason: Reason): number => {
+    const r = REASONS.indexOf(reason);
+    return APIS.reduce((sum, _api, a) => sum + (decisions[a * REASONS.length + r] ?? 0), 0);
+  };
 
   return {
     decision(api, reason, seconds): void {
@@ -199,10 +253,28 @@ export function createMetrics(gauges: Gauges): Metrics {
     resync(cause): void {
       resyncs.set(cause, (resyncs.get(cause) ?? 0) + 1);
     },
-    render: () => registry.metrics(),
+    operation(operation, result): void {
+      const results = operations.get(operation);
+      if (results !== undefined) results[result]++;
+    },
+    unauthenticated(): void {
+      unauthenticated++;
+    },
+    async render(): Promise<string> {
+      const text = await registry.metrics();
+      runtime.taken();
+      return text;
+    },
     contentType: registry.contentType,
   };
 }
+
+type Declare = (
+  name: string,
+  help: string,
+  type: 'counter' | 'gauge' | 'histogram',
+  values: () => Value[],
+) => void;
 
 interface Value {
   readonly labels: Record<string, string | number>;
@@ -219,7 +291,7 @@ interface Histograms {
   values(): Value[];
 }
 
-/** One histogram for each value of a label; those that have seen nothing are left out. */
+/** One histogram for each value of a label. */
 function histograms(
   label: string,
   names: readonly string[],
@@ -236,7 +308,6 @@ function histograms(
       const le = bound === Infinity ? '+Inf' : bound;
       values.push({ labels: { [label]: name, le }, value: count, suffix: '_bucket' });
     }
-    if (count === 0) return [];
     values.push({ labels: { [label]: name }, value: sums[at] ?? 0, suffix: '_sum' });
     values.push({ labels: { [label]: name }, value: count, suffix: '_count' });
     return values;

@@ -7,7 +7,7 @@ import { decide } from '../../src/engine/decide.ts';
 import { filter } from '../../src/engine/filter.ts';
 import { requestProblem, resourceProblem } from '../../src/engine/validate.ts';
 import { openFacts, type FactsRoom } from '../../src/facts/facts.ts';
-import { createMetrics } from '../../src/metrics.ts';
+import { createMetrics, type Metrics } from '../../src/metrics.ts';
 import { openIdentity } from '../../src/identity/identity.ts';
 import { openRateLimits } from '../../src/identity/rate.ts';
 import { openUsage } from '../../src/identity/usage.ts';
@@ -34,7 +34,7 @@ import {
 import { withDirectory } from '../servers.ts';
 import { ACTION, CATALOG, STATE } from '../world.ts';
 
-const CODEC_LIMITS = {
+export const CODEC_LIMITS = {
   checksPerBatch: 1_000,
   objectsPerFilter: 10_000,
   attributesPerResource: 64,
@@ -47,29 +47,7 @@ const WAIT_MS = 1_000;
 export const pipeline: Scenario = {
   name: 'pipeline',
   run: ({ effort }: RunOptions): Promise<Table> =>
-    withDirectory(async (directory) => {
-      const store = openEmbeddedStore(join(directory, 'data'));
-      await applyState(store, STATE, [], 'operator:bench');
-      const facts = openFacts(store, compileCatalog(CATALOG), {
-        maxStalenessMs: 600_000,
-        heartbeatMs: 500,
-        storeTimeoutMs: 1_000,
-        maxWaiting: 10_000,
-        cache: {
-          subjects: 100_000,
-          keys: 10_000,
-          absent: 10_000,
-          groups: 10_000,
-          tenants: 1_000,
-          bytes: 2 ** 26,
-        },
-        now: () => performance.now(),
-        wallNow: () => Date.now(),
-        onResync: () => {},
-        onStore: () => {},
-        onEntries: () => {},
-        onError: raise,
-      });
+    withFacts(async (facts, directory) => {
       const audit = openAudit({
         sink: 'file',
         closeMs: 1_000,
@@ -78,29 +56,54 @@ export const pipeline: Scenario = {
         bufferBytes: 16 * 1024 * 1024,
       });
       try {
-        await facts.warmUp();
         return { name: 'pipeline', rows: await stages(facts, audit, effort) };
       } finally {
-        facts.close();
         await audit.close();
-        await store.close();
       }
     }),
 };
+
+/** Runs with the facts of the benchmark's world, read from a store on disk. */
+export function withFacts<T>(run: (facts: FactsRoom, directory: string) => Promise<T>): Promise<T> {
+  return withDirectory(async (directory) => {
+    const store = openEmbeddedStore(join(directory, 'data'));
+    await applyState(store, STATE, [], 'operator:bench');
+    const facts = openFacts(store, compileCatalog(CATALOG), {
+      maxStalenessMs: 600_000,
+      heartbeatMs: 500,
+      storeTimeoutMs: 1_000,
+      maxWaiting: 10_000,
+      cache: {
+        subjects: 100_000,
+        keys: 10_000,
+        absent: 10_000,
+        groups: 10_000,
+        tenants: 1_000,
+        bytes: 2 ** 26,
+      },
+      now: () => performance.now(),
+      wallNow: () => Date.now(),
+      onResync: () => {},
+      onStore: () => {},
+      onEntries: () => {},
+      onError: raise,
+    });
+    try {
+      await facts.warmUp();
+      return await run(facts, directory);
+    } finally {
+      facts.close();
+      await store.close();
+    }
+  });
+}
 
 function raise(error: unknown): never {
   throw error;
 }
 
 async function stages(facts: FactsRoom, audit: AuditSink, effort: Effort): Promise<Row[]> {
-  const silent = openAudit({
-    sink: 'off',
-    closeMs: 1_000,
-    onError: raise,
-    file: undefined,
-    bufferBytes: 0,
-  });
-  const [audited, unaudited] = [service(facts, audit), service(facts, silent)];
+  const [audited, unaudited] = [service(facts, audit), service(facts, undefined)];
   const method = (of: Service, name: string): ((bytes: Buffer) => unknown) => {
     const found = authorizationMethods(of, CODEC_LIMITS).unary[`${SERVICE}/${name}`];
     if (found === undefined) throw new Error(`no method ${name}`);
@@ -175,19 +178,30 @@ async function stages(facts: FactsRoom, audit: AuditSink, effort: Effort): Promi
   return rows;
 }
 
-function service(facts: FactsRoom, audit: AuditSink): Service {
-  const metrics = createMetrics({
+export function metricsOf(facts: FactsRoom): Metrics {
+  return createMetrics({
     facts: () => facts.stats(),
     factsAgeMs: () => 0,
     storeUp: () => true,
-    auditDropped: () => audit.dropped(),
+    auditDropped: () => 0,
     auditQueued: () => 0,
+    auditRecords: () => 0,
+    ready: () => true,
+    operations: [],
     version: 'bench',
   });
+}
+
+/** @param audit `undefined`: nothing is recorded */
+export function service(
+  facts: FactsRoom,
+  audit: AuditSink | undefined,
+  metrics = metricsOf(facts),
+): Service {
   return createService({
     facts,
     metrics,
-    record: audit.write,
+    record: audit?.write,
     recordAttributes: false,
     limits: LIMITS,
     identity: openIdentity({ now: Date.now }),

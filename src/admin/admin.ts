@@ -3,7 +3,7 @@ import type { DefaultRole } from '../config/roles.ts';
 import type { Catalog } from '../engine/action.ts';
 import type { Kind, TenantRecord } from '../engine/records.ts';
 import type { FactKey, FactValue, Feed, Store } from '../store/store.ts';
-import { authorityOf, type Actor } from './actor.ts';
+import { authorityOf, requireAll, type Actor } from './actor.ts';
 import { applyText, exportText } from './apply.ts';
 import type { Baseline } from './baseline.ts';
 import type { Mint } from './context.ts';
@@ -73,6 +73,8 @@ export interface ChangeView {
 export interface Admin {
   /** Answers a call by its name. @throws Refused, IdempotencyError, StoreError */
   call(name: string, actor: Actor, request: AdminRequest): Promise<AdminAnswer>;
+  /** Whether an actor may apply a state at all, before the state is here. @throws Refused */
+  mayApply(actor: Actor, request: AdminRequest): Promise<void>;
   apply(actor: Actor, request: AdminRequest, text: string): Promise<AdminAnswer>;
   export(
     actor: Actor,
@@ -92,6 +94,21 @@ const PLAIN: WriteOptions & { readonly request_id: string } = {
   expected_revision: 0,
   request_id: '',
 };
+
+/** Of an operation that changed nothing. */
+function plainEvent(operation: string, actor: Actor, request: AdminRequest): ManagementEvent {
+  return {
+    tenant: request.tenant,
+    actor,
+    operation,
+    requestId: request.options?.request_id ?? '',
+    revision: 0,
+    dryRun: false,
+    repeated: false,
+    refused: undefined,
+    differences: [],
+  };
+}
 
 /** Operations of one tenant that may wait for each other here, before callers are told to come back. */
 const MAX_QUEUE = 1_000;
@@ -157,6 +174,27 @@ export function openAdmin(options: AdminOptions): Admin {
           (rule as (context: unknown, request: unknown) => object)(context, request),
       }),
     );
+  };
+
+  /** Tells the log where what is no write is refused (ADM-7). */
+  const recorded = async <T>(
+    operation: string,
+    actor: Actor,
+    request: AdminRequest,
+    run: () => Promise<T>,
+  ): Promise<T> => {
+    try {
+      return await run();
+    } catch (error) {
+      if (error instanceof Refused && error.kind === 'permission_denied') {
+        const { kind, rule, message } = error;
+        options.record({
+          ...plainEvent(operation, actor, request),
+          refused: { kind, rule, message },
+        });
+      }
+      throw error;
+    }
   };
 
   /** Runs a rule that reads, with the actor's authority. */
@@ -250,31 +288,42 @@ export function openAdmin(options: AdminOptions): Admin {
   return {
     async call(name, actor, request): Promise<AdminAnswer> {
       if (isWrite(name)) return writing(name, actor, request);
-      if (isRead(name)) return reading(name, actor, request);
-      if (isList(name)) return listing(name, actor, request);
+      if (isRead(name)) return recorded(name, actor, request, () => reading(name, actor, request));
+      if (isList(name)) return recorded(name, actor, request, () => listing(name, actor, request));
       if (name === 'ListTenants')
         return listTenants(
           actor,
           request as AdminRequest & { page_size: number; page_token: string },
         );
       if (name === 'ListChanges')
-        return listChanges(actor, request as AdminRequest & { after: number; page_size: number });
+        return recorded(name, actor, request, () =>
+          listChanges(actor, request as AdminRequest & { after: number; page_size: number }),
+        );
       throw new Refused('invalid_argument', `there is no call \`${name}\``);
     },
+    mayApply: (actor, request) =>
+      recorded('state.apply', actor, request, async () => {
+        if (actor.user === undefined && actor.keyId === undefined) return;
+        await look(request.tenant, actor, ({ authority }) =>
+          requireAll(authority, 'ADM-5', 'apply a whole state'),
+        );
+      }),
     apply: (actor, request, text) =>
       doWrite('state.apply', actor, request, (given) =>
         applyText(environment, request.tenant, actor, given, text),
       ),
     async export(actor, { tenant, format }) {
-      await look(tenant, actor, ({ authority }) => {
-        if (authority.viaKey || !authority.all)
-          throw denied(
-            'ADM-1',
-            `\`${authority.name}\` may not export the tenant`,
-            'the operator or a superuser, without an API key',
-          );
+      const exported = await recorded('state.export', actor, { tenant }, async () => {
+        await look(tenant, actor, ({ authority }) =>
+          requireAll(authority, 'ADM-1', 'export the tenant'),
+        );
+        return exportText(store, tenant, format);
       });
-      return exportText(store, tenant, format);
+      options.record({
+        ...plainEvent('state.export', actor, { tenant }),
+        revision: exported.revision,
+      });
+      return exported;
     },
     async *watch(actor, { tenant, after }, signal) {
       const may = (): Promise<unknown> =>

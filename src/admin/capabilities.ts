@@ -67,7 +67,8 @@ export function widened(
       const was = actionLayer(old, action);
       const is = actionLayer(now, action);
       // Fewer denies of objects, or other constraints, may show more too.
-      return reach(is) > reach(was) || (reach(is) === 1 && !sameConstraints(was, is));
+      const other = reach(was) === 1 && reach(is) === 1 && !sameConstraints(was, is);
+      return reach(is) > reach(was) || other;
     })
     .map(({ name }) => name);
   if (more.length === 0) return [];

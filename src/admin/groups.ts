@@ -291,7 +291,8 @@ function mayChangeMembers(
   const record =
     group.type === 'role' ? world.get('role', group.id) : world.get('workspace', group.id);
   if (record === undefined) throw notFound(`there is no ${group.type} \`${group.id}\``);
-  const option = authority.user?.adminOf?.includes(nameOf(group)) === true;
+  const created = authority.user?.createrole === true && record.creator === authority.name;
+  const option = !created && authority.user?.adminOf?.includes(nameOf(group)) === true;
   if (!option) mayManageGroup(authority, record, nameOf(group));
   // Whoever has the option was trusted with this very group, at the level that it has.
   const role = group.type === 'role' ? world.get('role', group.id) : undefined;

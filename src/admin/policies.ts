@@ -106,7 +106,11 @@ function existingSet(world: World, name: string): PolicySetRecord {
 }
 
 function attachedKeys(world: World, set: string): KeyRecord[] {
-  return (world.get('refs', `policy_set:${set}`)?.keys ?? []).flatMap((id) => {
+  const ids = world.get('refs', `policy_set:${set}`)?.keys ?? [];
+  world.prefetch(ids.map((id) => ({ kind: 'key', id })));
+  const sets = new Set(ids.flatMap((id) => world.get('key', id)?.policySets ?? []));
+  world.prefetch([...sets].map((id) => ({ kind: 'policy_set', id })));
+  return ids.flatMap((id) => {
     const key = world.get('key', id);
     return key === undefined ? [] : [key];
   });

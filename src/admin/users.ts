@@ -227,7 +227,20 @@ export function deleteUser(context: Context, request: DeleteUser): object {
       : principalOf(world, 'reassign_to', request.reassign_to, ['user']);
   if (heir?.id === user.id)
     throw invalid('reassign_to', `\`${request.reassign_to}\` is the user that is deleted`);
-  for (const key of world.get('refs', name)?.keys ?? []) world.put('key', key, undefined);
+  const keys = world.get('refs', name)?.keys ?? [];
+  world.prefetch([
+    ...keys.map((id) => ({ kind: 'key' as const, id })),
+    ...user.owns.map((id) => ({ kind: 'owner' as const, id })),
+  ]);
+  world.prefetch(
+    keys.flatMap((id) =>
+      (world.get('key', id)?.policySets ?? []).map((set) => ({
+        kind: 'refs' as const,
+        id: `policy_set:${set}`,
+      })),
+    ),
+  );
+  for (const key of keys) world.put('key', key, undefined);
   for (const path of user.owns) world.put('owner', path, undefined);
   forgetCreator(world, name);
   world.put('user', user.id, {

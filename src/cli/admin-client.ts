@@ -104,7 +104,10 @@ function headersOf(options: AdminOptions): Headers {
   };
 }
 
-function tokenOf({ token, tokenFile }: AdminOptions): string | undefined {
+function tokenOf({
+  token,
+  tokenFile,
+}: Pick<AdminOptions, 'token' | 'tokenFile'>): string | undefined {
   const { POSTERN_TOKEN, POSTERN_ADMIN_TOKEN } = process.env;
   const found =
     token ??
@@ -116,6 +119,13 @@ function tokenOf({ token, tokenFile }: AdminOptions): string | undefined {
       `${token === undefined && tokenFile !== undefined ? '--token-file' : 'token'}: it is empty, or holds a blank or a character that no token has`,
     );
   return found;
+}
+
+/** The metadata of a caller of decisions: a token that was given for this, never the operator's of the environment. */
+export function callerHeaders(options: Pick<AdminOptions, 'token' | 'tokenFile'>): Headers {
+  const given = options.token !== undefined || options.tokenFile !== undefined;
+  const token = given ? tokenOf(options) : process.env['POSTERN_TOKEN'];
+  return token === undefined || token === '' ? {} : { authorization: `Bearer ${token}` };
 }
 
 /** Whether something proves who asks: then a command that works without a server too asks the server. */

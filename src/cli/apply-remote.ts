@@ -1,6 +1,6 @@
 /** `postern apply` and `postern export` on a running server, with the authority of whoever asks. */
 import { readFileSync } from 'node:fs';
-import { openAdmin, type AdminOptions } from './admin-client.ts';
+import { AdminError, openAdmin, type AdminOptions } from './admin-client.ts';
 import { CliError, EXIT, print } from './output.ts';
 import { progress } from './progress.ts';
 import { reportWrite, type WriteAnswer } from './report.ts';
@@ -27,7 +27,12 @@ export async function applyRemote(options: RemoteApplyOptions): Promise<number> 
       }
       tell('the server plans and commits it');
     };
-    const answer = await admin.upload<WriteAnswer>('Apply', messages());
+    const answer = await admin.upload<WriteAnswer>('Apply', messages()).catch((error: unknown) => {
+      // The server has seen a text, the user a file.
+      if (error instanceof AdminError && error.message.startsWith('chunk: '))
+        error.message = error.message.slice('chunk: '.length).replace(/^state:/gm, `${file}:`);
+      throw error;
+    });
     reportWrite(output, answer, { what: `state of ${tenant}`, done: 'applied' });
     return EXIT.ok;
   } finally {

@@ -1,4 +1,5 @@
 /** `postern check`: one decision from a running server, explained on request. */
+import { callerHeaders } from './admin-client.ts';
 import { toSubject } from '../config/policy-test.ts';
 import { toValue } from '../proto-value.ts';
 import { parseAttributes, parseSourceArgument, type AttributeArguments } from './attributes.ts';
@@ -19,6 +20,9 @@ export interface CheckOptions extends ConnectionOptions {
   readonly key?: string;
   readonly minRevision?: string;
   readonly explain?: boolean;
+  /** Of the caller, where the server asks for one. */
+  readonly token?: string;
+  readonly tokenFile?: string;
 }
 
 /** Exit code 0: allowed, 1: denied. */
@@ -43,7 +47,7 @@ export async function check(
     },
     ...(options.minRevision === undefined ? {} : { min_revision: revision(options.minRevision) }),
   };
-  const client = connect(options);
+  const client = connect(options, callerHeaders(options));
   try {
     if (options.explain === true) {
       const explained = await client.explain(request);

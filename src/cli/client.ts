@@ -61,11 +61,12 @@ export interface DecisionClient {
   close(): void;
 }
 
-export function connect(options: ConnectionOptions): DecisionClient {
+/** @param headers metadata of every call: the token of a caller that the server knows */
+export function connect(options: ConnectionOptions, headers: Headers = {}): DecisionClient {
   const service = openService('AuthorizationService', options);
   const call = async <T>(method: string, request: object): Promise<T> => {
     try {
-      return await service.call<T>(method, request, {}, TIMEOUT_MS);
+      return await service.call<T>(method, request, headers, TIMEOUT_MS);
     } catch (error) {
       throw error instanceof CallError ? new CliError(error.message) : error;
     }

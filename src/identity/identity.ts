@@ -20,6 +20,8 @@ export interface Evidence {
 /** A name for a key or a subject. It is nothing yet for a token of ours: the record has to prove it. */
 export interface Claim {
   readonly tenant: string;
+  /** For the log: `key k1`, `session s1` or `JWT`. */
+  readonly via: string;
   readonly keyId?: string;
   readonly subject?: Subject;
   /** Whether the records of this tenant's key and user prove the claim, now. */
@@ -51,7 +53,10 @@ export function openIdentity({ jwt, now }: IdentityOptions): Identity {
       if (isOwnToken(bearerToken)) return own(bearerToken);
       if (jwt === undefined) return undefined;
       // The issuer has proven it; whether the user may act is the engine's to say (ACL-4).
-      return later(jwt.verify(bearerToken), (claim) => claim && { ...claim, proves: () => true });
+      return later(
+        jwt.verify(bearerToken),
+        (claim) => claim && { ...claim, via: 'JWT', proves: () => true },
+      );
     },
   };
 }
@@ -63,10 +68,10 @@ function claimOf(token: Token, now: () => number): Claim {
     const { keyId } = token;
     const proves = ({ key }: Evidence): boolean =>
       provesKey(key?.id === keyId ? key : undefined, hash, now());
-    return { tenant, keyId, proves };
+    return { tenant, via: `key ${keyId}`, keyId, proves };
   }
   const { user: id, sessionId } = token;
   const proves = ({ user }: Evidence): boolean =>
     provesSession(user?.id === id ? user : undefined, sessionId, hash, now());
-  return { tenant, subject: { type: 'user', id }, proves };
+  return { tenant, via: `session ${sessionId}`, subject: { type: 'user', id }, proves };
 }

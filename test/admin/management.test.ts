@@ -1882,8 +1882,8 @@ describe('lists', () => {
         kind: 'permission_denied',
         rule: 'ADM-1',
       });
-      // Reads are no operations.
-      expect(room.events).toEqual([]);
+      // What was refused is told, reads too (ADM-7).
+      expect(room.events).toMatchObject([{ operation: call, refused: { rule: 'ADM-1' } }]);
     },
   );
 

@@ -256,7 +256,7 @@ describe('signals', () => {
     expect(await reason('a.c')).toBe('REASON_UNKNOWN_ACTION');
     writeFileSync(catalog, 'actions: [{ name: a.c, permission: "kb:raed" ]\n');
     own.child.kill('SIGHUP');
-    await expect.poll(() => own.stderr()).toContain('the last valid one stays in force');
+    await expect.poll(() => own.stderr()).toContain('the last valid ones stay in force');
     expect(own.stderr()).toContain('actions.yaml:1:');
     expect(await reason('a.b')).toBe('REASON_ALLOWED');
     writeFileSync(catalog, 'actions: [{ name: a.c, permission: "kb:read" }]\n');

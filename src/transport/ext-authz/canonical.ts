@@ -34,12 +34,25 @@ export function canonicalRequest(request: {
 }
 
 function canonicalHost(host: string): string | Ambiguous {
-  const lower = host.toLowerCase();
-  const bare = /^(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::\d{1,5})?$/.exec(lower)?.[1];
+  // Looked at before it is folded: a Kelvin sign folds to a k.
+  const bare = /^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?$/.exec(host)?.[1]?.toLowerCase();
   if (bare === undefined) return { problem: 'the host is empty or has characters of no host' };
   if (/^\.|\.\.|\.$/.test(bare))
     return { problem: 'the host has an empty label or a dot at its end' };
+  // Only addresses and encoded names have several spellings: [0:0::1], 127.1, 0x7f000001, 010.0.0.1.
+  if (/^\[|(^|\.)(\d+|0x[0-9a-f]*)$|(^|\.)xn--/.test(bare) && urlHost(bare) !== bare)
+    return {
+      problem: 'the host is an address or an encoded name in another than its one spelling',
+    };
   return bare;
+}
+
+function urlHost(host: string): string | undefined {
+  try {
+    return new URL(`http://${host}/`).hostname;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Everything that a path segment may hold as it is (RFC 3986 pchar), but `;`, which some servers cut at. */
@@ -78,10 +91,18 @@ function encodingProblem(path: string): string | undefined {
   }
   try {
     const text = decodeURIComponent(path);
-    return text.normalize('NFC') === text && !/\p{Cc}/u.test(text)
-      ? undefined
-      : 'the path is not in Unicode normal form C';
+    if (text.normalize('NFC') !== text || /\p{Cc}/u.test(text))
+      return 'the path is not in Unicode normal form C';
+    return text.split('/').some(looksLikeSyntax)
+      ? 'the path has a look-alike of a slash, a dot or another character of its syntax'
+      : undefined;
   } catch {
     return 'the path has encoded octets that are not UTF-8';
   }
+}
+
+/** A wide slash is a slash to a server that folds look-alikes (NFKC, best fit). */
+function looksLikeSyntax(segment: string): boolean {
+  const folded = segment.normalize('NFKC');
+  return folded !== segment && /[/\\%?#;]|^\.{1,2}$/.test(folded);
 }

@@ -6,7 +6,7 @@ import type { HttpQuestion } from './codec.ts';
 import { metadataAt } from './routes.ts';
 
 export type Identified =
-  | { readonly credential: Credential; readonly header: string }
+  | { readonly credential: Credential }
   | { readonly subject: Subject }
   /** It says who it is in a way that can be read twice. */
   | { readonly ambiguous: string };
@@ -37,10 +37,18 @@ function identityFrom(question: HttpQuestion, source: IdentitySource): Identifie
     const { filter, claim } = source.metadata;
     return user(metadataAt(question, [filter, ...claim]));
   }
-  const listener = question.context.get(LISTENER);
-  if (listener === undefined || !source.listeners.includes(listener)) return undefined;
+  if (!isTrusted(question, source)) return undefined;
   const value = single(question, source.trusted_header);
   return typeof value === 'object' ? value : user(value);
+}
+
+/** Whether the listener that a request came by may say who asks. */
+export function isTrusted(
+  { context }: HttpQuestion,
+  { listeners }: Extract<IdentitySource, { readonly trusted_header: string }>,
+): boolean {
+  const listener = context.get(LISTENER);
+  return listener !== undefined && listeners.includes(listener);
 }
 
 function user(id: string | undefined): Identified | undefined {
@@ -72,7 +80,7 @@ function fromHeader(
 ): Identified | undefined {
   const value = single(question, header);
   if (value === undefined) return undefined;
-  return typeof value === 'object' ? value : { credential: credential(value), header };
+  return typeof value === 'object' ? value : { credential: credential(value) };
 }
 
 /** Another scheme of `authorization` is another's: no identity for us. */
@@ -80,16 +88,32 @@ function bearer(question: HttpQuestion, header: string): Identified | undefined 
   const value = single(question, header);
   if (value === undefined || typeof value === 'object') return value;
   const [, token] = /^bearer ([^\s]+)$/i.exec(value) ?? [];
-  return token === undefined ? undefined : { credential: { bearerToken: token }, header };
+  return token === undefined ? undefined : { credential: { bearerToken: token } };
 }
 
 function cookie(question: HttpQuestion, name: string): Identified | undefined {
-  const found = (question.headers.get('cookie') ?? [])
+  const [found, ...more] = cookiesOf(question).filter((one) => one.name === name);
+  if (found === undefined) return undefined;
+  if (more.length > 0) return { ambiguous: `the cookie ${name} is given more than once` };
+  return { credential: { sessionToken: found.value } };
+}
+
+export interface Cookie {
+  readonly name: string;
+  readonly value: string;
+  /** As it was sent. */
+  readonly text: string;
+}
+
+export function cookiesOf({ headers }: HttpQuestion): readonly Cookie[] {
+  return (headers.get('cookie') ?? [])
     .flatMap((line) => line.split(';'))
-    .map((part) => part.trim())
-    .filter((part) => part.startsWith(`${name}=`));
-  if (found.length === 0) return undefined;
-  if (found.length > 1) return { ambiguous: `the cookie ${name} is given more than once` };
-  const sessionToken = found[0]?.slice(name.length + 1) ?? '';
-  return { credential: { sessionToken }, header: '' };
+    .map((part) => {
+      const text = part.trim();
+      const equals = text.indexOf('=');
+      // Blanks around the name are nothing to most servers.
+      const name = (equals < 0 ? text : text.slice(0, equals)).trim();
+      return { name, value: equals < 0 ? '' : text.slice(equals + 1).trim(), text };
+    })
+    .filter(({ text }) => text !== '');
 }

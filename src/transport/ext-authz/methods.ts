@@ -2,7 +2,7 @@
  * `envoy.service.auth.v3.Authorization` as a function from bytes to bytes: two translations around one service call.
  * What cannot be decided is an RPC error, so that Envoy's own failure mode and its statistics are true.
  */
-import type { RoutesFile } from '../../config/routes.ts';
+import type { IdentitySource, RoutesFile } from '../../config/routes.ts';
 import type { Reason, Request } from '../../engine/model.ts';
 import { later, type MaybePromise } from '../../later.ts';
 import type {
@@ -17,7 +17,7 @@ import { CODE, RpcError, withReason } from '../grpc/status.ts';
 import { WireError } from '../grpc/wire.ts';
 import { canonicalRequest, type Canonical } from './canonical.ts';
 import { decodeQuestion, encodeAllowed, encodeDenied, type HttpQuestion } from './codec.ts';
-import { identityOf, type Identified } from './identity.ts';
+import { cookiesOf, identityOf, isTrusted, type Identified } from './identity.ts';
 import { compileRoutes, render, resourceOf, TemplateError, type Matched } from './routes.ts';
 
 export interface ExtAuthzOptions {
@@ -59,9 +59,7 @@ export function extAuthzMethod(options: ExtAuthzOptions): Method {
       return refuse(options.service, 'AMBIGUOUS_REQUEST', question, canonical.problem);
     const matched = routes.table(canonical, question);
     if (matched === undefined) return refuse(options.service, 'NO_ROUTE', question);
-    const strip = identityHeaders(routes.file);
-    if (matched.route.public === true)
-      return encodeAllowed([], [...Object.values(strip), ...OVERRIDES], { public: true });
+    if (matched.route.public === true) return passed(routes, question, [], { public: true });
     const identity = identityOf(question, routes.file.identity ?? []);
     if (identity === undefined) return refuse(options.service, 'NO_IDENTITY', question);
     if ('ambiguous' in identity)
@@ -155,7 +153,7 @@ function answered(
         }),
   };
   if (!decision.allowed) return deny(decision.reason, facts);
-  const { routes, identity } = asked;
+  const { routes, question } = asked;
   const names = identityHeaders(routes.file);
   const set = [
     [names.tenant, request.tenant],
@@ -165,15 +163,52 @@ function answered(
   ] as const;
   // Ids may hold any text, headers may not: those are percent-encoded.
   const safe = set.map(([name, value]) => [name, headerText(value)] as const);
-  const kept = new Set(safe.map(([name]) => name));
-  const remove = [...Object.values(names).filter((name) => !kept.has(name)), ...OVERRIDES];
-  if (routes.file.forward_credentials === false && 'header' in identity && identity.header !== '')
-    remove.push(identity.header);
-  return encodeAllowed(safe, remove, facts);
+  return passed(routes, question, safe, facts);
 }
 
+/**
+ * The request goes on, without anything by which a client could say to the upstream who it is or what it asks for.
+ * @param set headers that tell who asks
+ */
+function passed(
+  { file }: CompiledRoutes,
+  question: HttpQuestion,
+  set: readonly (readonly [name: string, value: string])[],
+  facts: Parameters<typeof encodeAllowed>[2],
+): Buffer {
+  const kept = new Set(set.map(([name]) => name));
+  const remove = new Set([...Object.values(identityHeaders(file)), ...OVERRIDES]);
+  const forwarded = file.forward_credentials !== false;
+  const headers = [...set];
+  for (const source of file.identity ?? []) {
+    const header = credentialHeader(source);
+    if (header !== undefined && !forwarded) remove.add(header);
+    if ('trusted_header' in source && !isTrusted(question, source))
+      remove.add(source.trusted_header);
+    if ('session_cookie' in source && !forwarded && !kept.has('cookie')) {
+      kept.add('cookie');
+      const others = cookiesOf(question).filter(({ name }) => !isSession(file, name));
+      if (others.length === 0) remove.add('cookie');
+      else headers.push(['cookie', others.map(({ text }) => text).join('; ')]);
+    }
+  }
+  const gone = [...remove].filter((name) => !headers.some(([other]) => other === name));
+  return encodeAllowed(headers, gone, facts);
+}
+
+function isSession({ identity = [] }: RoutesFile, cookie: string): boolean {
+  return identity.some((source) => 'session_cookie' in source && source.session_cookie === cookie);
+}
+
+function credentialHeader(source: IdentitySource): string | undefined {
+  if ('api_key' in source) return source.api_key;
+  if ('bearer' in source) return source.bearer;
+  return 'session' in source ? source.session : undefined;
+}
+
+/** A comma would make two values of one. */
 function headerText(value: string): string {
-  return /^[\x21-\x24\x26-\x7e]*$/.test(value) ? value : encodeURIComponent(value);
+  return /^[\x21-\x24\x26-\x2b\x2d-\x7e]*$/.test(value) ? value : encodeURIComponent(value);
 }
 
 interface Names {
@@ -239,6 +274,9 @@ const RECORDED: Readonly<Record<Refusal, Refused['reason']>> = {
   RATE_LIMITED: 'INVALID_ARGUMENT',
 };
 
+/** Characters of what was asked for that a record of a refusal holds: anybody can be refused. */
+const MAX_RECORDED = 512;
+
 /** A refusal before there was a decision. Its cause goes to audit and to Envoy's metadata, not to the client. */
 function refuse(
   service: Service,
@@ -248,7 +286,7 @@ function refuse(
 ): Buffer {
   const { id = '', method = '', path = '' } = question ?? {};
   // Without the query: it may hold secrets.
-  const action = `${method} ${path.split('?', 1)[0] ?? ''}`.trim();
+  const action = `${method} ${path.split('?', 1)[0] ?? ''}`.trim().slice(0, MAX_RECORDED);
   const { decisionId } = service.refuse({ id, reason: RECORDED[reason], action }, 'ext_authz');
   return deny(reason, {
     reason,

@@ -20,7 +20,12 @@ export type RouteTable = (request: Canonical, question: HttpQuestion) => Matched
 
 /** @throws Error where two routes cannot stand beside each other */
 export function compileRoutes({ routes }: RoutesFile): RouteTable {
-  const router = createRouter({ caseSensitive: true, ignoreTrailingSlash: false });
+  const router = createRouter({
+    caseSensitive: true,
+    ignoreTrailingSlash: false,
+    // The bound of a path is the canonical form's, that of an id is ID-1.
+    maxParamLength: Number.MAX_SAFE_INTEGER,
+  });
   // Routes that differ only in headers and context share a place, and are tried in the order of the file.
   const places = new Map<string, Route[]>();
   for (const route of routes) {
@@ -43,14 +48,18 @@ export function compileRoutes({ routes }: RoutesFile): RouteTable {
           path,
           host === undefined ? {} : { constraints: { host } },
           () => {},
-          { here },
+          { here, segments },
         );
       }
   }
   return (request, question) => {
     const found = router.find(request.method as 'GET', request.path, { host: request.host });
     if (found === null) return undefined;
-    const { here } = found.store as { readonly here: readonly Route[] };
+    const { here, segments } = found.store as {
+      readonly here: readonly Route[];
+      readonly segments: readonly Segment[];
+    };
+    if (!asWritten(request.path, segments)) return undefined;
     const route = here.find(({ match }) => fits(match, question));
     if (route === undefined) return undefined;
     const captures = Object.fromEntries(
@@ -61,6 +70,19 @@ export function compileRoutes({ routes }: RoutesFile): RouteTable {
     );
     return { route, captures };
   };
+}
+
+/**
+ * Whether the plain segments of a route stand in the path as they are, and each capture holds something. The router
+ * decodes before it compares, and it lets a capture be empty; the upstream may do neither.
+ */
+function asWritten(path: string, segments: readonly Segment[]): boolean {
+  const parts = path.slice(1).split('/');
+  return segments.every((segment, at) =>
+    'literal' in segment
+      ? parts[at] === segment.literal
+      : parts[at] !== '' && parts[at] !== undefined,
+  );
 }
 
 function segmentText(segment: Segment): string {

@@ -143,7 +143,9 @@ function apply({ admin, authenticate, maxStateBytes, onError }: AdminServiceOpti
       if (first === undefined) {
         first = message;
         // Before the whole state is here: nobody else fills our memory.
-        admitted(message).catch(fail);
+        admitted(message)
+          .then((actor) => admin.mayApply(actor, message))
+          .catch(fail);
       }
       bytes += message.chunk.length;
       pieces.push(message.chunk);
