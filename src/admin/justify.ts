@@ -146,18 +146,27 @@ export function unjustified(world: World): RevokedRow[] {
 /** All rows that may depend on what was lost, one step after the other. */
 function suspectsOf(world: World, losses: readonly Loss[]): Suspect[] {
   const found = new Map<string, Suspect>();
-  const queue = [...losses];
-  for (let loss = queue.pop(); loss !== undefined; loss = queue.pop())
-    for (const giver of giversOf(world, loss.of))
-      for (const [name, path] of givenBelow(world, giver, loss.path)) {
-        const holder = parseName(name);
-        const row = grantsOf(world, holder).find(
-          (one) => one.path === path && one.grantor === giver,
-        );
-        if (row === undefined || found.has(keyOf(name, row))) continue;
-        found.set(keyOf(name, row), { holder, name, row, standing: new Set() });
-        queue.push({ of: holder, path });
-      }
+  // Step by step, so that each step's facts come at once.
+  for (let step = [...losses]; step.length > 0;) {
+    world.prefetch(
+      step.flatMap(({ of }) =>
+        of.type === 'user' ? [{ kind: 'refs' as const, id: `user:${of.id}` }] : [],
+      ),
+    );
+    const next: Loss[] = [];
+    for (const loss of step)
+      for (const giver of giversOf(world, loss.of))
+        for (const [name, path] of givenBelow(world, giver, loss.path)) {
+          const holder = parseName(name);
+          const row = grantsOf(world, holder).find(
+            (one) => one.path === path && one.grantor === giver,
+          );
+          if (row === undefined || found.has(keyOf(name, row))) continue;
+          found.set(keyOf(name, row), { holder, name, row, standing: new Set() });
+          next.push({ of: holder, path });
+        }
+    step = next;
+  }
   return [...found.values()];
 }
 

@@ -119,6 +119,12 @@ function remember({ records }: Loaded, kind: Kind, id: string, value: FactValue 
   records.set(kind, known.set(id, value));
 }
 
+/** How often a link is to be added, or taken away where it is negative. */
+interface Noted {
+  readonly link: Link;
+  readonly change: number;
+}
+
 class Draft implements World {
   readonly tenant: string;
   readonly head: Head | undefined;
@@ -132,6 +138,7 @@ class Draft implements World {
   }
 
   get<K extends Kind>(kind: K, id: string): Records[K] | undefined {
+    if (kind === 'refs' || kind === 'name') this.#settle(kind, id);
     const written = this.#written.get(kind);
     // Whoever wrote it under this kind wrote a record of this kind.
     if (written?.has(id) === true) return written.get(id) as Records[K] | undefined;
@@ -161,6 +168,7 @@ class Draft implements World {
     const { head, kinds } = this.#loaded;
     const stored = kinds.get(kind);
     if (head !== undefined && stored === undefined) throw new Missing(kind);
+    this.#settleAll();
     const merged = new Map<string, FactValue | undefined>(stored);
     for (const [id, value] of this.#written.get(kind) ?? []) merged.set(id, value);
     return [...merged.values()].filter((record): record is Records[K] => record !== undefined);
@@ -184,17 +192,36 @@ class Draft implements World {
     const now = new Map(linksOf(kind, after, roleOf).map((link) => [name(link), link]));
     const removed = [...old].filter(([key]) => !now.has(key)).map(([, link]) => link);
     const added = [...now].filter(([key]) => !old.has(key)).map(([, link]) => link);
-    const touched = new Map([...removed, ...added].map(({ kind: of, id }) => [`${of} ${id}`, id]));
-    for (const [key, id] of touched) {
-      const derived = key.startsWith('refs ') ? 'refs' : 'name';
-      const here = (link: Link): boolean => link.kind === derived && link.id === id;
-      const record = this.get(derived, id);
-      this.#write(
-        derived,
-        id,
-        relinked(derived, id, record, removed.filter(here), added.filter(here)),
+    for (const link of removed) this.#note(link, -1);
+    for (const link of added) this.#note(link, 1);
+  }
+
+  /** Long lists are not written anew for each of their items: what changes on them waits until they are looked at. */
+  readonly #pending = {
+    refs: new Map<string, Map<string, Noted>>(),
+    name: new Map<string, Map<string, Noted>>(),
+  };
+
+  #note(link: Link, change: 1 | -1): void {
+    // Nobody plans on a record that is not here.
+    this.#stored(link.kind, link.id);
+    const waiting = this.#pending[link.kind];
+    const notes = waiting.get(link.id) ?? new Map<string, Noted>();
+    waiting.set(link.id, notes);
+    const name = `${link.field} ${link.item}`;
+    const noted = notes.get(name) ?? { link, change: 0 };
+    notes.set(name, { link, change: noted.change + change });
+  }
+
+  #settle(kind: Link['kind'], id: string): void {
+    const notes = this.#pending[kind].get(id);
+    if (notes === undefined) return;
+    this.#pending[kind].delete(id);
+    const times = (sign: 1 | -1): Link[] =>
+      [...notes.values()].flatMap(({ link, change }) =>
+        Array.from({ length: Math.max(0, change * sign) }, () => link),
       );
-    }
+    this.#write(kind, id, relinked(kind, id, this.get(kind, id), times(-1), times(1)));
   }
 
   #write(kind: Kind, id: string, value: FactValue | undefined): void {
@@ -202,7 +229,13 @@ class Draft implements World {
     this.#written.set(kind, written.set(id, value));
   }
 
+  #settleAll(): void {
+    for (const kind of ['refs', 'name'] as const)
+      for (const id of [...this.#pending[kind].keys()]) this.#settle(kind, id);
+  }
+
   differences(): Difference[] {
+    this.#settleAll();
     return [...this.#written].flatMap(([kind, records]) =>
       [...records].flatMap(([id, after]): Difference[] => {
         const before = this.#stored(kind, id);

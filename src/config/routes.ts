@@ -127,7 +127,7 @@ export function parsePathTemplate(text: string): readonly Segment[] | string {
 }
 
 /** The names in braces of a template. */
-export function namesIn(text: string): readonly string[] {
+function namesIn(text: string): readonly string[] {
   return [...text.matchAll(/\{([^{}]*)\}/g)].map(([, name]) => name ?? '');
 }
 
