@@ -261,7 +261,7 @@ describe('signals', () => {
     expect(await reason('a.b')).toBe('REASON_ALLOWED');
     writeFileSync(catalog, 'actions: [{ name: a.c, permission: "kb:read" }]\n');
     own.child.kill('SIGHUP');
-    await expect.poll(() => own.stderr()).toContain('catalog reloaded');
+    await expect.poll(() => own.stderr()).toContain('catalog and routes reloaded');
     expect(await reason('a.c')).toBe('REASON_ALLOWED');
     expect(await reason('a.b')).toBe('REASON_UNKNOWN_ACTION');
     expect(await own.stop()).toBe(0);
