@@ -92,10 +92,21 @@ function bearer(question: HttpQuestion, header: string): Identified | undefined 
 }
 
 function cookie(question: HttpQuestion, name: string): Identified | undefined {
-  const [found, ...more] = cookiesOf(question).filter((one) => one.name === name);
-  if (found === undefined) return undefined;
-  if (more.length > 0) return { ambiguous: `the cookie ${name} is given more than once` };
-  return { credential: { sessionToken: found.value } };
+  const only = cookiesOf(question).find((one) => one.name === name);
+  // Envoy joins two lines of cookies by a comma: one may stand behind it that the upstream will see.
+  const mayBe = (question.headers.get('cookie') ?? [])
+    .flatMap((line) => line.split(/[;,]/))
+    .filter((part) => nameOf(part) === name);
+  if (mayBe.length === 0) return undefined;
+  if (only === undefined || mayBe.length > 1)
+    return { ambiguous: `the cookie ${name} is given more than once, or behind a comma` };
+  return { credential: { sessionToken: only.value } };
+}
+
+/** Blanks around the name of a cookie are nothing to most servers. */
+function nameOf(cookie: string): string {
+  const equals = cookie.indexOf('=');
+  return (equals < 0 ? cookie : cookie.slice(0, equals)).trim();
 }
 
 export interface Cookie {
@@ -111,9 +122,7 @@ export function cookiesOf({ headers }: HttpQuestion): readonly Cookie[] {
     .map((part) => {
       const text = part.trim();
       const equals = text.indexOf('=');
-      // Blanks around the name are nothing to most servers.
-      const name = (equals < 0 ? text : text.slice(0, equals)).trim();
-      return { name, value: equals < 0 ? '' : text.slice(equals + 1).trim(), text };
+      return { name: nameOf(text), value: equals < 0 ? '' : text.slice(equals + 1).trim(), text };
     })
     .filter(({ text }) => text !== '');
 }

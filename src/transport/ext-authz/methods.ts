@@ -95,7 +95,7 @@ function decide({ service, tenantOf }: ExtAuthzOptions, asked: Asked): MaybeProm
     const request = questionOf(asked, credentialTenant);
     if ('refused' in request) return refuse(service, request.refused, question, request.why);
     const call = {
-      id: question.id,
+      id: requestId(question),
       request,
       credential,
       context: undefined,
@@ -128,6 +128,15 @@ function questionOf(
     const unknown = 'credential' in identity && credentialTenant === undefined;
     return { refused: unknown ? 'KEY_INVALID' : 'MISSING_VALUE', why: error.message };
   }
+}
+
+/** Longest id of a request that is recorded, characters. */
+const MAX_ID = 256;
+
+/** What Envoy logs and the upstream gets. Envoy's own `id` is the number of its stream, which nobody else knows. */
+function requestId({ id, headers }: HttpQuestion): string {
+  const [value = '', ...more] = headers.get('x-request-id') ?? [];
+  return value === '' || value.length > MAX_ID || more.length > 0 ? id.slice(0, MAX_ID) : value;
 }
 
 function answered(
@@ -284,7 +293,8 @@ function refuse(
   question: HttpQuestion | undefined,
   why = '',
 ): Buffer {
-  const { id = '', method = '', path = '' } = question ?? {};
+  const { method = '', path = '' } = question ?? {};
+  const id = question === undefined ? '' : requestId(question);
   // Without the query: it may hold secrets.
   const action = `${method} ${path.split('?', 1)[0] ?? ''}`.trim().slice(0, MAX_RECORDED);
   const { decisionId } = service.refuse({ id, reason: RECORDED[reason], action }, 'ext_authz');
