@@ -231,7 +231,7 @@ class Draft implements World {
 
   #settleAll(): void {
     for (const kind of ['refs', 'name'] as const)
-      for (const id of [...this.#pending[kind].keys()]) this.#settle(kind, id);
+      for (const id of this.#pending[kind].keys()) this.#settle(kind, id);
   }
 
   differences(): Difference[] {

@@ -15,6 +15,7 @@ beforeAll(async () => {
     settings: [
       `catalog: ${join(PACKAGE_ROOT, 'config/actions.yaml')}`,
       `default_roles: ${join(PACKAGE_ROOT, 'config/roles.yaml')}`,
+      'store: embedded:store',
       'audit: { sink: file, file: audit.jsonl }',
       '',
     ].join('\n'),
