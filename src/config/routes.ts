@@ -59,6 +59,10 @@ const resource = z.strictObject({
 const route = z.strictObject({
   match,
   public: z.boolean().optional().meta({ description: 'Passes without a decision' }),
+  whole_body: z
+    .boolean()
+    .optional()
+    .meta({ description: 'Refused where Envoy has seen a part of the body only' }),
   tenant: template.optional().meta({ description: '`{credential.tenant}` if it is left out' }),
   action: template.optional(),
   resource: resource.optional(),

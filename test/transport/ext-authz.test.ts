@@ -1193,6 +1193,22 @@ describe('routes', () => {
     },
   );
 
+  it('a route that needs the whole body is shut where Envoy has a part of it, as are words that Envoy never sends', async () => {
+    const { ask } = stand({ identity, routes: [{ ...on('/a'), whole_body: true }, on('/b')] });
+    const partial = (value: string): Record<string, string> => ({
+      ...key,
+      'x-envoy-auth-partial-body': value,
+    });
+    expect(await ask({ path: '/a', headers: partial('false') })).not.toMatchObject({ status: 413 });
+    expect(await ask({ path: '/a', headers: key })).not.toMatchObject({ status: 413 });
+    expect(await ask({ path: '/b', headers: partial('true') })).not.toMatchObject({ status: 413 });
+    for (const value of ['true', 'TRUE', ''])
+      expect(await ask({ path: '/a', headers: partial(value) })).toMatchObject({
+        status: 413,
+        metadata: { reason: 'PARTIAL_BODY' },
+      });
+  });
+
   it('captures: one segment, decoded, never empty; the rest: at least one', async () => {
     const routes = [on('/t/{id}'), on('/f/{file*}'), on('/t/{id}/x')];
     expect(await routed(routes, { path: '/t/a%40b%C3%A9' })).toBe('/t/a@bé');

@@ -59,6 +59,8 @@ export function extAuthzMethod(options: ExtAuthzOptions): Method {
       return refuse(options.service, 'AMBIGUOUS_REQUEST', question, canonical.problem);
     const matched = routes.table(canonical, question);
     if (matched === undefined) return refuse(options.service, 'NO_ROUTE', question);
+    if (matched.route.whole_body === true && isPartial(question))
+      return refuse(options.service, 'PARTIAL_BODY', question);
     if (matched.route.public === true) return passed(routes, question, [], { public: true });
     const identity = identityOf(question, routes.file.identity ?? []);
     if (identity === undefined) return refuse(options.service, 'NO_IDENTITY', question);
@@ -66,6 +68,11 @@ export function extAuthzMethod(options: ExtAuthzOptions): Method {
       return refuse(options.service, 'AMBIGUOUS_IDENTITY', question, identity.ambiguous);
     return decide(options, { routes, question, canonical, matched, identity, waitMs });
   };
+}
+
+/** Envoy says so where the body was longer than what it keeps of it. */
+function isPartial({ headers }: HttpQuestion): boolean {
+  return headers.get('x-envoy-auth-partial-body')?.some((value) => value !== 'false') === true;
 }
 
 /** What a message that is none, or none of HTTP, is: no request that could pass. */
@@ -245,6 +252,7 @@ type Refusal =
   | 'NO_ROUTE'
   | 'NO_IDENTITY'
   | 'MISSING_VALUE'
+  | 'PARTIAL_BODY'
   | 'INVALID_ARGUMENT'
   | 'KEY_INVALID'
   | 'RATE_LIMITED';
@@ -259,6 +267,7 @@ const STATUS: Readonly<Partial<Record<Refusal | Reason, number>>> = {
   KEY_INVALID: 401,
   // The same as for an object that does not exist (COMB-6).
   OBJECT_HIDDEN: 404,
+  PARTIAL_BODY: 413,
   RATE_LIMITED: 429,
 };
 
@@ -267,6 +276,7 @@ const TITLES: Readonly<Record<number, string>> = {
   401: 'Unauthorized',
   403: 'Forbidden',
   404: 'Not Found',
+  413: 'Content Too Large',
   429: 'Too Many Requests',
 };
 
@@ -276,6 +286,7 @@ const RECORDED: Readonly<Record<Refusal, Refused['reason']>> = {
   AMBIGUOUS_REQUEST: 'INVALID_ARGUMENT',
   AMBIGUOUS_IDENTITY: 'INVALID_ARGUMENT',
   MISSING_VALUE: 'INVALID_ARGUMENT',
+  PARTIAL_BODY: 'INVALID_ARGUMENT',
   INVALID_ARGUMENT: 'INVALID_ARGUMENT',
   NO_ROUTE: 'UNKNOWN_ACTION',
   NO_IDENTITY: 'KEY_INVALID',
