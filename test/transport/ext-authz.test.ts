@@ -149,7 +149,7 @@ function told(bytes: Buffer): Told {
   } else {
     expect(ok).toBeUndefined();
     expect([7, 16]).toContain(code);
-    expect([400, 401, 403, 404, 429]).toContain(denied?.status?.code);
+    expect([400, 401, 403, 404, 413, 429]).toContain(denied?.status?.code);
   }
   const headers = (ok ?? denied)?.headers ?? [];
   for (const header of headers) expect(header.append_action).toBe('OVERWRITE_IF_EXISTS_OR_ADD');
