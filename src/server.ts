@@ -1,6 +1,5 @@
 /** The composition root: settings → store, facts, service, audit, transports. */
 import { pino, type Logger } from 'pino';
-import { applyState, StateError } from './admin/apply.ts';
 import type { Baseline } from './admin/baseline.ts';
 import { openSequence, type Sequence } from './audit/sequence.ts';
 import { openAudit, type AuditSink } from './audit/sink.ts';
@@ -18,12 +17,11 @@ import { createMetrics, type Gauges, type Metrics } from './metrics.ts';
 import { openCallers } from './identity/callers.ts';
 import { steadyNow } from './identity/clock.ts';
 import { openIdentity, type Identity } from './identity/identity.ts';
-import { openJwt } from './identity/jwt.ts';
+import type { JwtVerifier } from './identity/jwt.ts';
 import { openRateLimits } from './identity/rate.ts';
 import { openUsage, type Usage } from './identity/usage.ts';
 import { later } from './later.ts';
 import { readInForce, type InForce } from './in-force.ts';
-import { openManagement } from './manage.ts';
 import { createService, type Service } from './service.ts';
 import { keepUsage } from './usage.ts';
 import { observed } from './store/observed.ts';
@@ -96,7 +94,9 @@ export async function startServer(options: ServerOptions): Promise<Running> {
       onProblem: problemLogger(log, withoutSecrets(settings.store)),
     });
     cleanups.push(() => store.close());
+    // What only applies states is loaded where there are any: a server without is smaller.
     for (const { source, state } of states) {
+      const { applyState, StateError } = await import('./admin/apply.ts');
       const { head } = await store.get(state.tenant, []);
       if (head === undefined)
         await applyState(
@@ -146,16 +146,9 @@ export async function startServer(options: ServerOptions): Promise<Running> {
     };
     const http = await listenOps({ address: settings.http.address, metrics, readiness });
     cleanups.push(() => http.close());
+    const onKeys = errorLogger(log, 'the keys of an issuer cannot be read');
     const jwt =
-      settings.identity.jwt.length === 0
-        ? undefined
-        : ofSettings(options, 'identity.jwt', () =>
-            openJwt({
-              issuers: settings.identity.jwt,
-              now: steadyNow,
-              onError: errorLogger(log, 'the keys of an issuer cannot be read'),
-            }),
-          );
+      settings.identity.jwt.length === 0 ? undefined : await trustIssuers(options, onKeys);
     cleanups.push(() => jwt?.close());
     const identity = openIdentity({ jwt, now: steadyNow });
     const usage = openUsage(steadyNow);
@@ -405,6 +398,16 @@ function envoyMethods(
 /** Nothing passes. */
 const NO_ROUTES = compile({ routes: [] });
 
+/** Loaded where there are issuers: a server without any is smaller. @throws ConfigError */
+async function trustIssuers(
+  options: ServerOptions,
+  onError: (error: unknown) => void,
+): Promise<JwtVerifier> {
+  const { openJwt } = await import('./identity/jwt.ts');
+  const { jwt: issuers } = options.settings.identity;
+  return ofSettings(options, 'identity.jwt', () => openJwt({ issuers, now: steadyNow, onError }));
+}
+
 /** AdminService over the store, where the settings or an admin token enable it. */
 async function openAdminService(
   { settings, adminToken, packageRoot }: ServerOptions,
@@ -419,6 +422,7 @@ async function openAdminService(
 ): Promise<Extra | undefined> {
   if (!isManaged(settings, adminToken)) return undefined;
   const { adminService } = await import('./transport/grpc/admin.ts');
+  const { openManagement } = await import('./manage.ts');
   const management = openManagement({
     store,
     catalog,
