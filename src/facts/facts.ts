@@ -344,10 +344,13 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
     minRevision: number,
     deadline: number,
   ): Promise<Loaded> => {
+    // Where many tenants share little room, others push this one out between its rounds: what was read for it stays true.
+    let held: Plane | undefined;
     try {
       for (let round = 0; round < MAX_ROUNDS;) {
-        const plane = planes.get(who.tenant) ?? (await knownTenant(who.tenant));
+        const plane = planes.get(who.tenant) ?? held ?? (await knownTenant(who.tenant));
         if (plane?.broken === true) {
+          held = undefined;
           // The look that saw the break has yet to take it away: nothing of it may answer.
           if (planes.peek(who.tenant) === plane) planes.delete(who.tenant);
           round++;
@@ -376,6 +379,7 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
         }
         const answer = fromCaches(plane, who);
         if (!Array.isArray(answer)) return answer;
+        held = plane;
         await fetch(plane, answer);
         round++;
       }

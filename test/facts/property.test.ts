@@ -180,15 +180,13 @@ async function run(
 }
 
 describe.each([
-  { what: 'roomy caches', cache: {}, givenUp: 0 },
+  { what: 'roomy caches', cache: {} },
   {
     what: 'caches of one entry',
     cache: { subjects: 1, keys: 1, absent: 1, groups: 1 },
-    givenUp: 0,
   },
-  // Two tenants that push each other out may do so in every round of a read: one in a thousand gives up, and says so.
-  { what: 'room for one tenant', cache: { tenants: 1 }, givenUp: 0.001 },
-])('random interleavings with $what', ({ cache, givenUp }) => {
+  { what: 'room for one tenant', cache: { tenants: 1 } },
+])('random interleavings with $what', ({ cache }) => {
   it('every answer is the decision on the facts of its revision', { timeout: 60_000 }, async () => {
     const tally: Tally = { answered: 0, unavailable: 0 };
     await fc.assert(
@@ -202,6 +200,6 @@ describe.each([
       { numRuns: 2_000 },
     );
     expect(tally.answered).toBeGreaterThan(10_000);
-    expect(tally.unavailable).toBeLessThanOrEqual(tally.answered * givenUp);
+    expect(tally.unavailable).toBe(0);
   });
 });

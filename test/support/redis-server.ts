@@ -173,14 +173,28 @@ export async function startSentinel(): Promise<RedisSentinel> {
     const port = Number((address as string[])[1]);
     return port === first.port ? first : second;
   };
-  await until(async () => String(await sentinel.command('INFO', 'sentinel')).includes('slaves=1'));
+  /** The sentinel knows of a replica before it has heard from it, and promotes only one that it has heard from. */
+  const replicaIsGood = async (): Promise<boolean> => {
+    const [replica] = (await sentinel.command('SENTINEL', 'replicas', 'facts')) as string[][];
+    const field = (name: string): string | undefined => replica?.[replica.indexOf(name) + 1];
+    return field('flags') === 'slave' && field('master-link-status') === 'ok';
+  };
+  await until(replicaIsGood);
   return {
     url: `redis-sentinel://127.0.0.1:${sentinel.port}/facts`,
     servers,
     primary,
     async failOver(): Promise<void> {
       const before = await primary();
-      await sentinel.command('SENTINEL', 'failover', 'facts');
+      // On a busy machine the sentinel may not have heard from the replica for a while: then it is asked again.
+      await until(async () => {
+        try {
+          return (await sentinel.command('SENTINEL', 'failover', 'facts')) === 'OK';
+        } catch (error) {
+          if (String(error).includes('NOGOODSLAVE')) return false;
+          throw error;
+        }
+      });
       await until(async () => (await primary()) !== before);
     },
     async dispose(): Promise<void> {
