@@ -30,7 +30,13 @@ const CHECK_TARGET = 0.85;
 const MEMORY_TARGET = 1.3;
 /** Many times more questions than are remembered. */
 const NEVER_THE_SAME = 20_000;
-const TURNS = 12;
+/**
+ * How often all servers are started anew. Of two processes of the same program, one may be a third faster than the
+ * other for as long as they live: what is compared is the program.
+ */
+const PROCESSES = 5;
+/** In each of them. */
+const TURNS = 3;
 const BATCH = 50;
 const FILTER = 1_000;
 const CONNECTIONS = 4;
@@ -94,20 +100,27 @@ const WORKLOADS: readonly Workload[] = [
 
 type Contender = 'no-op' | 'Postern, audit to a file' | 'Postern, audit off';
 type Servers = Readonly<Record<Contender, RunningServer>>;
+/** All contenders, one after the other. */
+type Turn = Readonly<Record<Contender, Measured>>;
 
 export const grpc: Scenario = {
   name: 'grpc',
   run: ({ quick }: RunOptions) =>
     withDirectory(async (directory) => {
-      const servers = await startAll(directory);
-      try {
-        const rows: Row[] = [];
-        for (const workload of WORKLOADS)
-          rows.push(...(await compareServers(workload, servers, directory, quick)));
-        return { name: 'grpc', rows };
-      } finally {
-        await stopAll(servers);
+      const turns: Turn[][] = WORKLOADS.map(() => []);
+      for (let process = 0; process < (quick ? 1 : PROCESSES); process++) {
+        const servers = await startAll(directory);
+        try {
+          for (const [index, workload] of WORKLOADS.entries())
+            turns[index]?.push(...(await compareServers(workload, servers, directory, quick)));
+        } finally {
+          await stopAll(servers);
+        }
       }
+      const rows = WORKLOADS.flatMap((workload, index) =>
+        CONTENDERS.map((name) => contenderRow(workload, name, turns[index] ?? [])),
+      );
+      return { name: 'grpc', rows };
     }),
 };
 
@@ -265,20 +278,20 @@ function requestFile(directory: string, name: string, messages: readonly Buffer[
   return file;
 }
 
-/** Runs all contenders in turns, several times, and compares within each turn. */
+/** Runs all contenders in turns, several times: they are compared within each turn. */
 async function compareServers(
   workload: Workload,
   servers: Servers,
   directory: string,
   quick: boolean,
-): Promise<Row[]> {
+): Promise<readonly Turn[]> {
   const { method, by, inFlight, warmUpCalls } = workload;
   const requests = requestFile(
     directory,
     `${method}-${workload.requests.length}`,
     workload.requests,
   );
-  const turns: Readonly<Record<Contender, Measured>>[] = [];
+  const turns: Turn[] = [];
   const load = (name: Contender): Promise<Measured> =>
     runLoad(servers[name], {
       address: servers[name].address,
@@ -295,9 +308,9 @@ async function compareServers(
     // Each goes first as often as last: a machine that others share is seldom the same for long.
     for (const name of turnOrder(turn)) measured[name] = await load(name);
     // Every contender was measured in the loop.
-    turns.push(measured as Record<Contender, Measured>);
+    turns.push(measured as Turn);
   }
-  return CONTENDERS.map((name) => contenderRow(workload, name, turns));
+  return turns;
 }
 
 function turnOrder(turn: number): readonly Contender[] {
@@ -308,7 +321,7 @@ function turnOrder(turn: number): readonly Contender[] {
 function contenderRow(
   { scenario, target }: Workload,
   name: Contender,
-  turns: readonly Readonly<Record<Contender, Measured>>[],
+  turns: readonly Turn[],
 ): Row {
   const of = (value: (measured: Measured) => number): number =>
     median(turns.map((turn) => value(turn[name])));
