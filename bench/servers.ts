@@ -58,7 +58,7 @@ export function startPostern(directory: string, audit: 'file' | 'off'): Promise<
     store: 'embedded:data',
     grpc: { address: '127.0.0.1:0' },
     http: { address: '127.0.0.1:0' },
-    audit: audit === 'file' ? { sink: 'file', file: 'audit.jsonl' } : { sink: 'off' },
+    audit: audit === 'file' ? { sinks: [{ type: 'file', path: 'audit.jsonl' }] } : { sinks: [] },
   };
   const config = join(own, 'postern.yaml');
   writeFileSync(config, stringify(settings));

@@ -6,8 +6,9 @@ import type { Baseline } from './admin/baseline.ts';
 import { nameOf } from './admin/principals.ts';
 import { Refused } from './admin/refused.ts';
 import { actorName, isTold } from './admin/write.ts';
-import { authenticationLine, managementLine } from './audit/management.ts';
-import type { Sequence } from './audit/sequence.ts';
+import type { Redact } from './audit/fields.ts';
+import type { AuditLog } from './audit/log.ts';
+import { authenticationLine, managementLine, type RecordEvent } from './audit/management.ts';
 import type { DefaultRole } from './config/roles.ts';
 import type { Catalog } from './engine/action.ts';
 import { idProblem } from './engine/id.ts';
@@ -26,12 +27,19 @@ export interface ManageOptions {
   readonly identity: Identity;
   /** The operator's; `undefined`: there is no operator. */
   readonly adminToken: string | undefined;
-  readonly sequence: Sequence;
-  /** Takes an audit line; `undefined`: nobody reads them. */
-  readonly record: ((line: string) => void) | undefined;
+  readonly log: AuditLog;
+  /** What records leave out; `undefined`: nothing. */
+  readonly redact: Redact | undefined;
+  /** Seals the text of a management record with that of the one before it. */
+  readonly seal: (body: string) => string;
   /** Milliseconds since the epoch, never going back. */
   readonly now: () => number;
 }
+
+const NOT_KEPT =
+  'the audit log has not kept the record of this operation yet: look whether it was done before you retry, or retry with its idempotency key';
+/** How long an operation waits for an audit log that takes no records, ms. */
+const AUDIT_WAIT_MS = 5_000;
 
 /** What a caller says of itself. */
 export interface Caller {
@@ -47,33 +55,53 @@ export interface Management {
 }
 
 export function openManagement(options: ManageOptions): Management {
-  const { store, catalog, defaults, baseline, identity, sequence, now } = options;
-  const stamp = (): { time: string; instance: string; seq: number } => ({
-    time: new Date().toISOString(),
-    instance: sequence.instance,
-    seq: ++sequence.last,
-  });
+  const { store, catalog, defaults, baseline, identity, log, now } = options;
+
+  const record = (make: (event: RecordEvent) => string): void => {
+    if (!log.isOn) return;
+    const { instance } = log;
+    const time = new Date().toISOString();
+    const id = log.nextId();
+    void log.write((seq) => make({ time, instance, id, seq }));
+  };
+
+  /** Nothing is done that could not be recorded. @throws Refused UNAVAILABLE */
+  const mayRecord = async (): Promise<void> => {
+    const deadline = performance.now() + AUDIT_WAIT_MS;
+    while (!log.isOpen())
+      if (!(await log.whenOpen(Math.max(1, deadline - performance.now()))))
+        throw new Refused(
+          'unavailable',
+          'the audit log takes no records, and nothing was done: retry once its sink is back',
+        );
+  };
+
+  /** Answers once what was done, or refused, is recorded. @throws Refused UNAVAILABLE where it is not in time */
+  const recorded = async <T>(run: () => Promise<T>): Promise<T> => {
+    await mayRecord();
+    try {
+      return await run();
+    } finally {
+      if ((await log.settled()) === false) throw new Refused('unavailable', NOT_KEPT);
+    }
+  };
 
   const recordOperation = (event: ManagementEvent): void => {
     const { actor, differences, ...rest } = event;
-    options.record?.(
-      managementLine(
-        {
-          ...rest,
-          actor: actorName(actor),
-          via: actor.via,
-          keyId: actor.keyId,
-          changes: differences.filter(isTold),
-        },
-        stamp(),
-      ),
-    );
+    const content = {
+      ...rest,
+      actor: actorName(actor),
+      via: actor.via,
+      keyId: actor.keyId,
+      changes: differences.filter(isTold),
+    };
+    record((about) => options.seal(managementLine(content, about, options.redact)));
   };
 
   const refuse = (tenant: string, why: string): Refused => {
     // What is no tenant's name is not repeated: it may be anything, and of any length.
     const named = idProblem(tenant) === undefined ? tenant : '';
-    options.record?.(authenticationLine({ tenant: named, why }, stamp()));
+    record((about) => authenticationLine({ tenant: named, why }, about));
     return new Refused(
       'unauthenticated',
       'the credential is missing, unknown, expired, revoked or of another tenant: send `authorization: Bearer TOKEN`',
@@ -82,7 +110,7 @@ export function openManagement(options: ManageOptions): Management {
 
   /** Somebody who is known, and may not do what it asks for. */
   const denied = (tenant: string, why: string): Refused => {
-    options.record?.(authenticationLine({ tenant, why }, stamp()));
+    record((about) => authenticationLine({ tenant, why }, about));
     return new Refused('permission_denied', why, 'ADM-1');
   };
 
@@ -111,30 +139,37 @@ export function openManagement(options: ManageOptions): Management {
     return { user: key.user, keyId, via: `key ${keyId}` };
   };
 
+  const authenticate = async ({ authorization, actor, tenant }: Caller): Promise<Actor> => {
+    const [, token] = /^bearer ([^\s]+)$/i.exec(authorization) ?? [];
+    if (token === undefined) throw refuse(tenant, 'no bearer token');
+    if (options.adminToken !== undefined && sameSecret(token, options.adminToken))
+      return operator(actor);
+    const proven = await provenBy(token, tenant);
+    if (proven === undefined) throw refuse(tenant, 'the credential proves nobody here');
+    if (actor !== '' && nameOf({ type: 'user', id: userOf(actor) }) !== actorName(proven))
+      throw denied(
+        tenant,
+        `\`${actorName(proven)}\` may not act as \`${printable(actor)}\`: the operator could`,
+      );
+    return proven;
+  };
+  const admin = openAdmin({
+    store,
+    catalog,
+    defaults,
+    baseline,
+    now,
+    mint: { key: mintKey, session: mintSession, id: newId },
+    record: recordOperation,
+  });
   return {
-    admin: openAdmin({
-      store,
-      catalog,
-      defaults,
-      baseline,
-      now,
-      mint: { key: mintKey, session: mintSession, id: newId },
-      record: recordOperation,
-    }),
-    async authenticate({ authorization, actor, tenant }): Promise<Actor> {
-      const [, token] = /^bearer ([^\s]+)$/i.exec(authorization) ?? [];
-      if (token === undefined) throw refuse(tenant, 'no bearer token');
-      if (options.adminToken !== undefined && sameSecret(token, options.adminToken))
-        return operator(actor);
-      const proven = await provenBy(token, tenant);
-      if (proven === undefined) throw refuse(tenant, 'the credential proves nobody here');
-      if (actor !== '' && nameOf({ type: 'user', id: userOf(actor) }) !== actorName(proven))
-        throw denied(
-          tenant,
-          `\`${actorName(proven)}\` may not act as \`${printable(actor)}\`: the operator could`,
-        );
-      return proven;
+    admin: {
+      ...admin,
+      call: (...asked) => recorded(() => admin.call(...asked)),
+      apply: (...asked) => recorded(() => admin.apply(...asked)),
+      export: (...asked) => recorded(() => admin.export(...asked)),
     },
+    authenticate: (caller) => recorded(() => authenticate(caller)),
   };
 }
 

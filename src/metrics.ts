@@ -3,13 +3,12 @@
  * Labels are enums only, never ids.
  */
 import { Registry, type MetricObjectWithValues, type MetricValue } from 'prom-client';
+import { APIS, type Api } from './audit/event.ts';
+import type { Sink } from './audit/queue.ts';
 import type { Reason } from './engine/model.ts';
 import type { FactsStats } from './facts/facts.ts';
 import { openRuntime } from './runtime.ts';
 import { OPERATIONS, type Observe } from './store/observed.ts';
-
-const APIS = ['check', 'batch_check', 'filter', 'explain', 'check_stream', 'ext_authz'] as const;
-export type Api = (typeof APIS)[number];
 
 const REASONS: readonly Reason[] = [
   'ALLOWED',
@@ -44,6 +43,8 @@ const BUCKETS = [1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 5e-
 
 export interface Metrics {
   decision(api: Api, reason: Reason, seconds: number): void;
+  /** An answer was refused because its record was not kept in time. */
+  notAudited(): void;
   /** Answers that full enforcement would change: newly denied, newly allowed. */
   shadow(denied: number, allowed: number): void;
   filtered(visible: number, hidden: number): void;
@@ -66,10 +67,7 @@ export interface Gauges {
   readonly facts: () => FactsStats;
   readonly factsAgeMs: () => number;
   readonly storeUp: () => boolean;
-  readonly auditDropped: () => number;
-  readonly auditQueued: () => number;
-  /** Records that were made so far, whatever became of them. */
-  readonly auditRecords: () => number;
+  readonly sinks: readonly Sink[];
   /** Whether `/readyz` says so. */
   readonly ready: () => boolean;
   /** Names of the operations of management; empty: it is not enabled. */
@@ -90,6 +88,7 @@ export function createMetrics(gauges: Gauges): Metrics {
     gauges.operations.map((name) => [name, { ok: 0, refused: 0, failed: 0 }]),
   );
   let unauthenticated = 0;
+  let refusals = 0;
   const reloads = { ok: 0, refused: 0 };
   const registry = new Registry();
 
@@ -170,17 +169,27 @@ export function createMetrics(gauges: Gauges): Metrics {
   declare('postern_policy_reload_total', 'Reloads of the catalog.', 'counter', () =>
     Object.entries(reloads).map(([result, value]) => ({ labels: { result }, value })),
   );
-  declare('postern_audit_records_total', 'Audit records by what became of them.', 'counter', () => {
-    const dropped = gauges.auditDropped();
-    const written = gauges.auditRecords() - dropped - gauges.auditQueued();
-    return Object.entries({ written, dropped }).map(([result, value]) => ({
-      labels: { sink: 'main', result },
-      value,
-    }));
-  });
-  declare('postern_audit_queue_length', 'Audit records that wait to be written.', 'gauge', () => [
-    { labels: { sink: 'main' }, value: gauges.auditQueued() },
-  ]);
+  declare('postern_audit_records_total', 'Audit records by what became of them.', 'counter', () =>
+    gauges.sinks.flatMap(({ name: sink, stats }) => {
+      const { written, dropped } = stats();
+      return Object.entries({ written, dropped }).map(([result, value]) => ({
+        labels: { sink, result },
+        value,
+      }));
+    }),
+  );
+  declare('postern_audit_queue_length', 'Audit records that wait to be kept.', 'gauge', () =>
+    gauges.sinks.map(({ name: sink, stats }) => ({ labels: { sink }, value: stats().queued })),
+  );
+  declare('postern_audit_holding', 'Whether a sink holds answers back.', 'gauge', () =>
+    gauges.sinks.map((sink) => ({ labels: { sink: sink.name }, value: sink.isOpen() ? 0 : 1 })),
+  );
+  declare(
+    'postern_audit_refusals_total',
+    'Answers that were refused because their record was not kept in time.',
+    'counter',
+    () => [{ labels: {}, value: refusals }],
+  );
   declare(
     'postern_management_operations_total',
     'Operations of management by what became of them.',
@@ -238,6 +247,9 @@ export function createMetrics(gauges: Gauges): Metrics {
     },
     feed(seconds): void {
       lag = seconds;
+    },
+    notAudited(): void {
+      refusals++;
     },
     shadow(denied, allowed): void {
       shadows.newly_denied += denied;

@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { fromDefaults, toFacts } from './admin/state.ts';
 import { contentOf, eventOf } from './audit/event.ts';
+import { compileRedaction } from './audit/fields.ts';
 import { parseCatalog } from './config/catalog.ts';
 import { readSource, type Source } from './config/document.ts';
 import {
@@ -115,16 +116,17 @@ function auditOf(
     api: 'check',
     revision: 0,
     durationUs: 0,
+    sampleRate: 1,
   });
   const content = contentOf({
     request,
     subject: subject?.subject ?? request.subject,
     context: undefined,
     outcome: decision,
-    shadow: decision.shadow && decision.shadow.reason === 'ALLOWED',
+    shadow: decision.shadow,
     mode: typeof key === 'object' ? key.record.mode : undefined,
     objects: undefined,
-    withAttributes: false,
+    redact: compileRedaction({ attributes: false, rules: [], hashKey: undefined }),
   });
   // A record is always a JSON object: it was made as one.
   return JSON.parse(event + content) as Readonly<Record<string, unknown>>;

@@ -1,8 +1,11 @@
 /** The composition root: settings → store, facts, service, audit, transports. */
 import { pino, type Logger } from 'pino';
 import type { Baseline } from './admin/baseline.ts';
-import { openSequence, type Sequence } from './audit/sequence.ts';
-import { openAudit, type AuditSink } from './audit/sink.ts';
+import { openChain } from './audit/chain.ts';
+import { compileRedaction, type Redact } from './audit/fields.ts';
+import type { AuditLog } from './audit/log.ts';
+import { openAuditLog, readKey } from './audit/open.ts';
+import { compileSampling } from './audit/sampling.ts';
 import { counted, MANAGEMENT_OPERATIONS } from './counted.ts';
 import { readSource } from './config/document.ts';
 import { loadMigrations } from './config/migration.ts';
@@ -111,25 +114,25 @@ export async function startServer(options: ServerOptions): Promise<Running> {
           throw error instanceof StateError ? refused(source, error.findings) : error;
         });
     }
-    const audit = openAudit({
-      ...settings.audit,
-      file: settings.audit.file,
-      bufferBytes: settings.audit.buffer_bytes,
-      closeMs: settings.shutdown.grace_ms,
+    const audit = await openAuditLog({
+      sinks: settings.audit.sinks,
+      store: settings.store,
+      redis: settings.redis,
+      maxWaiting: settings.limits.waiting_calls,
       onError: errorLogger(log, 'audit records cannot be written, and wait'),
     });
     cleanups.push(async () => {
-      await audit.close();
-      const dropped = audit.dropped();
-      if (dropped > 0) log.error({ dropped }, 'audit records were lost');
+      await audit.close(settings.shutdown.grace_ms);
+      for (const { name: sink, stats } of audit.sinks)
+        if (stats().dropped > 0)
+          log.error({ sink, dropped: stats().dropped }, 'audit records were lost');
     });
-    const sequence = openSequence();
-    const told = {
-      auditDropped: () => audit.dropped(),
-      auditQueued: () => audit.queued(),
-      auditRecords: () => (audit.write === undefined ? 0 : sequence.last),
-      ready: () => readiness().ready,
-    };
+    const redact = compileRedaction({
+      attributes: settings.audit.attributes,
+      rules: settings.audit.fields,
+      hashKey: readKey('audit.hash_key_file', settings.audit.hash_key_file),
+    });
+    const told = { sinks: audit.sinks, ready: () => readiness().ready };
     const watched = openFactsAndMetrics(options, store, told, catalog, log, onError);
     const { facts, metrics } = watched;
     cleanups.push(() => facts.close());
@@ -139,9 +142,15 @@ export async function startServer(options: ServerOptions): Promise<Running> {
     let ready = false;
     const readiness = (): Readiness => {
       const fresh = facts.freshestMs() <= settings.facts.max_staleness_ms;
+      const audited = audit.isOpen();
       return {
-        ready: ready && fresh,
-        checks: { serving: ready, facts_fresh: fresh, store_answers: facts.storeUp() },
+        ready: ready && fresh && audited,
+        checks: {
+          serving: ready,
+          facts_fresh: fresh,
+          store_answers: facts.storeUp(),
+          audit_open: audited,
+        },
       };
     };
     const http = await listenOps({ address: settings.http.address, metrics, readiness });
@@ -152,9 +161,9 @@ export async function startServer(options: ServerOptions): Promise<Running> {
     cleanups.push(() => jwt?.close());
     const identity = openIdentity({ jwt, now: steadyNow });
     const usage = openUsage(steadyNow);
-    const common = { audit, identity, metrics, sequence, onError };
+    const common = { audit, redact, identity, metrics, onError };
     const stored = { store: watched.store, catalog: () => inForce.catalog, defaults, baseline };
-    const tracing = await openTraces(options, sequence.instance, log);
+    const tracing = await openTraces(options, audit.instance, log);
     cleanups.push(() => tracing?.close());
     const management = await openAdminService(options, stored, common);
     cleanups.push(keepUsage(watched.store, usage, settings.identity.usage_interval_ms, onError));
@@ -222,7 +231,7 @@ export async function startServer(options: ServerOptions): Promise<Running> {
 function openFactsAndMetrics(
   { settings, adminToken, version }: ServerOptions,
   store: Store,
-  told: Pick<Gauges, 'auditDropped' | 'auditQueued' | 'auditRecords' | 'ready'>,
+  told: Pick<Gauges, 'sinks' | 'ready'>,
   catalog: Catalog,
   log: Logger,
   onError: (error: unknown) => void,
@@ -272,11 +281,11 @@ function openFactsAndMetrics(
 interface Parts {
   readonly facts: FactsRoom;
   readonly metrics: Metrics;
-  readonly audit: AuditSink;
+  readonly audit: AuditLog;
+  readonly redact: Redact | undefined;
   readonly health: Health;
   readonly identity: Identity;
   readonly usage: Usage;
-  readonly sequence: Sequence;
   readonly inForce: () => InForce;
   /** `undefined`: traces are off. */
   readonly tracing: Tracing | undefined;
@@ -288,12 +297,13 @@ interface Parts {
 
 function openService({ settings }: ServerOptions, parts: Parts): Service {
   const { limits } = settings;
-  const { facts, metrics, audit, identity, usage, sequence, onError } = parts;
+  const { facts, metrics, audit, redact, identity, usage, onError } = parts;
   return createService({
     facts,
     metrics,
-    record: audit.write,
-    recordAttributes: settings.audit.attributes,
+    log: audit,
+    redact,
+    sampling: compileSampling(settings.audit.sampling),
     limits: {
       attributes: limits.attributes_per_resource,
       valuesPerAttribute: limits.values_per_attribute,
@@ -301,7 +311,6 @@ function openService({ settings }: ServerOptions, parts: Parts): Service {
     identity,
     rateLimits: openRateLimits({ now: steadyNow }),
     usage,
-    sequence,
     onError,
   });
 }
@@ -414,11 +423,11 @@ async function openAdminService(
   { store, catalog, defaults, baseline }: Stored,
   {
     audit,
+    redact,
     identity,
     metrics,
-    sequence,
     onError,
-  }: Pick<Parts, 'audit' | 'identity' | 'metrics' | 'sequence' | 'onError'>,
+  }: Pick<Parts, 'audit' | 'redact' | 'identity' | 'metrics' | 'onError'>,
 ): Promise<Extra | undefined> {
   if (!isManaged(settings, adminToken)) return undefined;
   const { adminService } = await import('./transport/grpc/admin.ts');
@@ -430,8 +439,9 @@ async function openAdminService(
     baseline,
     identity,
     adminToken,
-    sequence,
-    record: audit.write,
+    log: audit,
+    redact,
+    seal: openChain(readKey('audit.chain_key_file', settings.audit.chain_key_file)),
     now: steadyNow,
   });
   return adminService({

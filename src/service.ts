@@ -2,7 +2,10 @@
  * The one async room of the hot path: validate → load facts → decide → record. Every entry point translates to
  * and from these four calls and does nothing else. What fails, denies (COMB-5).
  */
-import { contentOf, eventOf, type DecisionContent } from './audit/event.ts';
+import { contentOf, eventOf, type Api, type FilteredObjects } from './audit/event.ts';
+import type { Redact } from './audit/fields.ts';
+import type { AuditLog } from './audit/log.ts';
+import type { Sampling } from './audit/sampling.ts';
 import { decide } from './engine/decide.ts';
 import { explain, type Explanation } from './engine/explain.ts';
 import { filter, type FilterResult } from './engine/filter.ts';
@@ -27,8 +30,7 @@ import type { FactsRoom, Loaded, LoadedFacts } from './facts/facts.ts';
 import type { Claim, Credential, Identity } from './identity/identity.ts';
 import type { RateLimits } from './identity/rate.ts';
 import type { Usage } from './identity/usage.ts';
-import type { Sequence } from './audit/sequence.ts';
-import type { Api, Metrics } from './metrics.ts';
+import type { Metrics } from './metrics.ts';
 import { later, type MaybePromise } from './later.ts';
 
 export type { Credential };
@@ -115,7 +117,7 @@ export interface Refusal {
 
 export interface Service {
   /** Records a refusal as the deny that it is. */
-  refuse(refusal: Refusal, api: Api): Answered;
+  refuse(refusal: Refusal, api: Api, waitMs: number): MaybePromise<Answered | Failure>;
   check(call: CheckCall, api: Api, waitMs: number): MaybePromise<CheckAnswer | Failure>;
   /** The answers in order, up to where the semantic stops. A failure of the store fails the batch. */
   batch(call: BatchCall, waitMs: number): MaybePromise<readonly CheckAnswer[] | Failure>;
@@ -129,23 +131,39 @@ export interface Service {
 export interface ServiceOptions {
   readonly facts: FactsRoom;
   readonly metrics: Metrics;
-  /** Takes the audit line of a decision; `undefined`: nobody reads them. */
-  readonly record: ((line: string) => void) | undefined;
-  /** Attributes and context go into audit records. */
-  readonly recordAttributes: boolean;
+  readonly log: AuditLog;
+  /** What records leave out; `undefined`: nothing. */
+  readonly redact: Redact | undefined;
+  /** Which allows are recorded; `undefined`: all. */
+  readonly sampling: Sampling | undefined;
   readonly limits: RequestLimits;
   readonly identity: Identity;
   readonly rateLimits: RateLimits;
   /** When keys are used. */
   readonly usage: Pick<Usage, 'used'>;
-  /** Numbers the records of this process, whatever they tell of. */
-  readonly sequence: Sequence;
   readonly onError: (error: unknown) => void;
 }
 
+/** A call that is being answered. */
+interface Taken<C extends CheckCall = CheckCall> {
+  readonly api: Api;
+  readonly call: C;
+  readonly waitMs: number;
+  readonly startedAt: number;
+  /** No sampling leaves it out. */
+  readonly always?: boolean;
+}
+
+/** What no sink keeps is not answered. */
+const NOT_AUDITED: Failure = {
+  failure: 'unavailable',
+  message: 'the audit log does not take the record of this decision: retry',
+  stale: false,
+};
+
 export function createService(options: ServiceOptions): Service {
-  const { facts, metrics, sequence } = options;
-  const { instance } = sequence;
+  const { facts, metrics, log, redact, sampling } = options;
+  const { instance } = log;
   const clock = isoClock();
 
   /** What the audit record of an outcome tells. */
@@ -153,49 +171,86 @@ export function createService(options: ServiceOptions): Service {
     call: CheckCall,
     facts: Facts | undefined,
     outcome: Outcome & { readonly shadow?: Outcome | undefined },
-    objects?: DecisionContent['objects'],
+    objects?: FilteredObjects,
   ): string =>
-    options.record === undefined
-      ? ''
-      : contentOf({
+    log.isOn
+      ? contentOf({
           request: call.request,
           // A key that acts for its user is recorded with that user.
           subject: facts?.subject?.subject ?? call.request.subject,
           context: call.context,
           outcome,
-          shadow: outcome.shadow && outcome.shadow.reason === 'ALLOWED',
+          shadow: outcome.shadow,
           mode: typeof facts?.key === 'object' ? facts.key.record.mode : undefined,
           objects,
-          withAttributes: options.recordAttributes,
-        });
+          redact,
+        })
+      : '';
 
-  /** Gives a decision its number, and tells audit and metrics of it: once, here. */
-  const record = (
-    api: Api,
-    requestId: string,
-    startedAt: number,
+  /**
+   * Gives a decision its id, and tells audit and metrics of it: once, here. It is answered when its record may be
+   * relied on as far as the sinks promise; where that takes too long, it is refused (quality, faults).
+   */
+  const record = <T>(
+    taken: Taken,
     loaded: Loaded,
     outcome: Outcome & { readonly shadow?: Outcome | undefined },
     told: string,
-  ): Answered => {
-    const seq = ++sequence.last;
-    const decisionId = `${instance}-${seq.toString(36)}`;
+    answer: (answered: Answered) => T,
+  ): MaybePromise<T | Failure> => {
+    if (!log.isOpen()) return recordLater(taken, loaded, outcome, told, answer);
+    const { api, call, startedAt } = taken;
+    const decisionId = log.nextId();
     const seconds = (performance.now() - startedAt) / 1000;
     metrics.decision(api, outcome.reason, seconds);
-    if (outcome.shadow !== undefined) {
-      const allowed = outcome.reason === 'ALLOWED';
-      if ((outcome.shadow.reason === 'ALLOWED') !== allowed)
-        metrics.shadow(allowed ? 1 : 0, allowed ? 0 : 1);
-    }
-    const known = 'facts' in loaded ? loaded : NEVER_LOADED;
-    if (options.record !== undefined) {
-      const { revision } = known;
-      const durationUs = Math.round(seconds * 1e6);
-      const time = clock();
-      const event = { decisionId, seq, instance, time, requestId, api, revision, durationUs };
-      options.record(eventOf(event) + told);
-    }
-    return { decisionId, revision: known.revision, ageMs: known.ageMs };
+    const differs = tellShadow(outcome);
+    const { revision, ageMs } = 'facts' in loaded ? loaded : NEVER_LOADED;
+    const answered = { decisionId, revision, ageMs };
+    const sampleRate =
+      sampling === undefined || outcome.reason !== 'ALLOWED' || differs || taken.always === true
+        ? 1
+        : sampling(api, call.request.action);
+    if (!log.isOn || (sampleRate < 1 && Math.random() >= sampleRate)) return answer(answered);
+    const requestId = redact === undefined ? call.id : redact.requestId(call.id);
+    const durationUs = Math.round(seconds * 1e6);
+    const time = clock();
+    const about = { decisionId, instance, time, requestId, api, revision, durationUs, sampleRate };
+    const kept = log.write((seq) => eventOf({ ...about, seq }) + told);
+    return kept === undefined
+      ? answer(answered)
+      : kept.then((is) => (is ? answer(answered) : notAudited()));
+  };
+
+  const recordLater = async <T>(
+    taken: Taken,
+    loaded: Loaded,
+    outcome: Outcome & { readonly shadow?: Outcome | undefined },
+    told: string,
+    answer: (answered: Answered) => T,
+  ): Promise<T | Failure> => {
+    const left = (): number => taken.waitMs - (performance.now() - taken.startedAt);
+    while (!log.isOpen())
+      if (left() <= 0 || !(await log.whenOpen(left()))) {
+        metrics.decision(taken.api, 'UNAVAILABLE', (performance.now() - taken.startedAt) / 1000);
+        return notAudited();
+      }
+    return record(taken, loaded, outcome, told, answer);
+  };
+
+  const notAudited = (): Failure => {
+    metrics.notAudited();
+    return NOT_AUDITED;
+  };
+
+  /** @returns whether full enforcement would change the answer */
+  const tellShadow = ({
+    reason,
+    shadow,
+  }: Outcome & { readonly shadow?: Outcome | undefined }): boolean => {
+    const allowed = reason === 'ALLOWED';
+    const differs = shadow !== undefined && (shadow.reason === 'ALLOWED') !== allowed;
+    if (differs) metrics.shadow(allowed ? 1 : 0, allowed ? 0 : 1);
+    return differs;
   };
 
   /** Loads facts and answers with them; a failure is recorded as the deny that it is. */
@@ -203,44 +258,42 @@ export function createService(options: ServiceOptions): Service {
     api: Api,
     call: C,
     waitMs: number,
-    conclusion: (api: Api, call: C, loaded: LoadedFacts, startedAt: number) => T,
+    conclusion: (taken: Taken<C>, loaded: LoadedFacts) => MaybePromise<T | Failure>,
   ): MaybePromise<T | Failure> => {
-    const startedAt = performance.now();
+    const taken = { api, call, waitMs, startedAt: performance.now() };
     try {
       const { credential } = call;
       if (credential === undefined) {
         const loaded = facts.resolve(call.request, call.minRevision, waitMs);
-        if (!(loaded instanceof Promise)) return told(api, call, startedAt, conclusion, loaded);
+        if (!(loaded instanceof Promise)) return told(taken, conclusion, loaded);
         return loaded
-          .then((came) => told(api, call, startedAt, conclusion, came))
-          .catch((error: unknown) => failed(api, call, startedAt, error));
+          .then((came) => told(taken, conclusion, came))
+          .catch((error: unknown) => failed(taken, error));
       }
       const answered = later(options.identity.identify(credential), (claim) =>
         prove(call, claim, waitMs, (asked, loaded) =>
-          told(api, asked, startedAt, conclusion, loaded),
+          told({ ...taken, call: asked }, conclusion, loaded),
         ),
       );
       return answered instanceof Promise
-        ? answered.catch((error: unknown) => failed(api, call, startedAt, error))
+        ? answered.catch((error: unknown) => failed(taken, error))
         : answered;
     } catch (error) {
-      return failed(api, call, startedAt, error);
+      return failed(taken, error);
     }
   };
 
   /** The answer of a call whose facts are here, or are known not to come. */
   const told = <C extends CheckCall, T>(
-    api: Api,
-    call: C,
-    startedAt: number,
-    conclusion: (api: Api, call: C, loaded: LoadedFacts, startedAt: number) => T,
+    taken: Taken<C>,
+    conclusion: (taken: Taken<C>, loaded: LoadedFacts) => MaybePromise<T | Failure>,
     loaded: Loaded,
-  ): T | Failure => {
-    if (!('facts' in loaded)) return notLoaded(api, call, startedAt, loaded);
-    const retryAfterMs = limited(call, loaded);
+  ): MaybePromise<T | Failure> => {
+    if (!('facts' in loaded)) return notLoaded(taken, loaded);
+    const retryAfterMs = limited(taken.call, loaded);
     return retryAfterMs === undefined
-      ? conclusion(api, call, loaded, startedAt)
-      : overLimit(api, call, startedAt, loaded, retryAfterMs);
+      ? conclusion(taken, loaded)
+      : overLimit(taken, loaded, retryAfterMs);
   };
 
   /** COMB-1: whoever a credential names asks, if the records prove it; all that is wrong with one looks alike. */
@@ -248,7 +301,7 @@ export function createService(options: ServiceOptions): Service {
     call: C,
     claim: Claim | undefined,
     waitMs: number,
-    answer: (asked: C, loaded: Loaded) => T,
+    answer: (asked: C, loaded: Loaded) => MaybePromise<T>,
   ): MaybePromise<T> => {
     const { request, minRevision } = call;
     const { tenant, subject } = request;
@@ -282,34 +335,33 @@ export function createService(options: ServiceOptions): Service {
   };
 
   const overLimit = (
-    api: Api,
-    call: CheckCall,
-    startedAt: number,
+    taken: Taken,
     loaded: LoadedFacts,
     retryAfterMs: number,
-  ): Failure => {
+  ): MaybePromise<Failure> => {
     const outcome = refusal('RATE_LIMITED');
-    record(api, call.id, startedAt, loaded, outcome, content(call, loaded.facts, outcome));
     const message = `the key has asked more often than its rate limit allows: retry after ${Math.ceil(retryAfterMs)} ms`;
-    return { failure: 'limited', message, retryAfterMs };
+    const told = content(taken.call, loaded.facts, outcome);
+    return record(taken, loaded, outcome, told, () => ({
+      failure: 'limited',
+      message,
+      retryAfterMs,
+    }));
   };
 
-  const notLoaded = (
-    api: Api,
-    call: CheckCall,
-    startedAt: number,
-    loaded: Exclude<Loaded, LoadedFacts>,
-  ): Failure => {
-    const outcome = refusal(loaded.stale ? 'STALE' : 'UNAVAILABLE');
-    record(api, call.id, startedAt, loaded, outcome, content(call, undefined, outcome));
-    return { failure: 'unavailable', message: loaded.unavailable, stale: loaded.stale };
+  const notLoaded = (taken: Taken, loaded: Exclude<Loaded, LoadedFacts>): MaybePromise<Failure> => {
+    const { unavailable: message, stale } = loaded;
+    const outcome = refusal(stale ? 'STALE' : 'UNAVAILABLE');
+    const told = content(taken.call, undefined, outcome);
+    return record(taken, loaded, outcome, told, () => ({ failure: 'unavailable', message, stale }));
   };
 
-  const failed = (api: Api, call: CheckCall, startedAt: number, error: unknown): Failure => {
+  const failed = (taken: Taken, error: unknown): MaybePromise<Failure> => {
     options.onError(error);
     const outcome = refusal('INTERNAL');
-    record(api, call.id, startedAt, NOTHING_LOADED, outcome, content(call, undefined, outcome));
-    return { failure: 'internal', message: 'a layer of the decision failed: see the log' };
+    const message = 'a layer of the decision failed: see the log';
+    const told = content(taken.call, undefined, outcome);
+    return record(taken, NOTHING_LOADED, outcome, told, () => ({ failure: 'internal', message }));
   };
 
   const checkOne = (
@@ -326,16 +378,13 @@ export function createService(options: ServiceOptions): Service {
     return answer(api, call, waitMs, decided);
   };
 
-  const decided = (
-    api: Api,
-    call: CheckCall,
-    loaded: LoadedFacts,
-    startedAt: number,
-  ): CheckAnswer => {
+  const decided = (taken: Taken, loaded: LoadedFacts): MaybePromise<CheckAnswer | Failure> => {
+    const { call, api } = taken;
     const { decision, content: told } = conclude(call, loaded.facts);
-    const { decisionId, revision, ageMs } = record(api, call.id, startedAt, loaded, decision, told);
-    const answer = { id: call.id, decision, decisionId, revision, ageMs };
-    return api === 'ext_authz' ? { ...answer, ...whoAsked(loaded.facts) } : answer;
+    return record(taken, loaded, decision, told, ({ decisionId, revision, ageMs }) => {
+      const answer = { id: call.id, decision, decisionId, revision, ageMs };
+      return api === 'ext_authz' ? { ...answer, ...whoAsked(loaded.facts) } : answer;
+    });
   };
 
   /** `decide` is pure: of the same question and the same facts, the last decision is the decision. */
@@ -361,11 +410,12 @@ export function createService(options: ServiceOptions): Service {
         );
 
   return {
-    refuse({ id, reason, action }, api): Answered {
-      const startedAt = performance.now();
+    refuse({ id, reason, action }, api, waitMs): MaybePromise<Answered | Failure> {
       const call = { ...NO_CALL, id, request: { ...NO_REQUEST, action } };
+      const taken = { api, call, waitMs, startedAt: performance.now() };
       const outcome = refusal(reason);
-      return record(api, id, startedAt, NOTHING_LOADED, outcome, content(call, undefined, outcome));
+      const told = content(call, undefined, outcome);
+      return record(taken, NOTHING_LOADED, outcome, told, (answered) => answered);
     },
 
     check: checkOne,
@@ -383,19 +433,25 @@ export function createService(options: ServiceOptions): Service {
     filter(call, waitMs): MaybePromise<FilterAnswer | Failure> {
       const problem = checkFilter(call, options.limits);
       if (problem !== undefined) return invalid(problem);
-      return answer('filter', call, waitMs, (api, asked, loaded, startedAt) => {
+      return answer('filter', call, waitMs, (taken, loaded) => {
         const { action } = call.request;
         const result = filter({ ...call, action }, loaded.facts);
         const outcome = refusal(result.reason);
-        const total = call.objects.length;
-        const visible = result.visible.length;
+        const { visible, examined } = result;
         const shadowHidden = result.shadowHidden.length;
         const shadowShown = result.shadowShown.length;
-        const objects = { total, visible, shadow_hidden: shadowHidden, shadow_shown: shadowShown };
-        metrics.filtered(visible, result.examined - visible);
+        const { objects: items, offset, limit } = call;
+        const objects = { items, offset, limit, visible, shadowHidden, shadowShown };
+        metrics.filtered(visible.length, examined - visible.length);
         metrics.shadow(shadowHidden, shadowShown);
-        const told = content(asked, loaded.facts, outcome, objects);
-        return { result, ...record(api, call.id, startedAt, loaded, outcome, told) };
+        const told = content(taken.call, loaded.facts, outcome, objects);
+        return record(
+          { ...taken, always: shadowHidden + shadowShown > 0 },
+          loaded,
+          outcome,
+          told,
+          (answered) => ({ result, ...answered }),
+        );
       });
     },
 
@@ -405,12 +461,16 @@ export function createService(options: ServiceOptions): Service {
     ): MaybePromise<(CheckAnswer & { readonly explanation: Explanation }) | Failure> {
       const problem = check(call, options.limits);
       if (problem !== undefined) return invalid(problem);
-      return answer('explain', call, waitMs, (api, asked, loaded, startedAt) => {
-        const explanation = explain(asked.request, loaded.facts, loaded.directory);
+      return answer('explain', call, waitMs, (taken, loaded) => {
+        const explanation = explain(taken.call.request, loaded.facts, loaded.directory);
         const { decision } = explanation;
-        const told = content(asked, loaded.facts, decision);
-        const answered = record(api, call.id, startedAt, loaded, decision, told);
-        return { id: call.id, decision, explanation, ...answered };
+        const told = content(taken.call, loaded.facts, decision);
+        return record(taken, loaded, decision, told, (answered) => ({
+          id: call.id,
+          decision,
+          explanation,
+          ...answered,
+        }));
       });
     },
   };

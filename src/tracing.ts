@@ -217,9 +217,9 @@ function tellingSpans(service: Service, currentSpan: () => Span | undefined): Se
     });
   };
   return {
-    refuse(refusal, api) {
+    refuse(refusal, api, waitMs) {
       currentSpan()?.setAttributes(refused(refusal.reason));
-      return service.refuse(refusal, api);
+      return service.refuse(refusal, api, waitMs);
     },
     check: (call, api, waitMs) => telling(() => service.check(call, api, waitMs), checked),
     explain: (call, waitMs) => telling(() => service.explain(call, waitMs), checked),

@@ -52,8 +52,10 @@ const CONTRACT: Readonly<
   postern_feed_lag_seconds: ['gauge', {}],
   postern_feed_resyncs_total: ['counter', { cause: ['gap', 'rolled_back', 'wiped'] }],
   postern_facts_age_seconds: ['gauge', {}],
-  postern_audit_records_total: ['counter', { sink: ['main'], result: ['dropped', 'written'] }],
-  postern_audit_queue_length: ['gauge', { sink: ['main'] }],
+  postern_audit_records_total: ['counter', { sink: ['file'], result: ['dropped', 'written'] }],
+  postern_audit_queue_length: ['gauge', { sink: ['file'] }],
+  postern_audit_holding: ['gauge', { sink: ['file'] }],
+  postern_audit_refusals_total: ['counter', {}],
   postern_policy_reload_total: ['counter', { result: ['ok', 'refused'] }],
   postern_management_operations_total: [
     'counter',
@@ -130,7 +132,7 @@ async function start(grpc: object = {}): Promise<Rig> {
     default_roles: join(PACKAGE_ROOT, 'config/roles.yaml'),
     migrations: join(directory, 'migrations'),
     store: `embedded:${join(directory, 'store')}`,
-    audit: { sink: 'file', file: join(directory, 'audit.jsonl') },
+    audit: { sinks: [{ type: 'file', path: join(directory, 'audit.jsonl') }] },
     log: { level: 'silent' },
     identity: { usage_interval_ms: 0 },
     grpc: { address: '127.0.0.1:0', ...grpc },
@@ -262,9 +264,7 @@ const GAUGES: Gauges = {
   }),
   factsAgeMs: () => 0,
   storeUp: () => true,
-  auditDropped: () => 0,
-  auditQueued: () => 0,
-  auditRecords: () => 0,
+  sinks: [],
   ready: () => true,
   operations: [],
   version: 'test',
@@ -333,8 +333,8 @@ describe('counters agree with what was asked', () => {
     const told = async (name: string): Promise<number | undefined> =>
       alone(await rig.scrape())[`postern_audit_${name}`];
     for (let n = 0; n < 50; n++) await rig.client.call('Check', asked());
-    await expect.poll(() => told('queue_length{sink=main}')).toBe(0);
-    expect(await told('records_total{result=written,sink=main}')).toBe(lines());
+    await expect.poll(() => told('queue_length{sink=file}')).toBe(0);
+    expect(await told('records_total{result=written,sink=file}')).toBe(lines());
     expect(lines()).toBeGreaterThanOrEqual(50);
   });
 

@@ -1,7 +1,10 @@
 /** Where the time of a call goes inside the process: each stage alone, then bytes to bytes without a socket. */
 import { join } from 'node:path';
 import { applyState } from '../../src/admin/apply.ts';
-import { openAudit, type AuditSink } from '../../src/audit/sink.ts';
+import { compileRedaction } from '../../src/audit/fields.ts';
+import { openFile } from '../../src/audit/file.ts';
+import { openLog, type AuditLog } from '../../src/audit/log.ts';
+import { openSink } from '../../src/audit/queue.ts';
 import { compileCatalog } from '../../src/engine/action.ts';
 import { decide } from '../../src/engine/decide.ts';
 import { filter } from '../../src/engine/filter.ts';
@@ -48,17 +51,11 @@ export const pipeline: Scenario = {
   name: 'pipeline',
   run: ({ effort }: RunOptions): Promise<Table> =>
     withFacts(async (facts, directory) => {
-      const audit = openAudit({
-        sink: 'file',
-        closeMs: 1_000,
-        onError: raise,
-        file: join(directory, 'audit.jsonl'),
-        bufferBytes: 16 * 1024 * 1024,
-      });
+      const audit = fileLog(join(directory, 'audit.jsonl'));
       try {
         return { name: 'pipeline', rows: await stages(facts, audit, effort) };
       } finally {
-        await audit.close();
+        await audit.close(1_000);
       }
     }),
 };
@@ -102,7 +99,7 @@ function raise(error: unknown): never {
   throw error;
 }
 
-async function stages(facts: FactsRoom, audit: AuditSink, effort: Effort): Promise<Row[]> {
+async function stages(facts: FactsRoom, audit: AuditLog, effort: Effort): Promise<Row[]> {
   const [audited, unaudited] = [service(facts, audit), service(facts, undefined)];
   const method = (of: Service, name: string): ((bytes: Buffer) => unknown) => {
     const found = authorizationMethods(of, CODEC_LIMITS).unary[`${SERVICE}/${name}`];
@@ -183,31 +180,37 @@ export function metricsOf(facts: FactsRoom): Metrics {
     facts: () => facts.stats(),
     factsAgeMs: () => 0,
     storeUp: () => true,
-    auditDropped: () => 0,
-    auditQueued: () => 0,
-    auditRecords: () => 0,
+    sinks: [],
     ready: () => true,
     operations: [],
     version: 'bench',
   });
 }
 
+/** As `postern serve` writes it by default. */
+function fileLog(path: string): AuditLog {
+  const unbounded = { rotateBytes: 0, rotateMs: 0, keepFiles: 0, keepMs: 0, keepBytes: 0 };
+  const file = openFile({ path, durable: false, ...unbounded, onError: raise });
+  const options = { name: 'file', mode: 'drop', timeoutMs: 1_000, onError: raise } as const;
+  return openLog('bench', [openSink(file, { ...options, bufferBytes: 16 * 1024 * 1024 })], 1_000);
+}
+
 /** @param audit `undefined`: nothing is recorded */
 export function service(
   facts: FactsRoom,
-  audit: AuditSink | undefined,
+  audit: AuditLog | undefined,
   metrics = metricsOf(facts),
 ): Service {
   return createService({
     facts,
     metrics,
-    record: audit?.write,
-    recordAttributes: false,
+    log: audit ?? openLog('bench', [], 1),
+    redact: compileRedaction({ attributes: false, rules: [], hashKey: undefined }),
+    sampling: undefined,
     limits: LIMITS,
     identity: openIdentity({ now: Date.now }),
     rateLimits: openRateLimits({ now: Date.now }),
     usage: openUsage(Date.now),
-    sequence: { instance: 'bench', last: 0 },
     onError: raise,
   });
 }

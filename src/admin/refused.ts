@@ -10,9 +10,11 @@ export type RefusalKind =
   | 'already_exists'
   /** The tenant is not at the revision that was expected. */
   | 'aborted'
-  | 'unauthenticated';
+  | 'unauthenticated'
+  /** What must be recorded cannot be, for now. */
+  | 'unavailable';
 
-/** Thrown by management rules; nothing has been written when it is. */
+/** Thrown by management; nothing has been written when it is, but where its message says so. */
 export class Refused extends Error {
   readonly kind: RefusalKind;
   /** The rule of semantics.md that refuses, or `''`. */

@@ -1,15 +1,28 @@
 /**
- * Audit records: what is written of a decision, and nothing that is a secret. Pure. A record is made as the one
- * JSON line that it will be, piece by piece, and in two parts, of which the second is the same each time that a
- * question is asked: most of a decision's own cost would else be its record's.
+ * Audit records of decisions: what is written of one, and nothing that is a secret. Pure. A record is made as the
+ * one JSON line that it will be, piece by piece, and in two parts, of which the second is the same each time that
+ * a question is asked: most of a decision's own cost would else be its record's.
  */
 import type { Rule } from '../engine/abac.ts';
-import type { Outcome, Request, Subject } from '../engine/model.ts';
+import type { Attributes, Outcome, Request, Resource, Subject } from '../engine/model.ts';
+import type { Redact } from './fields.ts';
+import { quote, stringify } from './json.ts';
 
 /** Version of the record's shape. */
-const AUDIT_VERSION = 1;
+export const AUDIT_VERSION = 1;
 
-/** What only one record tells; see docs/operations.md for all fields. */
+/** How a decision was asked for. */
+export const APIS = [
+  'check',
+  'batch_check',
+  'filter',
+  'explain',
+  'check_stream',
+  'ext_authz',
+] as const;
+export type Api = (typeof APIS)[number];
+
+/** What only one record tells; see docs/audit-fields.md for all fields. */
 export interface DecisionEvent {
   readonly decisionId: string;
   /** Dense an instance: a reader can prove that no record is missing. */
@@ -19,9 +32,11 @@ export interface DecisionEvent {
   readonly time: string;
   /** The caller's correlation id; `''`: none. */
   readonly requestId: string;
-  readonly api: string;
+  readonly api: Api;
   readonly revision: number;
   readonly durationUs: number;
+  /** Of the allows that are like this one, the share that is recorded; 1: all. */
+  readonly sampleRate: number;
 }
 
 /** What the records of one question tell every time, while the facts stay as they are. */
@@ -31,59 +46,106 @@ export interface DecisionContent {
   readonly subject: Subject | undefined;
   readonly context: Readonly<Record<string, unknown>> | undefined;
   readonly outcome: Outcome;
-  /** Whether full enforcement would allow; `undefined`: it could not differ. */
-  readonly shadow: boolean | undefined;
+  /** Under full enforcement; `undefined`: it could not differ. */
+  readonly shadow: Outcome | undefined;
   /** Mode of the key. */
   readonly mode: string | undefined;
-  /** Filter: objects asked for, visible on this page, and what full enforcement would change. */
-  readonly objects:
-    | {
-        readonly total: number;
-        readonly visible: number;
-        readonly shadow_hidden: number;
-        readonly shadow_shown: number;
-      }
-    | undefined;
-  /** Record the request's attributes and context. */
-  readonly withAttributes: boolean;
+  readonly objects: FilteredObjects | undefined;
+  /** What is left out of it, or altered; `undefined`: everything is told as it is. */
+  readonly redact: Redact | undefined;
+}
+
+/** Filter: what was asked for, what is visible on this page, and what full enforcement would change. */
+export interface FilteredObjects {
+  readonly items: readonly Resource[];
+  readonly offset: number;
+  readonly limit: number;
+  /** Indexes. */
+  readonly visible: readonly number[];
+  readonly shadowHidden: number;
+  readonly shadowShown: number;
 }
 
 /** The first part of a record; `contentOf` makes the rest of the JSON object. */
 export function eventOf(event: DecisionEvent): string {
-  const { requestId } = event;
+  const { requestId, sampleRate } = event;
   const request = requestId === '' ? '' : `,"request_id":${quote(requestId)}`;
-  return `{"v":${AUDIT_VERSION},"type":"decision","time":"${event.time}","instance":"${event.instance}","seq":${event.seq},"decision_id":"${event.decisionId}"${request},"api":"${event.api}","duration_us":${event.durationUs},"revision":${event.revision}`;
+  const sampled = sampleRate === 1 ? '' : `,"sample_rate":${sampleRate}`;
+  return `{"v":${AUDIT_VERSION},"type":"decision","time":"${event.time}","instance":"${event.instance}","seq":${event.seq},"decision_id":"${event.decisionId}"${request},"api":"${event.api}","duration_us":${event.durationUs}${sampled},"revision":${event.revision}`;
 }
 
 /** The rest of a record, its closing brace included. */
 export function contentOf(content: DecisionContent): string {
-  const { request, outcome, shadow, subject, context, objects, mode, withAttributes } = content;
+  const { redact } = content;
+  if (redact === undefined) return partOf(content, true);
+  if (redact.withoutInputs) return partOf(content, false);
+  // All of it first, and then what may not be told: only where fields have rules of their own.
+  const whole = JSON.parse(`{${partOf(content, true).slice(1)}`) as Record<string, unknown>;
+  return `,${stringify(redact.record(whole)).slice(1)}`;
+}
+
+function partOf(content: DecisionContent, withInputs: boolean): string {
+  const { request, outcome, shadow, subject, context, objects, mode } = content;
   const { keyId } = request;
+  const omitted: string[] = [];
   const allowed = outcome.reason === 'ALLOWED';
   const policy = policyOf(outcome);
   let part = `,"tenant":${quote(request.tenant)}`;
   if (subject !== undefined) part += `,"subject":${quote(`${subject.type}:${subject.id}`)}`;
   if (keyId !== undefined) part += `,"key_id":${quote(keyId)}`;
-  part += `,"action":${quote(request.action)}${resourcePart(request, withAttributes)}`;
-  if (withAttributes && context !== undefined) part += `,"context":${JSON.stringify(context)}`;
-  if (objects !== undefined) part += `,"objects":${JSON.stringify(objects)}`;
+  part += `,"action":${quote(request.action)}`;
+  const resource = resourceOf(request.resource, withInputs, omitted);
+  if (resource !== '{}') part += `,"resource":${resource}`;
+  if (context !== undefined)
+    if (withInputs) part += `,"context":${stringify(context)}`;
+    else omitted.push('context');
+  if (objects !== undefined) part += `,"objects":${objectsOf(objects, withInputs, omitted)}`;
   part += `,"allowed":${allowed},"reason":"${outcome.reason}"`;
-  if (shadow !== undefined)
-    part += `,"shadow":{"allowed":${shadow},"differs":${shadow !== allowed}}`;
+  if (shadow !== undefined) {
+    const would = shadow.reason === 'ALLOWED';
+    const rules = policyOf(shadow);
+    part += `,"shadow":{"allowed":${would},"differs":${would !== allowed}}`;
+    if (rules !== '') part += `,"shadow_policy":[${rules}]`;
+  }
   if (policy !== '') part += `,"policy":[${policy}]`;
   if (mode !== undefined) part += `,"mode":"${mode}"`;
+  if (omitted.length > 0) part += `,"omitted":${JSON.stringify(omitted)}`;
   return `${part}}`;
 }
 
-function resourcePart({ resource }: Request, withAttributes: boolean): string {
-  const { type, id, path, attributes } = resource;
+function resourceOf(
+  { type, id, path, attributes, sources }: Resource,
+  withInputs: boolean,
+  omitted: string[],
+): string {
   let part = '';
   if (type !== '') part += `,"type":${quote(type)}`;
   if (id !== '') part += `,"id":${quote(id)}`;
   if (path !== undefined) part += `,"path":${quote(path)}`;
-  if (withAttributes && attributes.size > 0)
-    part += `,"attributes":${JSON.stringify(Object.fromEntries(attributes))}`;
-  return part === '' ? '' : `,"resource":{${part.slice(1)}}`;
+  if (attributes.size > 0)
+    if (withInputs) part += `,"attributes":${attributesOf(attributes)}`;
+    else omitted.push('resource.attributes');
+  if (sources.length > 0)
+    if (withInputs) part += `,"sources":[${sources.map(attributesOf).join(',')}]`;
+    else omitted.push('resource.sources');
+  return part === '' ? '{}' : `{${part.slice(1)}}`;
+}
+
+function objectsOf(objects: FilteredObjects, withInputs: boolean, omitted: string[]): string {
+  const { items, visible, offset, limit, shadowHidden, shadowShown } = objects;
+  let part = `{"total":${items.length},"visible":${visible.length},"shadow_hidden":${shadowHidden},"shadow_shown":${shadowShown}`;
+  if (withInputs) {
+    part += `,"offset":${offset},"limit":${limit}`;
+    part += `,"items":[${items.map((item) => resourceOf(item, true, omitted)).join(',')}]`;
+    part += `,"visible_indexes":${JSON.stringify(visible)}`;
+  } else if (items.length > 0) omitted.push('objects.items');
+  return `${part}}`;
+}
+
+/** Keys are ordinary, `__proto__` included: the text is made of them one by one (ID-3). */
+function attributesOf(attributes: Attributes): string {
+  const fields = [...attributes].map(([key, values]) => `${quote(key)}:${stringify(values)}`);
+  return `{${fields.join(',')}}`;
 }
 
 /** The rules that decided, `set/rule`; the base role by its name. */
@@ -97,11 +159,4 @@ function policyOf({ actionRule, objectRule }: Outcome): string {
 
 function ruleName({ set, id }: Rule): string {
   return set === '' ? id : `${set}/${id}`;
-}
-
-// Printable ASCII but `"` and `\\` stands in JSON as it is.
-const PLAIN = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
-
-function quote(text: string): string {
-  return PLAIN.test(text) ? `"${text}"` : JSON.stringify(text);
 }

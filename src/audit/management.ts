@@ -1,4 +1,16 @@
-/** Management records: who changed what, or was refused, with before and after and without any secret (ADM-7). Pure. */
+/** Records of management and authentication: who changed what, or was refused, without any secret (ADM-7). Pure. */
+import { AUDIT_VERSION } from './event.ts';
+import type { Redact } from './fields.ts';
+import { stringify } from './json.ts';
+
+/** What only one record tells. */
+export interface RecordEvent {
+  readonly time: string;
+  readonly instance: string;
+  readonly seq: number;
+  /** Unique, as that of a decision is. */
+  readonly id: string;
+}
 
 /** What is known of an operation. Values are records as they are stored. */
 export interface ManagementContent {
@@ -28,21 +40,18 @@ const SECRET_FIELDS = new Set(['secrets', 'sessions']);
 /** Changes of one operation that are written out; a whole state applied may have a million. */
 const MAX_CHANGES = 100;
 
-/** The record as one JSON object's text. */
+/** The record as one JSON object's text, to be sealed. */
 export function managementLine(
   content: ManagementContent,
-  event: { readonly time: string; readonly instance: string; readonly seq: number },
+  event: RecordEvent,
+  redact: Redact | undefined,
 ): string {
   const { refused, changes } = content;
   const told = changes.slice(0, MAX_CHANGES);
-  return JSON.stringify({
-    v: 1,
-    type: 'management',
-    time: event.time,
-    instance: event.instance,
-    seq: event.seq,
-    decision_id: `${event.instance}-${event.seq.toString(36)}`,
-    ...(content.requestId === '' ? {} : { request_id: content.requestId }),
+  const requestId = redact?.requestId(content.requestId) ?? content.requestId;
+  const record = {
+    ...headOf('management', event),
+    ...(requestId === '' ? {} : { request_id: requestId }),
     tenant: content.tenant,
     revision: content.revision,
     actor: content.actor,
@@ -58,7 +67,12 @@ export function managementLine(
     before: told.map(({ kind, id, before }) => ({ kind, id, value: withoutSecrets(before) })),
     after: told.map(({ kind, id, after }) => ({ kind, id, value: withoutSecrets(after) })),
     ...(changes.length > told.length ? { more_changes: changes.length - told.length } : {}),
-  });
+  };
+  return stringify(redact?.record(record) ?? record);
+}
+
+function headOf(type: string, { time, instance, seq, id }: RecordEvent): object {
+  return { v: AUDIT_VERSION, type, time, instance, seq, decision_id: id };
 }
 
 function withoutSecrets(value: unknown): unknown {
@@ -73,15 +87,10 @@ function withoutSecrets(value: unknown): unknown {
 /** A credential that was refused: of itself nothing is told. */
 export function authenticationLine(
   content: { readonly tenant: string; readonly why: string },
-  event: { readonly time: string; readonly instance: string; readonly seq: number },
+  event: RecordEvent,
 ): string {
-  return JSON.stringify({
-    v: 1,
-    type: 'authentication',
-    time: event.time,
-    instance: event.instance,
-    seq: event.seq,
-    decision_id: `${event.instance}-${event.seq.toString(36)}`,
+  return stringify({
+    ...headOf('authentication', event),
     tenant: content.tenant,
     allowed: false,
     reason: 'UNAUTHENTICATED',

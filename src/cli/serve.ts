@@ -1,5 +1,6 @@
 /** `postern serve`: the decision service, until a signal ends it. */
 import { join } from 'node:path';
+import type { SinkSettings } from '../config/audit.ts';
 import { loadSettings } from '../config/settings.ts';
 import { startServer } from '../server.ts';
 import { withoutSecrets } from '../store/redis/address.ts';
@@ -51,7 +52,7 @@ export async function serve(options: ServeOptions): Promise<number> {
   say(
     `  tenants   ${running.tenants.slice(0, 10).join(', ')}${running.tenants.length > 10 ? ` and ${running.tenants.length - 10} more` : ''}`,
   );
-  say(`  audit     ${settings.audit.sink === 'file' ? settings.audit.file : settings.audit.sink}`);
+  say(`  audit     ${settings.audit.sinks.map(shownSink).join(', ') || 'off'}`);
   if (settings.admin.enabled || adminToken !== undefined)
     say(`  admin     AdminService on ${grpc}`);
   if (options.demo === true)
@@ -68,4 +69,9 @@ export async function serve(options: ServeOptions): Promise<number> {
   });
   await running.close();
   return EXIT.ok;
+}
+
+function shownSink(sink: SinkSettings): string {
+  const where = sink.type === 'file' ? sink.path : sink.type;
+  return sink.mode === 'drop' ? where : `${where} (${sink.mode})`;
 }

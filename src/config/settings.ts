@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
 import * as z from 'zod';
+import { absoluteAudit, auditProblems, auditSchema } from './audit.ts';
 import { parseSource, parseWithDefaults, readSource, type Source } from './document.ts';
 import { ConfigError, suggest, type Problem } from './problem.ts';
 
@@ -201,17 +202,7 @@ export const settingsSchema = z
           .meta({ description: 'How often it is written (milliseconds)' }),
       })
       .prefault({}),
-    audit: z
-      .strictObject({
-        sink: z.enum(['stdout', 'file', 'off']).default('stdout'),
-        file: z.string().optional().meta({ description: 'Path for sink: file' }),
-        attributes: z
-          .boolean()
-          .default(false)
-          .meta({ description: 'Record attributes and context' }),
-        buffer_bytes: count(16_777_216, 'Records that wait for a slow sink before any is dropped'),
-      })
-      .prefault({}),
+    audit: auditSchema,
     tracing: z
       .strictObject({
         enabled: z
@@ -290,8 +281,9 @@ export function loadSettings(
   const usable = source.value === null ? parseSource(file, '{}') : source;
   const parsed = parseWithDefaults(usable, settingsSchema);
   const problems: Problem[] = [];
-  if (parsed.audit.sink === 'file' && parsed.audit.file === undefined)
-    problems.push(usable.problem(['audit', 'file'], 'is missing: `sink: file` needs a path'));
+  const stored = environment['POSTERN_STORE'] ?? parsed.store;
+  for (const [path, message] of auditProblems(parsed.audit, stored))
+    problems.push(usable.problem(['audit', ...path], message));
   if (parsed.facts.heartbeat_ms >= parsed.facts.max_staleness_ms)
     problems.push(
       usable.problem(
@@ -440,7 +432,7 @@ function absolute(settings: Settings, directory: string): Settings {
     default_roles: from(settings.default_roles),
     store: store.startsWith('embedded:') ? `embedded:${from(store.slice(9))}` : store,
     facts: { ...settings.facts, snapshot_file: file(settings.facts.snapshot_file) },
-    audit: audit.file === undefined ? audit : { ...audit, file: from(audit.file) },
+    audit: absoluteAudit(audit, from),
   };
 }
 

@@ -4,7 +4,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { openAudit } from '../../src/audit/sink.ts';
+import { openFile } from '../../src/audit/file.ts';
+import { openSink, type Sink } from '../../src/audit/queue.ts';
 import { postern, serve } from '../support/process.ts';
 import { connectTo, PACKAGE_ROOT } from '../support/server.ts';
 
@@ -26,10 +27,10 @@ afterEach(() => rmSync(directory, { recursive: true, force: true }));
 describe('a file that cannot be kept', () => {
   it.each(['.', '/proc/nope/audit.jsonl'])('%s refuses the start', async (file) => {
     const config = join(directory, 'postern.yaml');
-    writeFileSync(config, settings(`{ sink: file, file: '${file}' }`));
+    writeFileSync(config, settings(`{ sinks: [{ type: file, path: '${file}' }] }`));
     const ran = await postern(['serve', '--config', config, '--demo']);
     expect(ran.code).toBe(2);
-    expect(ran.stderr).toContain('audit.file:');
+    expect(ran.stderr).toContain('audit.sinks:');
     expect(ran.stderr).toContain('cannot be opened: give a file that can be appended to');
   });
 });
@@ -39,7 +40,7 @@ describe('a full disk', () => {
     'stops no decision, is logged, and does not keep the process from ending',
     async () => {
       const own = await serve(['--demo'], {
-        settings: settings('{ sink: file, file: /dev/full }'),
+        settings: settings('{ sinks: [{ type: file, path: /dev/full }] }'),
       });
       const client = connectTo(own.grpc);
       for (let i = 0; i < 20; i++)
@@ -48,12 +49,12 @@ describe('a full disk', () => {
       await expect.poll(() => own.stderr()).toContain('ENOSPC');
       const metrics = await (await fetch(`http://${own.http}/metrics`)).text();
       // They wait for room: none is lost yet.
-      expect(metrics).toContain('postern_audit_queue_length{sink="main"} 20');
-      expect(metrics).toContain('postern_audit_records_total{sink="main",result="dropped"} 0');
+      expect(metrics).toContain('postern_audit_queue_length{sink="file"} 20');
+      expect(metrics).toContain('postern_audit_records_total{sink="file",result="dropped"} 0');
       const startedAt = performance.now();
       expect(await own.stop()).toBe(0);
       expect(performance.now() - startedAt).toBeLessThan(5_000);
-      expect(own.stderr()).toContain('"dropped":20,"msg":"audit records were lost"');
+      expect(own.stderr()).toContain('"sink":"file","dropped":20,"msg":"audit records were lost"');
       await own.dispose();
     },
   );
@@ -61,7 +62,7 @@ describe('a full disk', () => {
 
 describe('signals', () => {
   it('a second SIGTERM does not cut the drain short', async () => {
-    const own = await serve(['--demo'], { settings: settings('{ sink: off }') });
+    const own = await serve(['--demo'], { settings: settings('{ sinks: [] }') });
     const client = connectTo(own.grpc);
     const waiting = client
       .call('Check', { ...read, min_revision: 99 }, 400)
@@ -77,19 +78,25 @@ describe('signals', () => {
 });
 
 describe('the queue', () => {
-  const options = { closeMs: 500, onError: (): void => {} };
+  const open = (path: string, bufferBytes: number): Sink => {
+    const onError = (): void => {};
+    const unbounded = { rotateBytes: 0, rotateMs: 0, keepFiles: 0, keepMs: 0, keepBytes: 0 };
+    const file = openFile({ path, durable: false, ...unbounded, onError });
+    const options = { name: 'file', mode: 'drop', timeoutMs: 1_000, bufferBytes, onError } as const;
+    return openSink(file, options);
+  };
 
   it('keeps every line, in order, UTF-8 and all', async () => {
     const file = join(directory, 'lines.jsonl');
-    const audit = openAudit({ ...options, sink: 'file', file, bufferBytes: 64 * 1024 * 1024 });
+    const audit = open(file, 64 * 1024 * 1024);
     const lines = Array.from(
       { length: 20_000 },
       (_, n) => `{"n":${n},"x":"é日\u{1f600}${'y'.repeat(n % 300)}"}`,
     );
-    for (const line of lines) audit.write?.(line);
-    audit.write?.(`"${'z'.repeat(1_000_000)}"`);
-    await audit.close();
-    expect(audit.dropped()).toBe(0);
+    for (const line of lines) void audit.write(line);
+    void audit.write(`"${'z'.repeat(1_000_000)}"`);
+    await audit.close(500);
+    expect(audit.stats().dropped).toBe(0);
     const written = readFileSync(file, 'utf8').split('\n');
     expect(written.slice(0, -2)).toEqual(lines);
     expect(written.at(-2)).toHaveLength(1_000_002);
@@ -97,18 +104,18 @@ describe('the queue', () => {
 
   it('drops what its bound has no room for, and counts it', async () => {
     const file = join(directory, 'bounded.jsonl');
-    const audit = openAudit({ ...options, sink: 'file', file, bufferBytes: 1_000 });
-    for (let n = 0; n < 100; n++) audit.write?.('x'.repeat(99));
-    await audit.close();
+    const audit = open(file, 1_000);
+    for (let n = 0; n < 100; n++) void audit.write('x'.repeat(99));
+    await audit.close(500);
     const kept = readFileSync(file, 'utf8').split('\n').length - 1;
     expect(kept).toBeGreaterThan(0);
-    expect(kept + audit.dropped()).toBe(100);
+    expect(kept + audit.stats().dropped).toBe(100);
   });
 });
 
 describe('a pipe that is closed', () => {
   it('does not change the exit code of an answer, nor the gate of a server', async () => {
-    const own = await serve(['--demo'], { settings: settings('{ sink: stdout }') });
+    const own = await serve(['--demo'], { settings: settings('{ sinks: [{ type: stdout }] }') });
     // The reader goes away.
     own.child.stdout?.destroy();
     const client = connectTo(own.grpc);

@@ -16,7 +16,7 @@ beforeAll(async () => {
       `catalog: ${join(PACKAGE_ROOT, 'config/actions.yaml')}`,
       `default_roles: ${join(PACKAGE_ROOT, 'config/roles.yaml')}`,
       'store: embedded:store',
-      'audit: { sink: file, file: audit.jsonl }',
+      'audit: { sinks: [{ type: file, path: audit.jsonl }] }',
       '',
     ].join('\n'),
     environment: { POSTERN_ADMIN_TOKEN: TOKEN },

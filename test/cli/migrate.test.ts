@@ -32,7 +32,7 @@ beforeEach(() => {
     `migrations: ${directory}/migrations`,
     'grpc: { address: 127.0.0.1:0 }',
     'http: { address: 127.0.0.1:0 }',
-    'audit: { sink: off }',
+    'audit: { sinks: [] }',
     'admin: { enabled: true }',
   ].join('\n');
   writeFileSync(join(directory, 'postern.yaml'), settings);

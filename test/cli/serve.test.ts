@@ -243,7 +243,7 @@ describe('signals', () => {
     const directory = mkdtempSync(join(tmpdir(), 'postern-reload-'));
     const catalog = join(directory, 'actions.yaml');
     writeFileSync(catalog, 'actions: [{ name: a.b, readonly: true, permission: "kb:read" }]\n');
-    const settings = `catalog: ${catalog}\ndefault_roles: ${PACKAGE_ROOT}/config/roles.yaml\nstore: embedded:store\ngrpc: { address: 127.0.0.1:0 }\nhttp: { address: 127.0.0.1:0 }\naudit: { sink: off }\n`;
+    const settings = `catalog: ${catalog}\ndefault_roles: ${PACKAGE_ROOT}/config/roles.yaml\nstore: embedded:store\ngrpc: { address: 127.0.0.1:0 }\nhttp: { address: 127.0.0.1:0 }\naudit: { sinks: [] }\n`;
     const state = join(directory, 'state.yaml');
     writeFileSync(state, 'tenant: demo\nusers: [{ id: bob, roles: [member] }]\n');
     const own = await serve(['--state', state], { settings });
@@ -330,7 +330,7 @@ describe('start is refused', () => {
     ['grcp: {}\n', 'postern.yaml:1:1: grcp: unknown key `grcp`: did you mean `grpc`?'],
     ['limits: { checks_per_batch: 0 }\n', 'limits.checks_per_batch: `0` is too small: at least 1'],
     ['grpc: { address: "4700" }\n', 'grpc.address: `"4700"`'],
-    ['audit: { sink: file }\n', 'audit.file: is missing: `sink: file` needs a path'],
+    ['audit: { sinks: [{ type: file }] }\n', 'audit.sinks[0].path: is missing'],
     ['facts: { max_staleness_ms: 100 }\n', 'facts.heartbeat_ms: is not below max_staleness_ms'],
     ['catalog: nope.yaml\n', 'nope.yaml:1:1: cannot be read'],
     [`${files}store: mysql://x\n`, 'store: `mysql://x` is not supported: use embedded:DIR'],
@@ -372,7 +372,7 @@ describe('start is refused', () => {
 describe('unix sockets', () => {
   it('serve both listeners', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'postern-unix-'));
-    const settings = `catalog: ${PACKAGE_ROOT}/config/actions.yaml\ndefault_roles: ${PACKAGE_ROOT}/config/roles.yaml\nstore: embedded:store\ngrpc: { address: "unix:${directory}/g.sock" }\nhttp: { address: "unix:${directory}/h.sock" }\naudit: { sink: off }\n`;
+    const settings = `catalog: ${PACKAGE_ROOT}/config/actions.yaml\ndefault_roles: ${PACKAGE_ROOT}/config/roles.yaml\nstore: embedded:store\ngrpc: { address: "unix:${directory}/g.sock" }\nhttp: { address: "unix:${directory}/h.sock" }\naudit: { sinks: [] }\n`;
     const own = await serve(['--demo'], { settings });
     expect(
       (await postern(['--tenant', 'demo', 'check', 'alice', 'read', 'work'], own.environment)).code,

@@ -36,7 +36,7 @@ describe('a snapshot on disk', () => {
       `store: ${redis.url}`,
       'grpc: { address: 127.0.0.1:0 }',
       'http: { address: 127.0.0.1:0 }',
-      'audit: { sink: off }',
+      'audit: { sinks: [] }',
       `facts: { snapshot_file: ${file}, snapshot_interval_ms: 200, heartbeat_ms: 200, max_staleness_ms: ${MAX_STALENESS_MS} }`,
       extra,
     ].join('\n');

@@ -32,7 +32,7 @@ function written(settings: object): string {
     default_roles: join(PACKAGE_ROOT, 'config/roles.yaml'),
     migrations: join(PACKAGE_ROOT, 'config/migrations'),
     store: 'embedded:store',
-    audit: { sink: 'off' },
+    audit: { sinks: [] },
     http: { address: '127.0.0.1:0' },
     ...settings,
   };

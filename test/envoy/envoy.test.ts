@@ -58,7 +58,7 @@ function start({
     store,
     grpc: { address },
     http: { address: '127.0.0.1:0' },
-    audit: { sink: 'file', file: 'audit.jsonl' },
+    audit: { sinks: [{ type: 'file', path: 'audit.jsonl' }] },
     ...more,
   };
   return serve([], { settings: stringify(settings) });

@@ -150,7 +150,7 @@ describe('rediss:// with client certificates', () => {
 describe('the settings', () => {
   it('name files beside themselves', async () => {
     const settings = (ca: string): string =>
-      `catalog: ${PACKAGE_ROOT}/config/actions.yaml\ndefault_roles: ${PACKAGE_ROOT}/config/roles.yaml\nstore: ${url}\nredis: { tls: { ca: ${at(ca)}, cert: ${at('client.pem')}, key: ${at('client.key')} } }\ngrpc: { address: 127.0.0.1:0 }\nhttp: { address: 127.0.0.1:0 }\naudit: { sink: off }\n`;
+      `catalog: ${PACKAGE_ROOT}/config/actions.yaml\ndefault_roles: ${PACKAGE_ROOT}/config/roles.yaml\nstore: ${url}\nredis: { tls: { ca: ${at(ca)}, cert: ${at('client.pem')}, key: ${at('client.key')} } }\ngrpc: { address: 127.0.0.1:0 }\nhttp: { address: 127.0.0.1:0 }\naudit: { sinks: [] }\n`;
     const serving = await serve([], { settings: settings('ca.pem') });
     ending.add(serving, (one) => one.dispose());
     expect((await fetch(`http://${serving.http}/readyz`)).status).toBe(200);

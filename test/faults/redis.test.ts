@@ -865,7 +865,7 @@ describe('postern serve', () => {
   const ending = endingWithEach();
   const FILES = `catalog: ${PACKAGE_ROOT}/config/actions.yaml\ndefault_roles: ${PACKAGE_ROOT}/config/roles.yaml\n`;
   const settings = (address: string): string =>
-    `${FILES}store: ${address}\nfacts: { heartbeat_ms: 200, max_staleness_ms: 3000 }\ngrpc: { address: 127.0.0.1:0 }\nhttp: { address: 127.0.0.1:0 }\naudit: { sink: off }\n`;
+    `${FILES}store: ${address}\nfacts: { heartbeat_ms: 200, max_staleness_ms: 3000 }\ngrpc: { address: 127.0.0.1:0 }\nhttp: { address: 127.0.0.1:0 }\naudit: { sinks: [] }\n`;
   const ready = async (serving: Serving): Promise<{ status: number; checks: object }> => {
     const response = await fetch(`http://${serving.http}/readyz`);
     const { checks } = (await response.json()) as { checks: object };

@@ -165,7 +165,7 @@ describe.skipIf(unable !== undefined)('the image', () => {
         'store: embedded:/var/lib/postern',
         `grpc: { address: '${SOCKET}' }`,
         `http: { address: '${http}' }`,
-        'audit: { sink: off }',
+        'audit: { sinks: [] }',
       ].join('\n'),
       'migrations/0001-export.yaml': [
         'migration:',

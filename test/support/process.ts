@@ -71,7 +71,7 @@ export async function serve(
   writeFileSync(
     config,
     options.settings ??
-      `${files}store: embedded:store\ngrpc: { address: 127.0.0.1:0 }\nhttp: { address: 127.0.0.1:0 }\naudit: { sink: file, file: audit.jsonl }\n`,
+      `${files}store: embedded:store\ngrpc: { address: 127.0.0.1:0 }\nhttp: { address: 127.0.0.1:0 }\naudit: { sinks: [{ type: file, path: audit.jsonl }] }\n`,
   );
   const environment = { POSTERN_CONFIG: config, ...options.environment };
   const child = launch(['serve', ...args], environment);

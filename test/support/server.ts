@@ -45,7 +45,7 @@ export async function startTestServer(
     catalog: join(PACKAGE_ROOT, 'config/actions.yaml'),
     default_roles: join(PACKAGE_ROOT, 'config/roles.yaml'),
     store: `embedded:${join(directory, 'store')}`,
-    audit: { sink: 'file', file: join(directory, 'audit.jsonl') },
+    audit: { sinks: [{ type: 'file', path: join(directory, 'audit.jsonl') }] },
     log: { level: 'silent' },
     ...overrides,
     grpc: { address: '127.0.0.1:0', ...(overrides['grpc'] ?? {}) },

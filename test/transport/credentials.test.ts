@@ -74,7 +74,10 @@ async function start(overrides: Readonly<Record<string, unknown>> = {}): Promise
     default_roles: join(PACKAGE_ROOT, 'config/roles.yaml'),
     migrations: join(PACKAGE_ROOT, 'config/migrations'),
     store: `embedded:${join(directory, 'store')}`,
-    audit: { sink: 'file', file: join(directory, 'audit.jsonl'), attributes: true },
+    audit: {
+      sinks: [{ type: 'file', path: join(directory, 'audit.jsonl') }],
+      attributes: true,
+    },
     log: { level: 'silent' },
     grpc: { address: '127.0.0.1:0' },
     http: { address: '127.0.0.1:0' },

@@ -1767,7 +1767,7 @@ describe('SIGHUP', () => {
       'store: embedded:store',
       'grpc: { address: 127.0.0.1:0 }',
       'http: { address: 127.0.0.1:0 }',
-      'audit: { sink: file, file: audit.jsonl }',
+      'audit: { sinks: [{ type: file, path: audit.jsonl }] }',
     ].join('\n');
     const serving = await serve([], { settings });
     let client: TestClient | undefined;

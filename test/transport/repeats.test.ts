@@ -1,5 +1,7 @@
 /** A question that comes again is the same question, and its answer follows the facts (CONS-1). */
 import fc from 'fast-check';
+import { compileRedaction } from '../../src/audit/fields.ts';
+import { collectingLog } from '../support/audit.ts';
 import { describe, expect, it, vi } from 'vitest';
 import { compileCatalog } from '../../src/engine/action.ts';
 import { createMetrics } from '../../src/metrics.ts';
@@ -130,20 +132,18 @@ describe('answers to questions that come again', () => {
         facts: () => facts.stats(),
         factsAgeMs: () => 0,
         storeUp: () => true,
-        auditDropped: () => 0,
-        auditQueued: () => 0,
-        auditRecords: () => 0,
+        sinks: [],
         ready: () => true,
         operations: [],
         version: 'test',
       }),
-      record: (line) => void lines.push(line),
-      recordAttributes: false,
+      log: collectingLog(lines),
+      redact: compileRedaction({ attributes: false, rules: [], hashKey: undefined }),
+      sampling: undefined,
       limits: { attributes: 8, valuesPerAttribute: 8 },
       identity: openIdentity({ now: Date.now }),
       rateLimits: openRateLimits({ now: Date.now }),
       usage: openUsage(Date.now),
-      sequence: { instance: 'test', last: 0 },
       onError: (error) => {
         throw error;
       },

@@ -53,19 +53,20 @@ export function extAuthzMethod(options: ExtAuthzOptions): Method {
   return (bytes, waitMs) => {
     const routes = options.routes();
     const question = read(bytes);
-    if (question === undefined) return refuse(options.service, 'MISSING_ATTRIBUTES', question);
+    if (question === undefined)
+      return refuse(options.service, 'MISSING_ATTRIBUTES', question, waitMs);
     const canonical = canonicalRequest(question);
     if ('problem' in canonical)
-      return refuse(options.service, 'AMBIGUOUS_REQUEST', question, canonical.problem);
+      return refuse(options.service, 'AMBIGUOUS_REQUEST', question, waitMs, canonical.problem);
     const matched = routes.table(canonical, question);
-    if (matched === undefined) return refuse(options.service, 'NO_ROUTE', question);
+    if (matched === undefined) return refuse(options.service, 'NO_ROUTE', question, waitMs);
     if (matched.route.whole_body === true && isPartial(question))
-      return refuse(options.service, 'PARTIAL_BODY', question);
+      return refuse(options.service, 'PARTIAL_BODY', question, waitMs);
     if (matched.route.public === true) return passed(routes, question, [], { public: true });
     const identity = identityOf(question, routes.file.identity ?? []);
-    if (identity === undefined) return refuse(options.service, 'NO_IDENTITY', question);
+    if (identity === undefined) return refuse(options.service, 'NO_IDENTITY', question, waitMs);
     if ('ambiguous' in identity)
-      return refuse(options.service, 'AMBIGUOUS_IDENTITY', question, identity.ambiguous);
+      return refuse(options.service, 'AMBIGUOUS_IDENTITY', question, waitMs, identity.ambiguous);
     return decide(options, { routes, question, canonical, matched, identity, waitMs });
   };
 }
@@ -100,7 +101,8 @@ function decide({ service, tenantOf }: ExtAuthzOptions, asked: Asked): MaybeProm
   const named = credential === undefined ? undefined : tenantOf(credential);
   return later(named, (credentialTenant) => {
     const request = questionOf(asked, credentialTenant);
-    if ('refused' in request) return refuse(service, request.refused, question, request.why);
+    if ('refused' in request)
+      return refuse(service, request.refused, question, waitMs, request.why);
     const call = {
       id: requestId(question),
       request,
@@ -151,8 +153,8 @@ function answered(
   answer: CheckAnswer | Failure,
   request: Request,
   asked: Asked,
-): Buffer {
-  if ('failure' in answer) return failed(service, answer, asked.question);
+): MaybePromise<Buffer> {
+  if ('failure' in answer) return failed(service, answer, asked);
   const { decision } = answer;
   const facts = {
     decision_id: answer.decisionId,
@@ -302,17 +304,18 @@ function refuse(
   service: Service,
   reason: Refusal,
   question: HttpQuestion | undefined,
+  waitMs: number,
   why = '',
-): Buffer {
+): MaybePromise<Buffer> {
   const { method = '', path = '' } = question ?? {};
   const id = question === undefined ? '' : requestId(question);
   // Without the query: it may hold secrets.
   const action = `${method} ${path.split('?', 1)[0] ?? ''}`.trim().slice(0, MAX_RECORDED);
-  const { decisionId } = service.refuse({ id, reason: RECORDED[reason], action }, 'ext_authz');
-  return deny(reason, {
-    reason,
-    decision_id: decisionId,
-    ...(why === '' ? {} : { detail: why }),
+  const refusal = { id, reason: RECORDED[reason], action };
+  return later(service.refuse(refusal, 'ext_authz', waitMs), (answered) => {
+    if ('failure' in answered) throw outage(answered);
+    const detail = why === '' ? {} : { detail: why };
+    return deny(reason, { reason, decision_id: answered.decisionId, ...detail });
   });
 }
 
@@ -338,15 +341,23 @@ function deny(
 }
 
 /** @throws RpcError: Envoy's `failure_mode_allow` says what then becomes of the request */
-function failed(service: Service, failure: Failure, question: HttpQuestion): Buffer {
+function failed(
+  service: Service,
+  failure: Failure,
+  { question, waitMs }: Asked,
+): MaybePromise<Buffer> {
   switch (failure.failure) {
     case 'invalid':
-      return refuse(service, 'INVALID_ARGUMENT', question, failure.problem.problem);
+      return refuse(service, 'INVALID_ARGUMENT', question, waitMs, failure.problem.problem);
     case 'limited':
       return deny('RATE_LIMITED', { reason: 'RATE_LIMITED' }, failure.retryAfterMs);
-    case 'unavailable':
-      throw withReason(CODE.UNAVAILABLE, failure.stale ? 'STALE' : 'UNAVAILABLE', failure.message);
-    case 'internal':
-      throw withReason(CODE.INTERNAL, 'INTERNAL', failure.message);
+    default:
+      throw outage(failure);
   }
+}
+
+function outage(failure: Failure): RpcError {
+  return failure.failure === 'unavailable'
+    ? withReason(CODE.UNAVAILABLE, failure.stale ? 'STALE' : 'UNAVAILABLE', failure.message)
+    : withReason(CODE.INTERNAL, 'INTERNAL', 'a layer of the decision failed: see the log');
 }

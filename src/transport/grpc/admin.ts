@@ -250,6 +250,7 @@ const CODES: Readonly<Record<RefusalKind, number>> = {
   already_exists: CODE.ALREADY_EXISTS,
   aborted: CODE.ABORTED,
   unauthenticated: CODE.UNAUTHENTICATED,
+  unavailable: CODE.UNAVAILABLE,
 };
 
 /** The one table from refusals to codes. */

@@ -1,0 +1,37 @@
+/** The chain of management records: each is sealed with the hash of the one before it, so that a changed one is found. */
+import { createHash, createHmac } from 'node:crypto';
+
+/** `prev_hash` of the first record of an instance. */
+export const CHAIN_START = '0'.repeat(64);
+
+const SEAL = /,"prev_hash":"([0-9a-f]{64})","hash":"([0-9a-f]{64})"\}$/;
+
+export interface Seal {
+  /** The record's text without its seal. */
+  readonly body: string;
+  readonly prevHash: string;
+  readonly hash: string;
+}
+
+/** Hex. @param key `undefined`: a plain SHA-256, which whoever can write the log can make too */
+export function chainHash(key: Buffer | undefined, prevHash: string, body: string): string {
+  const hash = key === undefined ? createHash('sha256') : createHmac('sha256', key);
+  return hash.update(prevHash).update(body).digest('hex');
+}
+
+/** Seals records in their order. @param key of the chain */
+export function openChain(key: Buffer | undefined): (body: string) => string {
+  let last = CHAIN_START;
+  return (body) => {
+    const prevHash = last;
+    last = chainHash(key, prevHash, body);
+    return `${body.slice(0, -1)},"prev_hash":"${prevHash}","hash":"${last}"}`;
+  };
+}
+
+/** A line's seal, or `undefined` where it has none. */
+export function sealOf(line: string): Seal | undefined {
+  const [text, prevHash, hash] = SEAL.exec(line) ?? [];
+  if (text === undefined || prevHash === undefined || hash === undefined) return undefined;
+  return { body: `${line.slice(0, -text.length)}}`, prevHash, hash };
+}

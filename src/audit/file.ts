@@ -1,0 +1,197 @@
+/** Keeps records in a file that is rotated by size and age, and removes old ones by number, age and size. */
+import {
+  closeSync,
+  existsSync,
+  fdatasync,
+  fstatSync,
+  fsync,
+  mkdirSync,
+  openSync,
+  readSync,
+  write,
+  writeSync,
+} from 'node:fs';
+import { open, rename, stat, unlink } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { promisify } from 'node:util';
+import { filesOf, rotatedName } from './files.ts';
+import { BusyError, GoneError, type Batch, type Destination } from './queue.ts';
+
+const writeSome = promisify(write);
+const syncData = promisify(fdatasync);
+const syncAll = promisify(fsync);
+
+export interface FileOptions {
+  readonly path: string;
+  /** A batch is kept once it is on the disk, not only with the system. */
+  readonly durable: boolean;
+  /** A file that is larger, or older, ms, is rotated; 0: never. */
+  readonly rotateBytes: number;
+  readonly rotateMs: number;
+  /** Of rotated files, so many stay, so old ones, ms, and so many bytes in all; 0: all. */
+  readonly keepFiles: number;
+  readonly keepMs: number;
+  readonly keepBytes: number;
+  /** Told of what does not keep a record from being kept: a file that cannot be removed. */
+  readonly onError: (error: unknown) => void;
+}
+
+/** How often it is looked whether somebody else has moved the file away, ms. */
+const LOOK_MS = 1_000;
+/** How often it is looked which files are too old, ms. */
+const PRUNE_MS = 60_000;
+const LINE_FEED = 0x0a;
+
+/** @throws Error where the file cannot be opened: a log that cannot be kept must not be promised */
+export function openFile(options: FileOptions): Destination {
+  const { path, durable } = options;
+  let file = openLog(path);
+  let lookedAt = performance.now();
+  let prunedAt = -Infinity;
+  /** The batch that is being written, and how much of it was. */
+  let current: { readonly id: number; readonly bytes: Buffer; at: number } | undefined;
+
+  const reopen = (): void => {
+    const next = openLog(path);
+    closeSync(file.descriptor);
+    file = next;
+  };
+
+  /** Only between batches: a line is never torn by it. */
+  const settle = async (bytes: number): Promise<void> => {
+    if (!file.regular) return;
+    if (performance.now() - lookedAt > LOOK_MS) {
+      lookedAt = performance.now();
+      const there = await stat(path).catch(() => undefined);
+      if (there?.ino !== file.inode) reopen();
+    }
+    if (performance.now() - prunedAt > PRUNE_MS) {
+      prunedAt = performance.now();
+      await prune(options);
+    }
+    const { rotateBytes, rotateMs } = options;
+    const full = rotateBytes > 0 && file.bytes > 0 && file.bytes + bytes > rotateBytes;
+    const old = rotateMs > 0 && file.bytes > 0 && Date.now() - file.bornAt > rotateMs;
+    if (full || old) await rotate();
+  };
+
+  const rotate = async (): Promise<void> => {
+    let at = Date.now();
+    while (existsSync(rotatedName(path, new Date(at)))) at++;
+    await syncAll(file.descriptor);
+    await rename(path, rotatedName(path, new Date(at)));
+    reopen();
+    if (durable) await syncDirectory(path);
+    await prune(options);
+  };
+
+  return {
+    async keep({ id, lines }: Batch): Promise<void> {
+      if (current?.id !== id) {
+        const bytes = Buffer.from(`${lines.join('\n')}\n`);
+        await settle(bytes.length);
+        current = { id, bytes, at: 0 };
+      }
+      const { bytes } = current;
+      while (current.at < bytes.length) {
+        const { bytesWritten } = await writeSome(file.descriptor, bytes, current.at);
+        current.at += bytesWritten;
+        file.bytes += bytesWritten;
+      }
+      if (durable && file.regular) await syncData(file.descriptor);
+      current = undefined;
+    },
+    async close(): Promise<void> {
+      if (file.regular) await syncAll(file.descriptor).catch(options.onError);
+      closeSync(file.descriptor);
+    },
+  };
+}
+
+/** Keeps records on stdout: what is taken from the pipe is somebody else's. */
+export function openStdout(): Destination {
+  const STDOUT = 1;
+  let current: { readonly id: number; bytes: Buffer } | undefined;
+  return {
+    async keep({ id, lines }: Batch): Promise<void> {
+      if (current?.id !== id) current = { id, bytes: Buffer.from(`${lines.join('\n')}\n`) };
+      while (current.bytes.length > 0) {
+        const { bytesWritten } = await writeSome(STDOUT, current.bytes).catch(explainPipe);
+        current.bytes = current.bytes.subarray(bytesWritten);
+      }
+      current = undefined;
+    },
+    close: () => Promise.resolve(),
+  };
+}
+
+function explainPipe(error: NodeJS.ErrnoException): never {
+  if (error.code === 'EAGAIN') throw new BusyError();
+  // A reader that went away (`postern serve | head`) does not come back, and must not take the gate down.
+  if (error.code === 'EPIPE') throw new GoneError('stdout is closed', { cause: error });
+  throw error;
+}
+
+interface OpenLog {
+  readonly descriptor: number;
+  /** Not a device, nor a pipe. */
+  readonly regular: boolean;
+  readonly inode: number;
+  /** Of its first record, as far as the file system tells. */
+  readonly bornAt: number;
+  bytes: number;
+}
+
+function openLog(path: string): OpenLog {
+  try {
+    // Its directory, not the way to it: a mistyped path should be noticed.
+    if (!existsSync(dirname(path))) mkdirSync(dirname(path));
+    const descriptor = openSync(path, 'a+', 0o640);
+    const { ino: inode, size, birthtimeMs } = fstatSync(descriptor);
+    const regular = fstatSync(descriptor).isFile();
+    const log = { descriptor, regular, inode, bornAt: size > 0 ? birthtimeMs : Date.now() };
+    return { ...log, bytes: regular ? endLine(descriptor, size) : 0 };
+  } catch (error) {
+    throw new Error(
+      `audit.sinks: \`${path}\` cannot be opened: give a file that can be appended to`,
+      { cause: error },
+    );
+  }
+}
+
+/** A crash may have cut the last line off: what comes next must not become a part of it. */
+function endLine(descriptor: number, size: number): number {
+  const last = Buffer.alloc(1);
+  if (size === 0 || readSync(descriptor, last, 0, 1, size - 1) === 0 || last[0] === LINE_FEED)
+    return size;
+  return size + writeSync(descriptor, '\n');
+}
+
+/** Removes what retention no longer wants; never the file that is written to. */
+async function prune({ path, keepFiles, keepMs, keepBytes, onError }: FileOptions): Promise<void> {
+  if (keepFiles === 0 && keepMs === 0 && keepBytes === 0) return;
+  try {
+    const files = (await filesOf(path)).filter((name) => name !== path).toReversed();
+    let bytes = 0;
+    for (const [index, name] of files.entries()) {
+      const { size, mtimeMs } = await stat(name);
+      bytes += size;
+      const tooMany = keepFiles > 0 && index >= keepFiles;
+      const tooOld = keepMs > 0 && Date.now() - mtimeMs > keepMs;
+      const tooMuch = keepBytes > 0 && bytes > keepBytes;
+      if (tooMany || tooOld || tooMuch) await unlink(name);
+    }
+  } catch (error) {
+    onError(error);
+  }
+}
+
+/** A name is on the disk once its directory is. */
+async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(dirname(path), 'r');
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}

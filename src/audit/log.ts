@@ -1,0 +1,79 @@
+/** The audit log of a process: numbers its records, gives each to all sinks, and says when an answer may go. */
+import { randomBytes } from 'node:crypto';
+import type { Kept, Sink } from './queue.ts';
+
+export interface AuditLog {
+  /** Names the process in decision ids and records. */
+  readonly instance: string;
+  /** Anybody reads records: else none need be made. */
+  readonly isOn: boolean;
+  /** A new decision's id: unique, and in their order. */
+  nextId(): string;
+  /** Whether records are taken now. Else some sink holds answers back: see `whenOpen`. */
+  isOpen(): boolean;
+  /** Waits for it to open; `true`: look again, others may have come first; `false`: it took too long, or too many wait. */
+  whenOpen(ms: number): Promise<boolean>;
+  /**
+   * Numbers a record and gives it to the sinks; only while it is open.
+   * @param make the record's line, of its number: dense, so that a reader can prove that none is missing
+   * @returns whether it is kept, where an answer must wait for that
+   */
+  write(make: (seq: number) => string): Kept;
+  /** The same for all records so far. */
+  settled(): Kept;
+  /** Sinks that hold answers back now. */
+  holding(): readonly string[];
+  readonly sinks: readonly Sink[];
+  /** Keeps what is still here, as far as the time allows. */
+  close(ms: number): Promise<void>;
+}
+
+export function newInstance(): string {
+  return randomBytes(6).toString('hex');
+}
+
+/** @param maxWaiting answers that wait for a sink at once; more are refused */
+export function openLog(instance: string, sinks: readonly Sink[], maxWaiting: number): AuditLog {
+  let seq = 0;
+  let ids = 0;
+  const waiting = new Set<() => void>();
+  const isOpen = (): boolean => sinks.every((sink) => sink.isOpen());
+  const wake = (): void => {
+    if (isOpen()) for (const look of waiting) look();
+  };
+  for (const sink of sinks) sink.onOpen(wake);
+  const all = (kept: readonly Kept[]): Kept => {
+    const promises = kept.filter((one) => one !== undefined);
+    return promises.length < 2
+      ? promises[0]
+      : Promise.all(promises).then((each) => each.every(Boolean));
+  };
+  const [only] = sinks;
+  return {
+    instance,
+    isOn: sinks.length > 0,
+    nextId: () => `${instance}-${(++ids).toString(36)}`,
+    isOpen,
+    async whenOpen(ms): Promise<boolean> {
+      if (waiting.size >= maxWaiting) return false;
+      const { promise, resolve } = Promise.withResolvers<boolean>();
+      const look = (): void => resolve(true);
+      const late = setTimeout(() => resolve(false), ms);
+      waiting.add(look);
+      const opened = await promise;
+      clearTimeout(late);
+      waiting.delete(look);
+      return opened;
+    },
+    write(make): Kept {
+      const line = make(++seq);
+      return sinks.length === 1 ? only?.write(line) : all(sinks.map((sink) => sink.write(line)));
+    },
+    settled: () => all(sinks.map((sink) => sink.settled())),
+    holding: () => sinks.filter((sink) => !sink.isOpen()).map(({ name }) => name),
+    sinks,
+    async close(ms): Promise<void> {
+      await Promise.all(sinks.map((sink) => sink.close(ms)));
+    },
+  };
+}

@@ -1,0 +1,151 @@
+/** The audit log that the settings describe. What is not used is not loaded. */
+import { readFileSync } from 'node:fs';
+import { openFile, openStdout } from './file.ts';
+import { newInstance, openLog, type AuditLog } from './log.ts';
+import { openSink, type Destination, type Sink, type SinkMode } from './queue.ts';
+
+interface SinkCommon {
+  readonly mode: SinkMode;
+  readonly buffer_bytes: number;
+  readonly timeout_ms: number;
+}
+
+export type SinkDescription = SinkCommon &
+  (
+    | { readonly type: 'stdout' }
+    | {
+        readonly type: 'file';
+        readonly path: string;
+        readonly rotate_bytes: number;
+        readonly rotate_hours: number;
+        readonly keep_files: number;
+        readonly keep_days: number;
+        readonly keep_bytes: number;
+      }
+    | {
+        readonly type: 'redis';
+        readonly url?: string | undefined;
+        readonly key: string;
+        readonly max_length: number;
+        readonly max_age_hours: number;
+        readonly wait_replicas: number;
+      }
+    | {
+        readonly type: 'http';
+        readonly url: string;
+        readonly authorization_file?: string | undefined;
+      }
+  );
+
+export interface LogOptions {
+  readonly sinks: readonly SinkDescription[];
+  /** The store's address, where a Redis sink names none of its own. */
+  readonly store: string;
+  readonly redis: {
+    readonly password_file?: string | undefined;
+    readonly tls: {
+      readonly ca?: string | undefined;
+      readonly cert?: string | undefined;
+      readonly key?: string | undefined;
+      readonly server_name?: string | undefined;
+    };
+  };
+  /** Answers that wait for a sink at once. */
+  readonly maxWaiting: number;
+  readonly onError: (error: unknown) => void;
+}
+
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+/** Of keys that hash, bytes. */
+const SHORTEST_KEY = 32;
+
+/** @throws Error where a sink cannot be opened: a log that cannot be kept must not be promised */
+export async function openAuditLog(options: LogOptions): Promise<AuditLog> {
+  const instance = newInstance();
+  const names = options.sinks.map(({ type }) => type);
+  const sinks: Sink[] = [];
+  for (const [index, description] of options.sinks.entries()) {
+    // Two of a kind are told apart by their place among them.
+    const place = names.slice(0, index).filter((type) => type === description.type).length;
+    const name = place === 0 ? description.type : `${description.type}-${place + 1}`;
+    const destination = await openDestination(description, `${instance}-${index}`, options);
+    const { mode, buffer_bytes: bufferBytes, timeout_ms: timeoutMs } = description;
+    const { onError } = options;
+    sinks.push(openSink(destination, { name, mode, bufferBytes, timeoutMs, onError }));
+  }
+  return openLog(instance, sinks, options.maxWaiting);
+}
+
+async function openDestination(
+  sink: SinkDescription,
+  writer: string,
+  { store, redis, onError }: LogOptions,
+): Promise<Destination> {
+  switch (sink.type) {
+    case 'stdout':
+      return openStdout();
+    case 'file':
+      return openFile({
+        path: sink.path,
+        durable: sink.mode === 'strict',
+        rotateBytes: sink.rotate_bytes,
+        rotateMs: sink.rotate_hours * HOUR_MS,
+        keepFiles: sink.keep_files,
+        keepMs: sink.keep_days * DAY_MS,
+        keepBytes: sink.keep_bytes,
+        onError,
+      });
+    case 'redis': {
+      const { openRedisSink } = await import('./redis.ts');
+      const { ca, cert, key, server_name: serverName } = redis.tls;
+      const text = (option: string, file: string | undefined): string | undefined =>
+        file === undefined ? undefined : readBytes(`redis.${option}`, file).toString();
+      return openRedisSink({
+        url: sink.url ?? store,
+        password:
+          sink.url === undefined ? text('password_file', redis.password_file)?.trim() : undefined,
+        tls: {
+          ca: text('tls.ca', ca),
+          cert: text('tls.cert', cert),
+          key: text('tls.key', key),
+          serverName,
+        },
+        key: sink.key,
+        maxLength: sink.max_length,
+        maxAgeMs: sink.max_age_hours * HOUR_MS,
+        waitReplicas: sink.wait_replicas,
+        timeoutMs: sink.timeout_ms,
+        writer,
+        onProblem: (problem) => onError(new Error(problem)),
+      });
+    }
+    case 'http': {
+      const { openHttp } = await import('./http.ts');
+      const { url, authorization_file: file, timeout_ms: timeoutMs } = sink;
+      if (file !== undefined) readBytes('audit.sinks.authorization_file', file);
+      return openHttp({ url, authorizationFile: file, timeoutMs, writer });
+    }
+  }
+}
+
+/** The key in a file; `undefined`: no file is named. @throws Error where it is too short to be one */
+export function readKey(option: string, file: string | undefined): Buffer | undefined {
+  if (file === undefined) return undefined;
+  const key = readBytes(option, file);
+  if (key.length < SHORTEST_KEY)
+    throw new Error(
+      `${option}: \`${file}\` has ${key.length} bytes: give ${SHORTEST_KEY} random ones or more`,
+    );
+  return key;
+}
+
+function readBytes(option: string, file: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    throw new Error(`${option}: \`${file}\` cannot be read: name a file that is there`, {
+      cause: error,
+    });
+  }
+}

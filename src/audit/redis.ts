@@ -1,0 +1,89 @@
+/** Keeps records in a Redis stream, an entry each: `record` is the line. A batch that is sent twice is kept once. */
+import { openClient, type TlsFiles } from '../store/redis/client.ts';
+import { parseRedisAddress, withoutSecrets } from '../store/redis/address.ts';
+import type { Script } from '../store/redis/scripts.ts';
+import type { Batch, Destination } from './queue.ts';
+
+export interface RedisSinkOptions {
+  /** `redis://…` and its like. */
+  readonly url: string;
+  /** Where the address names none. */
+  readonly password: string | undefined;
+  readonly tls: TlsFiles;
+  /** The stream. */
+  readonly key: string;
+  /** Entries that stay, about; 0: all. */
+  readonly maxLength: number;
+  /** Age of entries that stay, about, ms; 0: all. */
+  readonly maxAgeMs: number;
+  /** Replicas that must have a batch before it is kept. */
+  readonly waitReplicas: number;
+  /** How long a batch may take, ms. */
+  readonly timeoutMs: number;
+  /** Names this process and sink among all that write to the stream. */
+  readonly writer: string;
+  readonly onProblem: (message: string) => void;
+}
+
+/** How long it is known which batch was the last, ms: longer than any retry. */
+const LAST_MS = 24 * 3_600_000;
+
+/**
+ * KEYS: stream, number of the writer's last batch. ARGV: number of this one, how long it is known, entries that stay,
+ * age of entries that stay, then the records. Returns how many were added.
+ */
+const APPEND: Script = {
+  name: 'audit',
+  lua: `
+if tonumber(redis.call('GET', KEYS[2]) or 0) >= tonumber(ARGV[1]) then return 0 end
+for at = 5, #ARGV do redis.call('XADD', KEYS[1], '*', 'record', ARGV[at]) end
+redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+if ARGV[3] ~= '0' then redis.call('XTRIM', KEYS[1], 'MAXLEN', '~', ARGV[3]) end
+if ARGV[4] ~= '0' then
+  local now = redis.call('TIME')
+  redis.call('XTRIM', KEYS[1], 'MINID', '~', string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000) - ARGV[4]))
+end
+return #ARGV - 4
+`,
+};
+
+/** @throws Error where the address is none */
+export function openRedisSink(options: RedisSinkOptions): Destination {
+  const { url, key, timeoutMs, maxLength, maxAgeMs, waitReplicas } = options;
+  const parsed = parseRedisAddress(url);
+  const client = openClient(
+    {
+      address: { ...parsed, password: parsed.password ?? options.password },
+      shown: withoutSecrets(url),
+      tls: options.tls,
+      connectTimeoutMs: timeoutMs,
+      onProblem: options.onProblem,
+      onLost: () => {},
+    },
+    timeoutMs * 2,
+  );
+  // In a cluster, on the node of the stream.
+  const last = /\{[^}]+\}/.test(key)
+    ? `${key}:last:${options.writer}`
+    : `{${key}}:last:${options.writer}`;
+  return {
+    async keep({ id, lines }: Batch): Promise<void> {
+      await client.ready(timeoutMs);
+      const { replicas } = await client.write(
+        timeoutMs,
+        APPEND,
+        [key, last],
+        [id, LAST_MS, maxLength, maxAgeMs, ...lines],
+        { count: waitReplicas, ms: timeoutMs },
+      );
+      if (replicas < waitReplicas)
+        throw new Error(
+          `audit: ${replicas} replicas of \`${withoutSecrets(url)}\` have the records, ${waitReplicas} must`,
+        );
+    },
+    close(): Promise<void> {
+      client.close();
+      return Promise.resolve();
+    },
+  };
+}

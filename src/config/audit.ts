@@ -1,0 +1,144 @@
+/** The part of the settings that says what is recorded, and where. */
+import * as z from 'zod';
+import { APIS } from '../audit/event.ts';
+import { REDACTABLE } from '../audit/fields.ts';
+
+const amount = (fallback: number, description: string): z.ZodDefault<z.ZodInt> =>
+  z.int().min(0).default(fallback).meta({ description });
+
+const common = {
+  mode: z.enum(['drop', 'block', 'strict']).default('drop').meta({
+    description:
+      'What an answer waits for: nothing (records may be lost, and are counted), room for its record, or its record being kept',
+  }),
+  buffer_bytes: z
+    .int()
+    .min(1)
+    .default(16_777_216)
+    .meta({ description: 'Records that may wait for the sink' }),
+  timeout_ms: z.int().min(10).default(1_000).meta({
+    description: 'How long an answer waits for its record in mode strict (milliseconds)',
+  }),
+};
+
+const sink = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('stdout'), ...common }),
+  z.strictObject({
+    type: z.literal('file'),
+    path: z.string().min(1).meta({ description: 'The file that is appended to' }),
+    ...common,
+    rotate_bytes: amount(104_857_600, 'Size at which a file is rotated; 0: never'),
+    rotate_hours: amount(0, 'Age at which a file is rotated; 0: never'),
+    keep_files: amount(0, 'Rotated files that stay; 0: all'),
+    keep_days: amount(0, 'Age of rotated files that stay; 0: all'),
+    keep_bytes: amount(0, 'Size of all rotated files that stay; 0: all'),
+  }),
+  z.strictObject({
+    type: z.literal('redis'),
+    url: z.string().min(1).optional().meta({ description: 'redis://…; absent: that of `store`' }),
+    key: z.string().min(1).default('postern:audit').meta({ description: 'The stream' }),
+    ...common,
+    max_length: amount(0, 'Entries that stay, about; 0: all'),
+    max_age_hours: amount(0, 'Age of entries that stay, about; 0: all'),
+    wait_replicas: amount(0, 'Replicas that must have a record before it is kept'),
+  }),
+  z.strictObject({
+    type: z.literal('http'),
+    url: z
+      .string()
+      .regex(/^https?:\/\/[^\s/]+/, 'is not a URL such as https://collector/audit')
+      .meta({ description: 'Takes a POST a batch, a JSON object a line' }),
+    authorization_file: z
+      .string()
+      .optional()
+      .meta({ description: 'File with the value of the header `authorization`' }),
+    ...common,
+  }),
+]);
+
+const fieldPath = z
+  .union([z.string().min(1), z.array(z.string()).min(1)])
+  .transform((path) => (typeof path === 'string' ? path.split('.') : path))
+  .refine(([first = '']) => REDACTABLE.includes(first), {
+    error: `begins with none of ${REDACTABLE.join(', ')}`,
+  })
+  .meta({ description: 'resource.attributes.team, or a list of the names' });
+
+export const auditSchema = z
+  .strictObject({
+    sinks: z
+      .array(sink)
+      .default(() => [sink.parse({ type: 'stdout' })])
+      .meta({ description: 'Where records go, each to all of them; []: nowhere' }),
+    attributes: z.boolean().default(false).meta({
+      description: 'Record attributes, sources, contexts and objects of requests',
+    }),
+    fields: z
+      .array(
+        z.strictObject({
+          path: fieldPath,
+          action: z.enum(['include', 'drop', 'hash', 'mask']),
+        }),
+      )
+      .default([])
+      .meta({ description: 'Fields that are told, left out, hashed or masked' }),
+    hash_key_file: z
+      .string()
+      .optional()
+      .meta({ description: 'File with the key of hashed fields, 32 bytes or more' }),
+    chain_key_file: z.string().optional().meta({
+      description: 'File with the key of the chain of management records, 32 bytes or more',
+    }),
+    sampling: z
+      .array(
+        z.strictObject({
+          actions: z.array(z.string().min(1)).min(1).optional().meta({
+            description: 'Names of actions, or beginnings of names followed by *; absent: all',
+          }),
+          apis: z.array(z.enum(APIS)).min(1).optional(),
+          rate: z.number().min(0).max(1),
+        }),
+      )
+      .default([])
+      .meta({ description: 'Shares of allows that are recorded; the first that fits counts' }),
+  })
+  .prefault({});
+
+export type AuditSettings = Readonly<z.output<typeof auditSchema>>;
+export type SinkSettings = AuditSettings['sinks'][number];
+
+/** With the paths of its files made absolute. */
+export function absoluteAudit(audit: AuditSettings, from: (path: string) => string): AuditSettings {
+  const file = (path: string | undefined): string | undefined => path && from(path);
+  return {
+    ...audit,
+    hash_key_file: file(audit.hash_key_file),
+    chain_key_file: file(audit.chain_key_file),
+    sinks: audit.sinks.map((one) => {
+      if (one.type === 'file') return { ...one, path: from(one.path) };
+      return one.type === 'http'
+        ? { ...one, authorization_file: file(one.authorization_file) }
+        : one;
+    }),
+  };
+}
+
+/** What is wrong with it as a whole: paths below `audit`, and messages. */
+export function auditProblems(
+  audit: AuditSettings,
+  store: string,
+): readonly (readonly [path: readonly PropertyKey[], message: string])[] {
+  const problems: (readonly [readonly PropertyKey[], string])[] = [];
+  if (audit.hash_key_file === undefined)
+    for (const [index, { action }] of audit.fields.entries())
+      if (action === 'hash')
+        problems.push([['fields', index, 'action'], '`hash` needs `audit.hash_key_file`']);
+  const files = audit.sinks.map((one) => (one.type === 'file' ? one.path : undefined));
+  for (const [index, one] of audit.sinks.entries()) {
+    if (one.type === 'redis' && one.url === undefined && store.startsWith('embedded:'))
+      problems.push([['sinks', index, 'url'], 'is missing, and `store` is no Redis: name one']);
+    if (one.type === 'file' && files.indexOf(one.path) !== index)
+      problems.push([['sinks', index, 'path'], `\`${one.path}\` is listed twice: keep one`]);
+  }
+  return problems;
+}
