@@ -170,16 +170,16 @@ export function createMetrics(gauges: Gauges): Metrics {
     Object.entries(reloads).map(([result, value]) => ({ labels: { result }, value })),
   );
   declare('postern_audit_records_total', 'Audit records by what became of them.', 'counter', () =>
-    gauges.sinks.flatMap(({ name: sink, stats }) => {
-      const { written, dropped } = stats();
+    gauges.sinks.flatMap((sink) => {
+      const { written, dropped } = sink.stats();
       return Object.entries({ written, dropped }).map(([result, value]) => ({
-        labels: { sink, result },
+        labels: { sink: sink.name, result },
         value,
       }));
     }),
   );
   declare('postern_audit_queue_length', 'Audit records that wait to be kept.', 'gauge', () =>
-    gauges.sinks.map(({ name: sink, stats }) => ({ labels: { sink }, value: stats().queued })),
+    gauges.sinks.map((sink) => ({ labels: { sink: sink.name }, value: sink.stats().queued })),
   );
   declare('postern_audit_holding', 'Whether a sink holds answers back.', 'gauge', () =>
     gauges.sinks.map((sink) => ({ labels: { sink: sink.name }, value: sink.isOpen() ? 0 : 1 })),

@@ -123,9 +123,10 @@ export async function startServer(options: ServerOptions): Promise<Running> {
     });
     cleanups.push(async () => {
       await audit.close(settings.shutdown.grace_ms);
-      for (const { name: sink, stats } of audit.sinks)
-        if (stats().dropped > 0)
-          log.error({ sink, dropped: stats().dropped }, 'audit records were lost');
+      for (const sink of audit.sinks) {
+        const { dropped } = sink.stats();
+        if (dropped > 0) log.error({ sink: sink.name, dropped }, 'audit records were lost');
+      }
     });
     const redact = compileRedaction({
       attributes: settings.audit.attributes,

@@ -346,14 +346,11 @@ function failed(
   failure: Failure,
   { question, waitMs }: Asked,
 ): MaybePromise<Buffer> {
-  switch (failure.failure) {
-    case 'invalid':
-      return refuse(service, 'INVALID_ARGUMENT', question, waitMs, failure.problem.problem);
-    case 'limited':
-      return deny('RATE_LIMITED', { reason: 'RATE_LIMITED' }, failure.retryAfterMs);
-    default:
-      throw outage(failure);
-  }
+  if (failure.failure === 'invalid')
+    return refuse(service, 'INVALID_ARGUMENT', question, waitMs, failure.problem.problem);
+  if (failure.failure === 'limited')
+    return deny('RATE_LIMITED', { reason: 'RATE_LIMITED' }, failure.retryAfterMs);
+  throw outage(failure);
 }
 
 function outage(failure: Failure): RpcError {
