@@ -79,11 +79,10 @@ export function openManagement(options: ManageOptions): Management {
   /** Answers once what was done, or refused, is recorded. @throws Refused UNAVAILABLE where it is not in time */
   const recorded = async <T>(run: () => Promise<T>): Promise<T> => {
     await mayRecord();
-    try {
-      return await run();
-    } finally {
-      if ((await log.settled()) === false) throw new Refused('unavailable', NOT_KEPT);
-    }
+    const [done] = await Promise.allSettled([run()]);
+    if ((await log.settled()) === false) throw new Refused('unavailable', NOT_KEPT);
+    if (done.status === 'rejected') throw done.reason;
+    return done.value;
   };
 
   const recordOperation = (event: ManagementEvent): void => {

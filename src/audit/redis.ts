@@ -74,7 +74,8 @@ export function openRedisSink(options: RedisSinkOptions): Destination {
         APPEND,
         [key, last],
         [id, LAST_MS, maxLength, maxAgeMs, ...lines],
-        { count: waitReplicas, ms: timeoutMs },
+        // Its answer must come before the batch's own time is over.
+        { count: waitReplicas, ms: Math.ceil(timeoutMs / 2) },
       );
       if (replicas < waitReplicas)
         throw new Error(

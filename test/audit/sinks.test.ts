@@ -1,0 +1,493 @@
+/** Sinks under faults: each mode keeps exactly its promise, and what comes back is used again without a restart. */
+import { execFile, execFileSync } from 'node:child_process';
+import {
+  appendFileSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer, type IncomingHttpHeaders } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { openFile, type FileOptions } from '../../src/audit/file.ts';
+import { filesOf, linesOf } from '../../src/audit/files.ts';
+import { openHttp } from '../../src/audit/http.ts';
+import { openSink, type Destination, type Sink, type SinkMode } from '../../src/audit/queue.ts';
+import { openRedisSink } from '../../src/audit/redis.ts';
+import { scrape, seriesIn } from '../support/exposition.ts';
+import { postern, serve, type Serving } from '../support/process.ts';
+import { startRedis, until } from '../support/redis-server.ts';
+import { connectTo, PACKAGE_ROOT, type TestClient } from '../support/server.ts';
+
+let directory: string;
+const ending: (() => Promise<void> | void)[] = [];
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'postern-sinks-'));
+});
+afterEach(async () => {
+  for (const end of ending.splice(0).toReversed()) await end();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+const read = {
+  tenant: 'demo',
+  subject: { id: 'alice' },
+  action: 'read',
+  resource: { path: 'work' },
+};
+
+interface Rig {
+  readonly own: Serving;
+  readonly client: TestClient;
+  /** What a Check ends with: `allowed`, or the code of its error. */
+  ask(deadlineMs?: number): Promise<string>;
+  series(name: string): Promise<number | undefined>;
+  ready(): Promise<{ readonly ready: boolean; readonly checks: Record<string, unknown> }>;
+}
+
+async function start(audit: string, more = ''): Promise<Rig> {
+  const own = await serve(['--demo'], {
+    settings: [
+      `catalog: ${PACKAGE_ROOT}/config/actions.yaml`,
+      `default_roles: ${PACKAGE_ROOT}/config/roles.yaml`,
+      `store: embedded:${join(directory, 'store')}`,
+      'grpc: { address: 127.0.0.1:0 }',
+      'http: { address: 127.0.0.1:0 }',
+      'shutdown: { grace_ms: 2000 }',
+      `audit: ${audit}`,
+      more,
+      '',
+    ].join('\n'),
+    environment: { POSTERN_ADMIN_TOKEN: 'a-token-of-twenty-four-chars' },
+  });
+  ending.push(() => own.dispose());
+  const client = connectTo(own.grpc);
+  ending.push(() => client.close());
+  return {
+    own,
+    client,
+    ask: (deadlineMs = 5_000) =>
+      client.call('Check', read, deadlineMs).then(
+        ({ allowed }) => (allowed === true ? 'allowed' : 'denied'),
+        ({ code }: { code: number }) => String(code),
+      ),
+    series: async (name) => seriesIn(await scrape(own.http)).get(name),
+    ready: async () =>
+      (await (await fetch(`http://${own.http}/readyz`)).json()) as Awaited<
+        ReturnType<Rig['ready']>
+      >,
+  };
+}
+
+/** gRPC's UNAVAILABLE. */
+const UNAVAILABLE = '14';
+
+interface Numbered {
+  readonly seq: number;
+  readonly type: string;
+  readonly decision_id: string;
+}
+
+async function recordsOf(file: string): Promise<readonly Numbered[]> {
+  const records: Numbered[] = [];
+  for (const name of await filesOf(file))
+    for await (const { text, whole } of linesOf(name)) {
+      expect(whole).toBe(true);
+      records.push(JSON.parse(text) as Numbered);
+    }
+  return records;
+}
+
+const isDense = (records: readonly Numbered[]): boolean =>
+  records.every(({ seq }, index) => seq === index + 1);
+
+/** A file may not grow beyond what it is: a full disk, for this process alone. */
+function fill(own: Serving, bytes: number): void {
+  execFileSync('prlimit', ['--pid', String(own.child.pid), `--fsize=${bytes}:unlimited`]);
+}
+const free = (own: Serving): void => {
+  execFileSync('prlimit', ['--pid', String(own.child.pid), '--fsize=unlimited:unlimited']);
+};
+
+describe('a disk that is full, and then is not', () => {
+  it('strict: refuses each kind of answer, changes nothing, is not ready; then all is well, and no record is missing', async () => {
+    const file = join(directory, 'audit.jsonl');
+    const rig = await start(
+      `{ sinks: [{ type: file, path: ${file}, mode: strict, timeout_ms: 300 }] }`,
+    );
+    expect(await rig.ask()).toBe('allowed');
+    fill(rig.own, statSync(file).size + 10);
+    expect(await rig.ask()).toBe(UNAVAILABLE);
+    // Known to fail: others wait for it to come back, as long as they may.
+    const startedAt = performance.now();
+    expect(await rig.ask(600)).toMatch(/^(14|4)$/);
+    expect(performance.now() - startedAt).toBeLessThan(1_500);
+    const others: readonly (readonly [method: string, request: object])[] = [
+      ['BatchCheck', { checks: [read] }],
+      ['Explain', read],
+      ['Filter', { tenant: 'demo', subject: { id: 'alice' }, action: 'read', objects: [] }],
+    ];
+    for (const [method, request] of others)
+      await expect(rig.client.call(method, request, 600)).rejects.toThrow(/UNAVAILABLE|DEADLINE/);
+    expect(await rig.ready()).toMatchObject({ ready: false, checks: { audit_open: false } });
+    expect(await rig.series('postern_audit_holding{sink=file}')).toBe(1);
+    expect(await rig.series('postern_audit_refusals_total{}')).toBeGreaterThan(0);
+    const before = await exported(rig.own);
+    expect(await manage(rig.own, ['user', 'create', 'eve'])).toContain('nothing was done');
+    expect(await exported(rig.own)).toBe(before);
+
+    free(rig.own);
+    await until(async () => (await rig.ready()).ready);
+    expect(await rig.ask()).toBe('allowed');
+    expect(await manage(rig.own, ['user', 'create', 'eve'])).toContain('created');
+    expect(await rig.own.stop()).toBe(0);
+    const records = await recordsOf(file);
+    expect(isDense(records)).toBe(true);
+    expect(records.at(-1)?.type).toBe('management');
+    expect(rig.own.stderr()).toContain('EFBIG');
+  });
+
+  it('block: answers until its queue is full, slows then, and loses nothing', async () => {
+    const file = join(directory, 'audit.jsonl');
+    const rig = await start(
+      `{ sinks: [{ type: file, path: ${file}, mode: block, buffer_bytes: 3000 }] }`,
+    );
+    fill(rig.own, 10);
+    let answered = 0;
+    while ((await rig.ask(300)) === 'allowed') answered++;
+    expect(answered).toBeGreaterThan(3);
+    expect(answered).toBeLessThan(50);
+    // One that waits gets its answer once there is room.
+    const waiting = rig.ask(20_000);
+    free(rig.own);
+    expect(await waiting).toMatch(/^(allowed|14)$/);
+    await until(async () => (await rig.ready()).ready);
+    expect(await rig.ask()).toBe('allowed');
+    await rig.own.stop();
+    const records = await recordsOf(file);
+    expect(isDense(records)).toBe(true);
+    expect(records.length).toBeGreaterThanOrEqual(answered + 1);
+  });
+
+  it('drop: answers always; what is counted as dropped is the gap in the numbers', async () => {
+    const file = join(directory, 'audit.jsonl');
+    const rig = await start(
+      `{ sinks: [{ type: file, path: ${file}, mode: drop, buffer_bytes: 3000 }] }`,
+    );
+    fill(rig.own, 10);
+    for (let n = 0; n < 100; n++) expect(await rig.ask()).toBe('allowed');
+    expect((await rig.ready()).ready).toBe(true);
+    const dropped = await rig.series('postern_audit_records_total{result=dropped,sink=file}');
+    expect(dropped).toBeGreaterThan(50);
+    free(rig.own);
+    await until(
+      async () => (await rig.series('postern_audit_queue_length{sink=file}')) === 0,
+      20_000,
+    );
+    for (let n = 0; n < 5; n++) expect(await rig.ask()).toBe('allowed');
+    await rig.own.stop();
+    const seqs = (await recordsOf(file)).map(({ seq }) => seq);
+    expect(Math.max(...seqs)).toBe(105);
+    expect(new Set(seqs).size).toBe(seqs.length);
+    expect(105 - seqs.length).toBe(dropped);
+  });
+});
+
+/** Runs a management command as the operator; what it says. */
+async function manage(own: Serving, args: readonly string[]): Promise<string> {
+  const ran = await postern(['--tenant', 'demo', '--address', own.grpc, ...args], {
+    POSTERN_ADMIN_TOKEN: 'a-token-of-twenty-four-chars',
+  });
+  return ran.stdout + ran.stderr;
+}
+
+/** The tenant as the store has it, beside a server that may refuse to tell. */
+async function exported(own: Serving): Promise<string> {
+  // Without a token: from the store itself.
+  const ran = await postern(['export', '--tenant', 'demo'], {
+    POSTERN_CONFIG: own.environment['POSTERN_CONFIG'] ?? '',
+  });
+  expect(ran.stderr).toBe('');
+  return ran.stdout;
+}
+
+describe('a reader that is slow', () => {
+  it('strict: no answer before its record is taken; all of them once the reader reads', async () => {
+    const pipe = join(directory, 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    const rig = await start(
+      `{ sinks: [{ type: file, path: ${pipe}, mode: strict, timeout_ms: 400 }] }`,
+    );
+    // Nobody reads: what the pipe holds is taken, and then nothing more.
+    let answered = 0;
+    while ((await rig.ask(1_000)) === 'allowed' && answered < 2_000) answered++;
+    expect(answered).toBeGreaterThan(10);
+    expect(answered).toBeLessThan(2_000);
+    const reader = outputOf('timeout', ['8', 'cat', pipe]);
+    await until(async () => (await rig.ask(1_000)) === 'allowed');
+    await rig.own.stop();
+    const records = (await reader)
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => JSON.parse(line) as Numbered);
+    expect(isDense(records)).toBe(true);
+    expect(records.length).toBeGreaterThan(answered);
+  });
+});
+
+function outputOf(command: string, args: readonly string[]): Promise<string> {
+  return new Promise((done) => execFile(command, args, (_error, stdout) => done(stdout)));
+}
+
+describe('Redis as a sink', () => {
+  it('strict: killed, nothing is answered; back, everything stands in the stream once, in order', async () => {
+    const redis = await startRedis(['appendonly yes', 'appendfsync always']);
+    ending.push(() => redis.dispose());
+    const rig = await start(
+      `{ sinks: [{ type: redis, url: ${redis.url}, mode: strict, timeout_ms: 500 }] }`,
+    );
+    const lanes = Array.from({ length: 8 }, async () => {
+      let answered = 0;
+      for (let n = 0; n < 200; n++) if ((await rig.ask(3_000)) === 'allowed') answered++;
+      return answered;
+    });
+    await new Promise((done) => setTimeout(done, 100));
+    await redis.kill();
+    expect(await rig.ask(600)).toMatch(/^(14|4)$/);
+    await redis.restart();
+    const answered = (await Promise.all(lanes)).reduce((sum, n) => sum + n, 0);
+    await until(async () => (await rig.ask()) === 'allowed');
+    await rig.own.stop();
+    const entries = (await redis.command('XRANGE', 'postern:audit', '-', '+')) as [
+      string,
+      [string, string],
+    ][];
+    const records = entries.map(([, [name, line]]) => {
+      expect(name).toBe('record');
+      return JSON.parse(line) as Numbered;
+    });
+    expect(isDense(records)).toBe(true);
+    expect(records.length).toBeGreaterThanOrEqual(answered);
+  });
+
+  it('a batch that is sent again is kept once; the stream is trimmed by policy alone', async () => {
+    const redis = await startRedis();
+    ending.push(() => redis.dispose());
+    const sink = (maxLength: number, maxAgeMs: number): Destination => {
+      const opened = openRedisSink({
+        url: redis.url,
+        password: undefined,
+        tls: {},
+        key: 'log',
+        maxLength,
+        maxAgeMs,
+        waitReplicas: 0,
+        timeoutMs: 1_000,
+        writer: 'w',
+        onProblem: () => {},
+      });
+      ending.push(() => opened.close());
+      return opened;
+    };
+    const all = sink(0, 0);
+    const lines = Array.from({ length: 500 }, (_, n) => `{"n":${n}}`);
+    await all.keep({ id: 1, lines });
+    await all.keep({ id: 1, lines });
+    expect(await redis.command('XLEN', 'log')).toBe(500);
+    await all.keep({ id: 2, lines });
+    expect(await redis.command('XLEN', 'log')).toBe(1_000);
+    await sink(300, 0).keep({ id: 3, lines: ['{}'] });
+    const kept = Number(await redis.command('XLEN', 'log'));
+    expect(kept).toBeGreaterThanOrEqual(300);
+    expect(kept).toBeLessThan(600);
+    await new Promise((done) => setTimeout(done, 50));
+    await sink(0, 1).keep({ id: 4, lines: ['{}'] });
+    expect(Number(await redis.command('XLEN', 'log'))).toBeLessThan(kept);
+    await expect(
+      openRedisSink({
+        url: redis.url,
+        password: undefined,
+        tls: {},
+        key: 'log',
+        maxLength: 0,
+        maxAgeMs: 0,
+        waitReplicas: 1,
+        timeoutMs: 400,
+        writer: 'x',
+        onProblem: () => {},
+      }).keep({ id: 1, lines: ['{}'] }),
+    ).rejects.toThrow('0 replicas');
+  });
+});
+
+describe('a collector by HTTP', () => {
+  it('that fails, hangs and comes back gets every record, a batch again under its key', async () => {
+    const got: { readonly headers: IncomingHttpHeaders; readonly body: string }[] = [];
+    let how: 'fails' | 'hangs' | 'works' = 'fails';
+    const server = createServer((request, response) => {
+      let body = '';
+      request.on('data', (chunk: Buffer) => (body += chunk.toString()));
+      request.on('end', () => {
+        got.push({ headers: request.headers, body });
+        if (how === 'hangs') return;
+        response.writeHead(how === 'works' ? 204 : 503).end();
+      });
+    });
+    await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+    ending.push(() => {
+      server.closeAllConnections();
+      server.close();
+    });
+    const { port } = server.address() as AddressInfo;
+    const authorizationFile = join(directory, 'token');
+    writeFileSync(authorizationFile, 'Bearer secret\n');
+    const errors: unknown[] = [];
+    const url = `http://127.0.0.1:${port}/audit`;
+    const http = openHttp({ url, authorizationFile, timeoutMs: 200, writer: 'i-0' });
+    const sink = openSink(http, {
+      name: 'http',
+      mode: 'strict',
+      bufferBytes: 1_000_000,
+      timeoutMs: 5_000,
+      onError: (error) => errors.push(error),
+    });
+    const first = sink.write('{"seq":1}');
+    await until(() => got.length >= 2);
+    how = 'hangs';
+    await until(() => errors.some((error) => String(error).includes('Timeout')));
+    how = 'works';
+    expect(await first).toBe(true);
+    await until(() => sink.isOpen());
+    expect(await sink.write('{"seq":2}')).toBe(true);
+    expect(String(errors[0])).toContain('answers 503');
+    expect(got[0]?.headers).toMatchObject({
+      'content-type': 'application/x-ndjson',
+      authorization: 'Bearer secret',
+      'idempotency-key': 'i-0-1',
+    });
+    expect(new Set(got.slice(0, -1).map(({ body }) => body))).toEqual(new Set(['{"seq":1}\n']));
+    expect(got.at(-1)).toMatchObject({
+      headers: { 'idempotency-key': 'i-0-2' },
+      body: '{"seq":2}\n',
+    });
+    await sink.close(1_000);
+  });
+});
+
+describe('several at once', () => {
+  it('an answer waits for the strict one alone, and each has every record', async () => {
+    const [kept, other] = [join(directory, 'kept.jsonl'), join(directory, 'other.jsonl')];
+    const rig = await start(
+      `{ sinks: [{ type: file, path: ${kept}, mode: strict }, { type: file, path: ${other} }, { type: stdout }] }`,
+    );
+    for (let n = 1; n <= 20; n++) {
+      expect(await rig.ask()).toBe('allowed');
+      expect((await recordsOf(kept)).length).toBe(n);
+    }
+    let printed = '';
+    rig.own.child.stdout?.on('data', (chunk: Buffer) => (printed += chunk.toString()));
+    expect(await rig.series('postern_audit_records_total{result=written,sink=file}')).toBe(20);
+    await rig.own.stop();
+    expect(readFileSync(other, 'utf8')).toBe(readFileSync(kept, 'utf8'));
+    expect(printed).toBe(readFileSync(kept, 'utf8'));
+  });
+});
+
+const UNBOUNDED = { rotateBytes: 0, rotateMs: 0, keepFiles: 0, keepMs: 0, keepBytes: 0 };
+
+describe('a file', () => {
+  const open = (options: Partial<FileOptions>, mode: SinkMode = 'strict'): Sink => {
+    const onError = (error: unknown): void => {
+      throw error;
+    };
+    const path = join(directory, 'audit.jsonl');
+    const file = openFile({ path, durable: true, ...UNBOUNDED, onError, ...options });
+    return openSink(file, { name: 'file', mode, bufferBytes: 1e9, timeoutMs: 5_000, onError });
+  };
+  const text = (): string => readFileSync(join(directory, 'audit.jsonl'), 'utf8');
+
+  it('is rotated by size, between records, and only so many stay', async () => {
+    const sink = open({ rotateBytes: 1_000, keepFiles: 3 });
+    const lines = Array.from({ length: 100 }, (_, n) => JSON.stringify({ n, x: 'y'.repeat(90) }));
+    for (const line of lines) expect(await sink.write(line)).toBe(true);
+    await sink.close(1_000);
+    const files = await filesOf(join(directory, 'audit.jsonl'));
+    expect(files.length).toBe(4);
+    const kept = files.map((name) => readFileSync(name, 'utf8')).join('');
+    const all = `${lines.join('\n')}\n`;
+    expect(all.endsWith(kept)).toBe(true);
+    for (const name of files) expect(statSync(name).size).toBeLessThanOrEqual(1_000);
+  });
+
+  it('is rotated by age, and old ones go', async () => {
+    const sink = open({ rotateMs: 50, keepBytes: 10 });
+    await sink.write('{"n":1}');
+    await new Promise((done) => setTimeout(done, 80));
+    await sink.write('{"n":2}');
+    await new Promise((done) => setTimeout(done, 80));
+    await sink.write('{"n":3}');
+    await sink.close(1_000);
+    expect(text()).toBe('{"n":3}\n');
+    expect(readdirSync(directory).length).toBe(2);
+  });
+
+  it('that somebody else moves away is opened anew', async () => {
+    const sink = open({});
+    await sink.write('{"n":1}');
+    renameSync(join(directory, 'audit.jsonl'), join(directory, 'moved'));
+    await new Promise((done) => setTimeout(done, 1_100));
+    await sink.write('{"n":2}');
+    await sink.close(1_000);
+    expect(readFileSync(join(directory, 'moved'), 'utf8')).toBe('{"n":1}\n');
+    expect(text()).toBe('{"n":2}\n');
+  });
+
+  it('whose last line a crash cut off goes on with a line of its own', async () => {
+    appendFileSync(join(directory, 'audit.jsonl'), '{"n":1}\n{"n":2,"cu');
+    const sink = open({});
+    await sink.write('{"n":3}');
+    await sink.close(1_000);
+    expect(text()).toBe('{"n":1}\n{"n":2,"cu\n{"n":3}\n');
+  });
+
+  it('is for its owner and group only', async () => {
+    const sink = open({});
+    await sink.write('{}');
+    await sink.close(1_000);
+    expect(statSync(join(directory, 'audit.jsonl')).mode & 0o007).toBe(0);
+    expect(existsSync(join(directory, 'audit.jsonl'))).toBe(true);
+  });
+});
+
+describe('group commit', () => {
+  it('keeps what comes while a batch is kept together: far fewer writes than records', async () => {
+    let batches = 0;
+    const slow: Destination = {
+      keep: async () => {
+        batches++;
+        await new Promise((done) => setTimeout(done, 5));
+      },
+      close: () => Promise.resolve(),
+    };
+    const sink = openSink(slow, {
+      name: 'slow',
+      mode: 'strict',
+      bufferBytes: 1e6,
+      timeoutMs: 5_000,
+      onError: () => {},
+    });
+    const lanes = Array.from({ length: 50 }, async () => {
+      for (let n = 0; n < 20; n++) expect(await sink.write('{}')).toBe(true);
+    });
+    await Promise.all(lanes);
+    expect(sink.stats()).toEqual({ written: 1_000, dropped: 0, queued: 0 });
+    expect(batches).toBeLessThan(60);
+  });
+});
