@@ -140,19 +140,19 @@ describe('the ledger', () => {
     for (let kill = 0; kill < kills; kill++) {
       const own = await start(mode);
       const clients = Array.from({ length: CLIENTS }, () => connectTo(own.grpc));
-      let dead = false;
+      const server = { dead: false };
       // At an answer, so that it is under load.
       let left = 100 + Math.floor(Math.random() * 900);
       const asking = clients.flatMap((client, index) =>
         Array.from({ length: 8 }, async (_, lane) => {
-          for (let n = index + lane; !dead; n++)
+          for (let n = index + lane; !server.dead; n++)
             await client.call('Check', question(n), 2_000).then(
               (answer) => {
                 const { decision_id: id, allowed } = answer as unknown as Answer;
                 answers.set(id, allowed);
                 if (--left > 0) return;
                 own.child.kill('SIGKILL');
-                dead = true;
+                server.dead = true;
               },
               () => {
                 // The call that the kill has cut.
