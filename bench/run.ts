@@ -8,6 +8,7 @@ import { FULL, observed, QUICK } from './measure.ts';
 import { machine, toText, writeTables } from './report.ts';
 import type { Table } from './scenario.ts';
 import { engineCheck, engineCompile, engineExplain, engineFilter } from './scenarios/engine.ts';
+import { auditCost } from './scenarios/audit.ts';
 import { grpc, grpcMemory } from './scenarios/grpc.ts';
 import { metricsCost } from './scenarios/metrics.ts';
 import { pipeline } from './scenarios/pipeline.ts';
@@ -21,6 +22,7 @@ const SCENARIOS = [
   metricsCost,
   grpcMemory,
   grpc,
+  auditCost,
 ];
 
 const { values, positionals } = parseArgs({

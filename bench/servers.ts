@@ -46,7 +46,10 @@ function bundle(): string {
 }
 
 /** `postern serve` with the bench tenant, as a user would run it. */
-export function startPostern(directory: string, audit: 'file' | 'off'): Promise<RunningServer> {
+export function startPostern(
+  directory: string,
+  audit: 'off' | 'file' | 'strict',
+): Promise<RunningServer> {
   const own = join(directory, `postern-${audit}-${process.hrtime.bigint()}`);
   mkdirSync(own, { recursive: true });
   writeFileSync(join(own, 'actions.yaml'), stringify(CATALOG));
@@ -58,7 +61,12 @@ export function startPostern(directory: string, audit: 'file' | 'off'): Promise<
     store: 'embedded:data',
     grpc: { address: '127.0.0.1:0' },
     http: { address: '127.0.0.1:0' },
-    audit: audit === 'file' ? { sinks: [{ type: 'file', path: 'audit.jsonl' }] } : { sinks: [] },
+    audit: {
+      sinks:
+        audit === 'off'
+          ? []
+          : [{ type: 'file', path: 'audit.jsonl', mode: audit === 'strict' ? 'strict' : 'drop' }],
+    },
   };
   const config = join(own, 'postern.yaml');
   writeFileSync(config, stringify(settings));

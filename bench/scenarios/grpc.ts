@@ -34,7 +34,7 @@ const NEVER_THE_SAME = 20_000;
  * How often all servers are started anew. Of two processes of the same program, one may be a third faster than the
  * other for as long as they live: what is compared is the program.
  */
-const PROCESSES = 5;
+export const PROCESSES = 5;
 /** In each of them. */
 const TURNS = 3;
 const BATCH = 50;
@@ -271,7 +271,7 @@ async function assertedAnswers(server: RunningServer, directory: string): Promis
   }
 }
 
-function requestFile(directory: string, name: string, messages: readonly Buffer[]): string {
+export function requestFile(directory: string, name: string, messages: readonly Buffer[]): string {
   mkdirSync(directory, { recursive: true });
   const file = join(directory, `${name}.json`);
   writeFileSync(file, JSON.stringify(messages.map((bytes) => bytes.toString('base64'))));

@@ -1,7 +1,7 @@
 /**
  * Random management by random actors on real stores. After each operation the whole state is looked at by a second,
  * naive reading of section 8 that shares no code with `src/admin`: what may never be is never there.
- * POSTERN_MANAGEMENT sets how many operations are drawn on the embedded store, POSTERN_SEED which.
+ * POSTERN_MANAGEMENT sets how many operations are drawn on each store, POSTERN_SEED which.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { OPERATOR } from '../../src/admin/actor.ts';
@@ -481,8 +481,7 @@ describe(`random management, seed ${SEED}`, () => {
     });
     afterAll(() => server.dispose());
 
-    const operations = Math.ceil(OPERATIONS / 5);
-    it(`ADM-1 to ADM-8 hold throughout ${operations} operations on Redis`, async () => {
+    it(`ADM-1 to ADM-8 hold throughout ${OPERATIONS} operations on Redis`, async () => {
       const store = openRedisStore({
         ...REDIS_DEFAULTS,
         address: server.url,
@@ -490,7 +489,7 @@ describe(`random management, seed ${SEED}`, () => {
         feedLength: 1_000,
         onProblem: () => {},
       });
-      expect(lopsided(operations, await run(store, operations, 10))).toEqual([]);
+      expect(lopsided(OPERATIONS, await run(store, OPERATIONS, 10))).toEqual([]);
       await store.close();
     }, 3_600_000);
   });
