@@ -4,7 +4,7 @@
  * once where a window has more than 24 days, and follow jumps of the wall clock.
  */
 import { LRUCache } from 'lru-cache';
-import { RateLimiterMemory } from 'rate-limiter-flexible';
+import RateLimiterMemory from 'rate-limiter-flexible/lib/RateLimiterMemory.js';
 import type { RateLimit } from '../engine/records.ts';
 
 export type Taken =
