@@ -10,6 +10,7 @@ import type { ConnectionOptions } from './client.ts';
 import type { Shell } from './completion.ts';
 import { NOUNS } from './nouns.ts';
 import { CliError, EXIT, type Format } from './output.ts';
+import { endAtOnce } from './signals.ts';
 
 interface GlobalOptions extends Omit<ConnectionOptions, 'packageRoot'> {
   readonly output: Format;
@@ -95,9 +96,11 @@ program
   .option('--state <file>', 'create this tenant if it is absent; may be repeated', collect, [])
   .option('--demo', 'serve the demo tenant (the same as --state config/demo.yaml)')
   .action(
-    run(async (options: { config?: string; state: string[]; demo?: boolean }) =>
-      (await import('./serve.ts')).serve({ ...options, packageRoot, version }),
-    ),
+    run(async (options: { config?: string; state: string[]; demo?: boolean }) => {
+      // Before what it takes to serve is loaded.
+      const onServing = endAtOnce();
+      return (await import('./serve.ts')).serve({ ...options, packageRoot, version, onServing });
+    }),
   );
 
 program

@@ -6,6 +6,7 @@ import { startServer } from '../server.ts';
 import { withoutSecrets } from '../store/redis/address.ts';
 import { EXIT } from './output.ts';
 import { heapLimiter, releaseStartupMemory } from './release-memory.ts';
+import { stopSignal } from './signals.ts';
 
 /** How often the size of the caches is looked at, ms. */
 const HEAP_LOOK_MS = 1_000;
@@ -16,6 +17,8 @@ export interface ServeOptions {
   readonly config?: string;
   readonly state: readonly string[];
   readonly demo?: boolean;
+  /** Called when the server takes signals to stop itself. */
+  readonly onServing: () => void;
 }
 
 export async function serve(options: ServeOptions): Promise<number> {
@@ -36,6 +39,8 @@ export async function serve(options: ServeOptions): Promise<number> {
     packageRoot,
     version,
   });
+  const stopping = stopSignal();
+  options.onServing();
   releaseStartupMemory();
   const limitHeap = heapLimiter();
   setInterval(() => limitHeap(running.cachedBytes()), HEAP_LOOK_MS).unref();
@@ -59,14 +64,8 @@ export async function serve(options: ServeOptions): Promise<number> {
     say(`Try it: npx postern check alice read work.projects.api --tenant demo --address ${grpc}`);
 
   process.on('SIGHUP', () => running.reload());
-  await new Promise<void>((done) => {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const)
-      // Stays, so that a second signal does not cut the drain short.
-      process.on(signal, () => {
-        running.log.info({ signal }, 'closing: calls in flight finish');
-        done();
-      });
-  });
+  const signal = await stopping;
+  running.log.info({ signal }, 'closing: calls in flight finish');
   await running.close();
   return EXIT.ok;
 }

@@ -1,10 +1,12 @@
 /** `postern serve` as a process: start, readiness, signals, reload, refusals; and the commands beside it. */
 import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { postern, serve, type Serving } from '../support/process.ts';
+import { launch, postern, serve, type Serving } from '../support/process.ts';
 import { connectTo, PACKAGE_ROOT } from '../support/server.ts';
 
 let server: Serving;
@@ -268,6 +270,32 @@ describe('signals', () => {
     await own.dispose();
     rmSync(directory, { recursive: true });
   });
+
+  it.each(['SIGTERM', 'SIGINT'] as const)(
+    '%s while it starts ends it at once, exit 0',
+    async (signal) => {
+      // A store that takes connections and says nothing: the start hangs on it for a second and more.
+      const store = createServer();
+      await once(store.listen(0, '127.0.0.1'), 'listening');
+      // A TCP server's address is an object.
+    const { port } = store.address() as AddressInfo;
+      const connected = once(store, 'connection');
+      const environment = {
+        POSTERN_STORE: `redis://127.0.0.1:${port}`,
+        POSTERN_GRPC_ADDRESS: '127.0.0.1:0',
+        POSTERN_HTTP_ADDRESS: '127.0.0.1:0',
+      };
+      const child = launch(['serve'], environment);
+      const ended = once(child, 'exit');
+      let stderr = '';
+      child.stderr?.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+      await connected;
+      child.kill(signal);
+      expect(await ended).toEqual([0, null]);
+      expect(stderr).not.toContain('has started');
+      store.close();
+    },
+  );
 
   it('SIGTERM under load: calls in flight are answered, audit is whole, exit 0', async () => {
     const own = await serve(['--demo']);
