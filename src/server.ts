@@ -154,7 +154,8 @@ export async function startServer(options: ServerOptions): Promise<Running> {
         },
       };
     };
-    const http = await listenOps({ address: settings.http.address, metrics, readiness });
+    const { address, socket_mode: socketMode } = settings.http;
+    const http = await listenOps({ address, socketMode, metrics, readiness });
     cleanups.push(() => http.close());
     const onKeys = errorLogger(log, 'the keys of an issuer cannot be read');
     const jwt =
@@ -341,6 +342,7 @@ async function listenDecisions(options: ServerOptions, parts: Parts): Promise<Gr
   const unary = { ...methods.unary, ...envoyMethods(options, parts, service) };
   return listenGrpc({ ...methods, unary }, health.unary, extras, {
     address: grpc.address,
+    socketMode: grpc.socket_mode,
     maxMessageBytes: grpc.max_message_bytes,
     maxConcurrentStreams: grpc.max_concurrent_streams,
     streamInFlight: limits.stream_in_flight,

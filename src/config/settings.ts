@@ -23,6 +23,12 @@ const address = z
     'is not host:port or unix:/path',
   );
 
+const socketMode = z
+  .string()
+  .regex(/^0?[0-7]{3}$/, 'is no octal number of three digits, such as `"0660"`')
+  .optional()
+  .meta({ description: 'Permissions of a unix socket, octal; absent: what the umask leaves' });
+
 const seconds = (description: string): z.ZodOptional<z.ZodInt> =>
   z
     .int()
@@ -94,6 +100,7 @@ export const settingsSchema = z
     grpc: z
       .strictObject({
         address: address.default('127.0.0.1:4700').meta({ description: 'host:port or unix:/path' }),
+        socket_mode: socketMode,
         reflection: z.boolean().default(false).meta({ description: 'Serve reflection v1' }),
         max_message_bytes: count(4_194_304, 'Largest message that is read'),
         max_concurrent_streams: count(256, 'Calls at once on one connection'),
@@ -157,6 +164,7 @@ export const settingsSchema = z
     http: z
       .strictObject({
         address: address.default('127.0.0.1:4701').meta({ description: 'host:port or unix:/path' }),
+        socket_mode: socketMode,
       })
       .prefault({}),
     limits: z
@@ -356,7 +364,7 @@ function weaknesses({ grpc }: Settings, adminToken: string | undefined): string[
 
 /** Half an authentication is none, and a secret in the clear is none either. */
 function exposureProblems(
-  { grpc, admin }: Settings,
+  { grpc, http, admin }: Settings,
   hasAdminToken: boolean,
   source: Source,
 ): Problem[] {
@@ -380,6 +388,12 @@ function exposureProblems(
       ['grpc', 'callers'],
       `send their tokens in the clear to \`${grpc.address}\`: set \`grpc.tls\`, or listen on 127.0.0.1`,
     );
+  for (const [section, { address, socket_mode: mode }] of Object.entries({ grpc, http }))
+    if (mode !== undefined && !address.startsWith('unix:'))
+      problem(
+        [section, 'socket_mode'],
+        `is for unix sockets, and \`${address}\` is none: leave it out, or listen on unix:/path`,
+      );
   const names = grpc.callers.map(({ name }) => name);
   for (const [index, name] of names.entries())
     if (names.indexOf(name) !== index)

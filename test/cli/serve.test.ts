@@ -1,13 +1,15 @@
 /** `postern serve` as a process: start, readiness, signals, reload, refusals; and the commands beside it. */
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { stringify } from 'yaml';
 import { launch, postern, serve, type Serving } from '../support/process.ts';
 import { connectTo, PACKAGE_ROOT } from '../support/server.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
 
 let server: Serving;
 beforeAll(async () => {
@@ -278,7 +280,7 @@ describe('signals', () => {
       const store = createServer();
       await once(store.listen(0, '127.0.0.1'), 'listening');
       // A TCP server's address is an object.
-    const { port } = store.address() as AddressInfo;
+      const { port } = store.address() as AddressInfo;
       const connected = once(store, 'connection');
       const environment = {
         POSTERN_STORE: `redis://127.0.0.1:${port}`,
@@ -409,6 +411,22 @@ describe('unix sockets', () => {
     expect(await own.stop()).toBe(0);
     await own.dispose();
     rmSync(directory, { recursive: true });
+  });
+
+  it('have the permissions of the settings, whatever the umask', async () => {
+    const directory = temporaryDirectory();
+    const settings = stringify({
+      catalog: join(PACKAGE_ROOT, 'config/actions.yaml'),
+      default_roles: join(PACKAGE_ROOT, 'config/roles.yaml'),
+      store: 'embedded:store',
+      grpc: { address: `unix:${directory}/g.sock`, socket_mode: '0666' },
+      http: { address: `unix:${directory}/h.sock`, socket_mode: '600' },
+    });
+    const own = await serve([], { settings });
+    const mode = (name: string): string =>
+      (statSync(join(directory, name)).mode & 0o777).toString(8);
+    expect([mode('g.sock'), mode('h.sock')]).toEqual(['666', '600']);
+    await own.dispose();
   });
 });
 

@@ -10,7 +10,7 @@ import {
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import type { EventEmitter } from 'node:events';
-import { clearStaleSocket } from '../unix-socket.ts';
+import { clearStaleSocket, setSocketMode } from '../unix-socket.ts';
 import type { Method, Methods } from './methods.ts';
 import { openOverload, type Overload } from './overload.ts';
 import { CODE, RpcError, withReason } from './status.ts';
@@ -19,6 +19,8 @@ import { reloading, type TlsFiles } from './tls.ts';
 export interface GrpcOptions {
   /** `host:port`, or `unix:/path`. */
   readonly address: string;
+  /** Permissions of a unix socket, octal; `undefined`: what the umask leaves. */
+  readonly socketMode: string | undefined;
   readonly maxMessageBytes: number;
   readonly maxConcurrentStreams: number;
   /** Messages of one CheckStream that wait for facts before reading stops. */
@@ -119,6 +121,7 @@ export async function listenGrpc(
       error === null ? done(bound) : failed(error),
     ),
   );
+  setSocketMode(options.address, options.socketMode);
   return {
     address: options.address.startsWith('unix:')
       ? options.address

@@ -2,7 +2,7 @@
 import { createServer } from 'node:http';
 import { once } from 'node:events';
 import createRouter from 'find-my-way';
-import { clearStaleSocket } from '../unix-socket.ts';
+import { clearStaleSocket, setSocketMode } from '../unix-socket.ts';
 
 export interface Readiness {
   readonly ready: boolean;
@@ -13,6 +13,8 @@ export interface Readiness {
 export interface OpsOptions {
   /** `host:port`, or `unix:/path`. */
   readonly address: string;
+  /** Permissions of a unix socket, octal; `undefined`: what the umask leaves. */
+  readonly socketMode: string | undefined;
   readonly readiness: () => Readiness;
   readonly metrics: { render(): Promise<string>; readonly contentType: string };
 }
@@ -58,6 +60,7 @@ export async function listenOps(options: OpsOptions): Promise<OpsListener> {
     server.listen(Number(options.address.slice(colon + 1)), host);
   }
   await once(server, 'listening');
+  setSocketMode(options.address, options.socketMode);
   const bound = server.address();
   return {
     address:
