@@ -58,6 +58,10 @@ export interface Metrics {
   operation(operation: string, result: OperationResult): void;
   /** Somebody could not prove who it is to this process; what decisions say of it is counted with them. */
   unauthenticated(): void;
+  /** A call was refused before it was read: the process is late, or has no memory for it. */
+  overloaded(cause: 'lag' | 'memory'): void;
+  /** Caches were emptied for want of memory. */
+  shed(): void;
   /** Prometheus exposition text. */
   render(): Promise<string>;
   readonly contentType: string;
@@ -89,6 +93,8 @@ export function createMetrics(gauges: Gauges): Metrics {
   );
   let unauthenticated = 0;
   let refusals = 0;
+  const overloads = { lag: 0, memory: 0 };
+  let sheds = 0;
   const reloads = { ok: 0, refused: 0 };
   const registry = new Registry();
 
@@ -214,6 +220,15 @@ export function createMetrics(gauges: Gauges): Metrics {
     'counter',
     () => [{ labels: {}, value: decided('RATE_LIMITED') }],
   );
+  declare('postern_overload_refusals_total', 'Calls that an overload refused.', 'counter', () =>
+    Object.entries(overloads).map(([cause, value]) => ({ labels: { cause }, value })),
+  );
+  declare(
+    'postern_cache_sheds_total',
+    'Times that all caches were emptied for want of memory.',
+    'counter',
+    () => [{ labels: {}, value: sheds }],
+  );
   declare('postern_ready', 'Whether this process may be asked, as /readyz says.', 'gauge', () => [
     { labels: {}, value: gauges.ready() ? 1 : 0 },
   ]);
@@ -271,6 +286,12 @@ export function createMetrics(gauges: Gauges): Metrics {
     },
     unauthenticated(): void {
       unauthenticated++;
+    },
+    overloaded(cause): void {
+      overloads[cause]++;
+    },
+    shed(): void {
+      sheds++;
     },
     async render(): Promise<string> {
       const text = await registry.metrics();

@@ -24,6 +24,7 @@ import type { JwtVerifier } from './identity/jwt.ts';
 import { openRateLimits } from './identity/rate.ts';
 import { openUsage, type Usage } from './identity/usage.ts';
 import { later } from './later.ts';
+import { defaultMemoryBound, watchMemory, type MemoryWatch } from './memory.ts';
 import { readInForce, type InForce } from './in-force.ts';
 import { createService, type Service } from './service.ts';
 import { keepUsage } from './usage.ts';
@@ -164,6 +165,9 @@ export async function startServer(options: ServerOptions): Promise<Running> {
     const identity = openIdentity({ jwt, now: steadyNow });
     const usage = openUsage(steadyNow);
     const common = { audit, redact, identity, metrics, onError };
+    const caches = [(): void => facts.shed()];
+    const memory = watch(options, caches, metrics, log);
+    cleanups.push(() => memory.close());
     const stored = { store: watched.store, catalog: () => inForce.catalog, defaults, baseline };
     const tracing = await openTraces(options, audit.instance, log);
     cleanups.push(() => tracing?.close());
@@ -178,6 +182,8 @@ export async function startServer(options: ServerOptions): Promise<Running> {
       usage,
       tracing,
       management,
+      memory,
+      caches,
       onTls,
     };
     const grpc = await listenDecisions(options, parts);
@@ -293,6 +299,9 @@ interface Parts {
   readonly tracing: Tracing | undefined;
   /** AdminService, where it is enabled. */
   readonly management: Extra | undefined;
+  readonly memory: MemoryWatch;
+  /** What empties them, for want of memory. */
+  readonly caches: (() => void)[];
   readonly onTls: (error: unknown) => void;
   readonly onError: (error: unknown) => void;
 }
@@ -320,7 +329,7 @@ function openService({ settings }: ServerOptions, parts: Parts): Service {
 async function listenDecisions(options: ServerOptions, parts: Parts): Promise<GrpcListener> {
   const { settings, packageRoot } = options;
   const { limits, grpc } = settings;
-  const { health, metrics, management, onTls, onError } = parts;
+  const { health, metrics, management, memory, onTls, onError } = parts;
   const { tracing } = parts;
   const untraced = openService(options, parts);
   const service = tracing === undefined ? untraced : tracing.service(untraced);
@@ -331,6 +340,7 @@ async function listenDecisions(options: ServerOptions, parts: Parts): Promise<Gr
     valuesPerAttribute: limits.values_per_attribute,
     sourcesPerResource: limits.sources_per_resource,
   });
+  parts.caches.push(methods.forget);
   const extras = [
     health.extra,
     ...(grpc.reflection ? [await reflection(packageRoot)] : []),
@@ -349,6 +359,8 @@ async function listenDecisions(options: ServerOptions, parts: Parts): Promise<Gr
     maxConnectionAgeMs: grpc.max_connection_age_ms,
     connectionGraceMs: settings.shutdown.grace_ms,
     maxLagMs: limits.max_lag_ms,
+    isFull: memory.isOver,
+    onRefused: (cause) => metrics.overloaded(cause),
     maxWaitMs: limits.max_wait_ms,
     tls: cert === undefined || key === undefined ? undefined : { cert, key, clientCa, reloadMs },
     mayCall:
@@ -363,6 +375,29 @@ async function listenDecisions(options: ServerOptions, parts: Parts): Promise<Gr
     traced: tracing?.method,
     onTls,
     onError,
+  });
+}
+
+/** Empties caches, and has new calls refused, where memory runs out. */
+function watch(
+  { settings }: ServerOptions,
+  caches: readonly (() => void)[],
+  metrics: Metrics,
+  log: Logger,
+): MemoryWatch {
+  const bound = settings.limits.memory_bytes ?? defaultMemoryBound(1);
+  if (bound === 0) return watchMemory(undefined);
+  return watchMemory({
+    bound,
+    shed: () => caches.forEach((empty) => empty()),
+    onShed(used): void {
+      metrics.shed();
+      log.warn({ used, bound }, 'memory runs out: caches were emptied');
+    },
+    onOver(over, used): void {
+      if (over) log.error({ used, bound }, 'memory has run out: new calls are refused');
+      else log.info({ used, bound }, 'there is memory again: new calls are answered');
+    },
   });
 }
 

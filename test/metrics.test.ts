@@ -63,6 +63,8 @@ const CONTRACT: Readonly<
   ],
   postern_authentication_failures_total: ['counter', {}],
   postern_rate_limited_total: ['counter', {}],
+  postern_overload_refusals_total: ['counter', { cause: ['lag', 'memory'] }],
+  postern_cache_sheds_total: ['counter', {}],
   postern_ready: ['gauge', {}],
   postern_build_info: ['gauge', { version: ['test'], node: /^v\d+\.\d+\.\d+$/ }],
   process_cpu_seconds_total: ['counter', {}],

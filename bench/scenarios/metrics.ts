@@ -31,6 +31,8 @@ function noMetrics(): Metrics {
     reload: nothing,
     operation: nothing,
     unauthenticated: nothing,
+    overloaded: nothing,
+    shed: nothing,
     render: () => Promise.resolve(''),
     contentType: '',
   };

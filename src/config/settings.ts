@@ -180,6 +180,10 @@ export const settingsSchema = z
           1_000,
           'How late the process may be before new calls are refused; 0: however late',
         ),
+        memory_bytes: z.int().min(0).optional().meta({
+          description:
+            'Objects and buffers of the process beyond which caches are emptied, then new calls refused; 0: however much; absent: of what the process may have',
+        }),
         max_wait_ms: millis(5_000, 'Longest wait for facts, whatever the deadline of the call'),
       })
       .prefault({}),
