@@ -3,10 +3,12 @@ import { pino, type Logger } from 'pino';
 import type { Baseline } from './admin/baseline.ts';
 import { openChain } from './audit/chain.ts';
 import { compileRedaction, type Redact } from './audit/fields.ts';
+import { workerName } from './audit/files.ts';
 import type { AuditLog } from './audit/log.ts';
 import { openAuditLog, readKey } from './audit/open.ts';
 import { compileSampling } from './audit/sampling.ts';
 import { counted, MANAGEMENT_OPERATIONS } from './counted.ts';
+import type { SinkSettings } from './config/audit.ts';
 import { readSource } from './config/document.ts';
 import { loadMigrations } from './config/migration.ts';
 import { ConfigError } from './config/problem.ts';
@@ -52,9 +54,12 @@ export interface ServerOptions {
   /** Where `proto/` is. */
   readonly packageRoot: string;
   readonly version: string;
+  /** Number of this process where several decide: then HTTP is served by the one that started them. */
+  readonly worker?: number | undefined;
 }
 
 export interface Running {
+  /** `http`: `''` in a worker. */
   readonly addresses: { readonly grpc: string; readonly http: string };
   /** Those of the moment of the start. */
   readonly tenants: readonly string[];
@@ -62,7 +67,10 @@ export interface Running {
   readonly waiting: boolean;
   readonly log: Logger;
   /** Memory of the caches, by their estimate. */
-  cachedBytes(): number;
+  readonly cachedBytes: () => number;
+  readonly readiness: () => Readiness;
+  /** All instruments as they stand. */
+  readonly snapshot: Metrics['snapshot'];
   /** Reads the catalog again; a bad one is logged and leaves the last valid one in force. */
   reload(): boolean;
   /** Not ready, GOAWAY, calls in flight finish, audit is flushed. May be called again. */
@@ -75,7 +83,9 @@ const ERROR_LOG_INTERVAL_MS = 1_000;
 /** @throws ConfigError, StoreError or Error with what keeps it from starting */
 export async function startServer(options: ServerOptions): Promise<Running> {
   const { settings } = options;
-  const log = pino({ level: settings.log.level, base: null }, pino.destination(2));
+  const { worker } = options;
+  const base = worker === undefined ? null : { worker };
+  const log = pino({ level: settings.log.level, base }, pino.destination(2));
   const onError = errorLogger(log, 'an error was answered with a deny');
   let inForce = readInForce(settings);
   const { catalog } = inForce;
@@ -116,7 +126,7 @@ export async function startServer(options: ServerOptions): Promise<Running> {
         });
     }
     const audit = await openAuditLog({
-      sinks: settings.audit.sinks,
+      sinks: settings.audit.sinks.map((sink) => ofWorker(sink, worker)),
       store: settings.store,
       redis: settings.redis,
       maxWaiting: settings.limits.waiting_calls,
@@ -156,8 +166,11 @@ export async function startServer(options: ServerOptions): Promise<Running> {
       };
     };
     const { address, socket_mode: socketMode } = settings.http;
-    const http = await listenOps({ address, socketMode, metrics, readiness });
-    cleanups.push(() => http.close());
+    const http =
+      worker === undefined
+        ? await listenOps({ address, socketMode, metrics, readiness })
+        : undefined;
+    cleanups.push(() => http?.close());
     const onKeys = errorLogger(log, 'the keys of an issuer cannot be read');
     const jwt =
       settings.identity.jwt.length === 0 ? undefined : await trustIssuers(options, onKeys);
@@ -207,7 +220,7 @@ export async function startServer(options: ServerOptions): Promise<Running> {
       await cleanUp();
     };
     return {
-      addresses: { grpc: grpc.address, http: http.address },
+      addresses: { grpc: grpc.address, http: http?.address ?? '' },
       tenants: tenants ?? [],
       waiting: !ready,
       log,
@@ -227,6 +240,8 @@ export async function startServer(options: ServerOptions): Promise<Running> {
           return false;
         }
       },
+      readiness,
+      snapshot: metrics.snapshot,
       cachedBytes: () => facts.stats().bytes,
       close: () => (closing ??= close()),
     };
@@ -234,6 +249,12 @@ export async function startServer(options: ServerOptions): Promise<Running> {
     await cleanUp();
     throw error;
   }
+}
+
+function ofWorker(sink: SinkSettings, worker: number | undefined): SinkSettings {
+  return sink.type === 'file' && worker !== undefined
+    ? { ...sink, path: workerName(sink.path, worker) }
+    : sink;
 }
 
 function openFactsAndMetrics(
@@ -353,6 +374,7 @@ async function listenDecisions(options: ServerOptions, parts: Parts): Promise<Gr
   return listenGrpc({ ...methods, unary }, health.unary, extras, {
     address: grpc.address,
     socketMode: grpc.socket_mode,
+    shared: options.worker !== undefined,
     maxMessageBytes: grpc.max_message_bytes,
     maxConcurrentStreams: grpc.max_concurrent_streams,
     streamInFlight: limits.stream_in_flight,
@@ -385,7 +407,7 @@ function watch(
   metrics: Metrics,
   log: Logger,
 ): MemoryWatch {
-  const bound = settings.limits.memory_bytes ?? defaultMemoryBound(1);
+  const bound = settings.limits.memory_bytes ?? defaultMemoryBound(settings.workers);
   if (bound === 0) return watchMemory(undefined);
   return watchMemory({
     bound,

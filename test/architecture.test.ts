@@ -41,6 +41,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   metrics: ['engine', 'facts', 'audit', 'store', 'runtime'],
   runtime: [],
   memory: [],
+  relay: ['audit'],
+  primary: ['metrics', 'relay', 'server', 'transport'],
   counted: ['admin', 'manage'],
   config: ['engine', 'audit'],
   'proto-value': [],
@@ -84,6 +86,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'server',
     'proto-value',
     'memory',
+    'primary',
   ],
 };
 

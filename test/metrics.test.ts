@@ -66,6 +66,8 @@ const CONTRACT: Readonly<
   postern_overload_refusals_total: ['counter', { cause: ['lag', 'memory'] }],
   postern_cache_sheds_total: ['counter', {}],
   postern_ready: ['gauge', {}],
+  postern_workers: ['gauge', {}],
+  postern_worker_restarts_total: ['counter', {}],
   postern_build_info: ['gauge', { version: ['test'], node: /^v\d+\.\d+\.\d+$/ }],
   process_cpu_seconds_total: ['counter', {}],
   process_start_time_seconds: ['gauge', {}],

@@ -34,6 +34,7 @@ function noMetrics(): Metrics {
     overloaded: nothing,
     shed: nothing,
     render: () => Promise.resolve(''),
+    snapshot: () => Promise.resolve([]),
     contentType: '',
   };
 }

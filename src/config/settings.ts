@@ -68,6 +68,10 @@ export const settingsSchema = z
       description:
         'embedded:DIR (relative to this file), redis://, rediss://, redis-sentinel:// or redis-cluster://',
     }),
+    workers: z.int().min(1).max(64).default(1).meta({
+      description:
+        'Processes that decide, each on a core of its own; with more than one another watches over them',
+    }),
     redis: z
       .strictObject({
         key_prefix: z
@@ -294,7 +298,7 @@ export function loadSettings(
   const parsed = parseWithDefaults(usable, settingsSchema);
   const problems: Problem[] = [];
   const stored = environment['POSTERN_STORE'] ?? parsed.store;
-  for (const [path, message] of auditProblems(parsed.audit, stored))
+  for (const [path, message] of auditProblems(parsed.audit, stored, parsed.workers))
     problems.push(usable.problem(['audit', ...path], message));
   if (parsed.facts.heartbeat_ms >= parsed.facts.max_staleness_ms)
     problems.push(

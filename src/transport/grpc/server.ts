@@ -21,6 +21,8 @@ export interface GrpcOptions {
   readonly address: string;
   /** Permissions of a unix socket, octal; `undefined`: what the umask leaves. */
   readonly socketMode: string | undefined;
+  /** Other processes serve the same address, by the one that started this. */
+  readonly shared: boolean;
   readonly maxMessageBytes: number;
   readonly maxConcurrentStreams: number;
   /** Messages of one CheckStream that wait for facts before reading stops. */
@@ -116,7 +118,7 @@ export async function listenGrpc(
   }
   server.addService(definition, implementation);
   for (const add of extras) add(server);
-  await clearStaleSocket(options.address);
+  if (!options.shared) await clearStaleSocket(options.address);
   const { tls } = options;
   const credentials =
     tls === undefined ? ServerCredentials.createInsecure() : reloading(tls, options.onTls);

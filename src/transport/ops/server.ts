@@ -2,6 +2,7 @@
 import { createServer } from 'node:http';
 import { once } from 'node:events';
 import createRouter from 'find-my-way';
+import { later, type MaybePromise } from '../../later.ts';
 import { clearStaleSocket, setSocketMode } from '../unix-socket.ts';
 
 export interface Readiness {
@@ -15,7 +16,7 @@ export interface OpsOptions {
   readonly address: string;
   /** Permissions of a unix socket, octal; `undefined`: what the umask leaves. */
   readonly socketMode: string | undefined;
-  readonly readiness: () => Readiness;
+  readonly readiness: () => MaybePromise<Readiness>;
   readonly metrics: { render(): Promise<string>; readonly contentType: string };
 }
 
@@ -36,8 +37,9 @@ export async function listenOps(options: OpsOptions): Promise<OpsListener> {
     response.writeHead(200, json).end('{"status":"ok"}\n');
   });
   router.on('GET', '/readyz', (_request, response) => {
-    const { ready, checks } = options.readiness();
-    response.writeHead(ready ? 200 : 503, json).end(`${JSON.stringify({ ready, checks })}\n`);
+    void later(options.readiness(), ({ ready, checks }) =>
+      response.writeHead(ready ? 200 : 503, json).end(`${JSON.stringify({ ready, checks })}\n`),
+    );
   });
   router.on('GET', '/metrics', (_request, response) => {
     options.metrics.render().then(
