@@ -2,12 +2,18 @@
  * Every instrument, declared once. The hot path adds to typed arrays; Prometheus text is made at scrape time.
  * Labels are enums only, never ids.
  */
-import { Registry, type MetricObjectWithValues, type MetricValue } from 'prom-client';
+import {
+  AggregatorRegistry,
+  Registry,
+  type MetricObjectWithValues,
+  type MetricValue,
+  type PrometheusContentType,
+} from 'prom-client';
 import { APIS, type Api } from './audit/event.ts';
 import type { Sink } from './audit/queue.ts';
 import type { Reason } from './engine/model.ts';
 import type { FactsStats } from './facts/facts.ts';
-import { openRuntime } from './runtime.ts';
+import { openRuntime, type Runtime } from './runtime.ts';
 import { OPERATIONS, type Observe } from './store/observed.ts';
 
 const REASONS: readonly Reason[] = [
@@ -58,10 +64,19 @@ export interface Metrics {
   operation(operation: string, result: OperationResult): void;
   /** Somebody could not prove who it is to this process; what decisions say of it is counted with them. */
   unauthenticated(): void;
+  /** A call was refused before it was read: the process is late, or has no memory for it. */
+  overloaded(cause: 'lag' | 'memory'): void;
+  /** Caches were emptied for want of memory. */
+  shed(): void;
   /** Prometheus exposition text. */
   render(): Promise<string>;
+  /** The same before it is text, to be added to that of other processes. */
+  readonly snapshot: () => Promise<Snapshot>;
   readonly contentType: string;
 }
+
+/** All instruments of a process as they stand; plain data. */
+export type Snapshot = readonly Omit<MetricObjectWithValues<MetricValue<string>>, 'collect'>[];
 
 export interface Gauges {
   readonly facts: () => FactsStats;
@@ -89,6 +104,8 @@ export function createMetrics(gauges: Gauges): Metrics {
   );
   let unauthenticated = 0;
   let refusals = 0;
+  const overloads = { lag: 0, memory: 0 };
+  let sheds = 0;
   const reloads = { ok: 0, refused: 0 };
   const registry = new Registry();
 
@@ -214,18 +231,20 @@ export function createMetrics(gauges: Gauges): Metrics {
     'counter',
     () => [{ labels: {}, value: decided('RATE_LIMITED') }],
   );
-  declare('postern_ready', 'Whether this process may be asked, as /readyz says.', 'gauge', () => [
-    { labels: {}, value: gauges.ready() ? 1 : 0 },
-  ]);
+  declare('postern_overload_refusals_total', 'Calls that an overload refused.', 'counter', () =>
+    Object.entries(overloads).map(([cause, value]) => ({ labels: { cause }, value })),
+  );
+  declare(
+    'postern_cache_sheds_total',
+    'Times that all caches were emptied for want of memory.',
+    'counter',
+    () => [{ labels: {}, value: sheds }],
+  );
+  declareReady(declare, gauges.ready);
   declare('postern_build_info', 'Version of this process.', 'gauge', () => [
     { labels: { version: gauges.version, node: process.version }, value: 1 },
   ]);
-  const runtime = openRuntime();
-  for (const { name, help, type, value } of runtime.readings)
-    declare(name, help, type, () => {
-      const read = value();
-      return read === undefined ? [] : [{ labels: {}, value: read }];
-    });
+  const runtime = declareProcess(declare, { workers: 1, restarts: () => 0 });
 
   /** Decisions of all APIs with a reason. */
   const decided = (reason: Reason): number => {
@@ -272,13 +291,115 @@ export function createMetrics(gauges: Gauges): Metrics {
     unauthenticated(): void {
       unauthenticated++;
     },
+    overloaded(cause): void {
+      overloads[cause]++;
+    },
+    shed(): void {
+      sheds++;
+    },
     async render(): Promise<string> {
       const text = await registry.metrics();
       runtime.taken();
       return text;
     },
+    snapshot: () => snapshotOf(registry, runtime),
     contentType: registry.contentType,
   };
+}
+
+// ── several processes ─────────────────────────────────────────────────────────────────────────────
+
+/** What becomes of a gauge of several processes; all that is not named is added up. */
+const OF_SEVERAL: Readonly<Record<string, 'min' | 'max'>> = {
+  postern_ready: 'min',
+  postern_store_up: 'min',
+  postern_feed_lag_seconds: 'max',
+  postern_facts_age_seconds: 'max',
+  postern_audit_holding: 'max',
+  postern_build_info: 'max',
+  process_start_time_seconds: 'min',
+  // Of the one that is nearest to its end.
+  process_open_fds: 'max',
+  process_max_fds: 'min',
+  nodejs_eventloop_lag_mean_seconds: 'max',
+  nodejs_eventloop_lag_p99_seconds: 'max',
+  nodejs_eventloop_lag_max_seconds: 'max',
+};
+
+export interface PrimaryGauges {
+  readonly restarts: () => number;
+  /** All processes that decide are there. */
+  readonly ready: () => boolean;
+}
+
+/** The instruments of a process that decides nothing, and keeps others going. */
+export function createPrimaryMetrics({
+  restarts,
+  ready,
+}: PrimaryGauges): Pick<Metrics, 'snapshot'> {
+  const registry = new Registry();
+  const declare: Declare = (name, help, type, values) =>
+    registry.registerMetric(instrument(name, help, type, values));
+  declareReady(declare, ready);
+  const runtime = declareProcess(declare, { workers: 0, restarts });
+  return { snapshot: () => snapshotOf(registry, runtime) };
+}
+
+/** Functions do not travel to other processes. */
+async function snapshotOf(registry: Registry, runtime?: Runtime): Promise<Snapshot> {
+  const instruments = await registry.getMetricsAsJSON();
+  runtime?.taken();
+  return instruments.map(({ collect: _function, ...plain }) => plain);
+}
+
+/** One for several: counters and histograms are added up, gauges as `OF_SEVERAL` says. */
+export function together(snapshots: readonly Snapshot[]): {
+  /** Prometheus exposition text. */
+  text(): Promise<string>;
+  readonly snapshot: () => Promise<Snapshot>;
+  readonly contentType: string;
+} {
+  const registry = AggregatorRegistry.aggregate<PrometheusContentType>([...snapshots]);
+  return {
+    text: () => registry.metrics(),
+    snapshot: () => snapshotOf(registry),
+    contentType: registry.contentType,
+  };
+}
+
+/** What of a process outlives it: else a sum over processes would go back when one ends, and look as if all had begun anew. */
+export function counts(snapshot: Snapshot): Snapshot {
+  // The library's enum is a type only; its values are words.
+  return snapshot.filter(({ type }) => String(type) !== 'gauge');
+}
+
+function declareReady(declare: Declare, ready: () => boolean): void {
+  declare('postern_ready', 'Whether this server may be asked, as /readyz says.', 'gauge', () => [
+    { labels: {}, value: ready() ? 1 : 0 },
+  ]);
+}
+
+/** What a process tells of itself, whatever it does. */
+function declareProcess(
+  declare: Declare,
+  { workers, restarts }: { readonly workers: 0 | 1; readonly restarts: () => number },
+): Runtime {
+  declare('postern_workers', 'Processes that decide.', 'gauge', () => [
+    { labels: {}, value: workers },
+  ]);
+  declare(
+    'postern_worker_restarts_total',
+    'Processes that were started again because one had ended.',
+    'counter',
+    () => [{ labels: {}, value: restarts() }],
+  );
+  const runtime = openRuntime();
+  for (const { name, help, type, value } of runtime.readings)
+    declare(name, help, type, () => {
+      const read = value();
+      return read === undefined ? [] : [{ labels: {}, value: read }];
+    });
+  return runtime;
 }
 
 type Declare = (
@@ -347,7 +468,7 @@ function instrument(
     help,
     // The library's enum is a type only; its values are these words.
     type: type as unknown as MetricObjectWithValues<MetricValue<string>>['type'],
-    aggregator: 'sum',
+    aggregator: OF_SEVERAL[name] ?? 'sum',
     collect: () => {},
     values: values().map(({ labels, value, suffix = '' }) => ({
       labels,

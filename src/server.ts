@@ -3,10 +3,12 @@ import { pino, type Logger } from 'pino';
 import type { Baseline } from './admin/baseline.ts';
 import { openChain } from './audit/chain.ts';
 import { compileRedaction, type Redact } from './audit/fields.ts';
+import { workerName } from './audit/files.ts';
 import type { AuditLog } from './audit/log.ts';
 import { openAuditLog, readKey } from './audit/open.ts';
 import { compileSampling } from './audit/sampling.ts';
 import { counted, MANAGEMENT_OPERATIONS } from './counted.ts';
+import type { SinkSettings } from './config/audit.ts';
 import { readSource } from './config/document.ts';
 import { loadMigrations } from './config/migration.ts';
 import { ConfigError } from './config/problem.ts';
@@ -24,6 +26,7 @@ import type { JwtVerifier } from './identity/jwt.ts';
 import { openRateLimits } from './identity/rate.ts';
 import { openUsage, type Usage } from './identity/usage.ts';
 import { later } from './later.ts';
+import { defaultMemoryBound, watchMemory, type MemoryWatch } from './memory.ts';
 import { readInForce, type InForce } from './in-force.ts';
 import { createService, type Service } from './service.ts';
 import { keepUsage } from './usage.ts';
@@ -51,9 +54,12 @@ export interface ServerOptions {
   /** Where `proto/` is. */
   readonly packageRoot: string;
   readonly version: string;
+  /** Number of this process where several decide: then HTTP is served by the one that started them. */
+  readonly worker?: number | undefined;
 }
 
 export interface Running {
+  /** `http`: `''` in a worker. */
   readonly addresses: { readonly grpc: string; readonly http: string };
   /** Those of the moment of the start. */
   readonly tenants: readonly string[];
@@ -61,7 +67,10 @@ export interface Running {
   readonly waiting: boolean;
   readonly log: Logger;
   /** Memory of the caches, by their estimate. */
-  cachedBytes(): number;
+  readonly cachedBytes: () => number;
+  readonly readiness: () => Readiness;
+  /** All instruments as they stand. */
+  readonly snapshot: Metrics['snapshot'];
   /** Reads the catalog again; a bad one is logged and leaves the last valid one in force. */
   reload(): boolean;
   /** Not ready, GOAWAY, calls in flight finish, audit is flushed. May be called again. */
@@ -74,7 +83,9 @@ const ERROR_LOG_INTERVAL_MS = 1_000;
 /** @throws ConfigError, StoreError or Error with what keeps it from starting */
 export async function startServer(options: ServerOptions): Promise<Running> {
   const { settings } = options;
-  const log = pino({ level: settings.log.level, base: null }, pino.destination(2));
+  const { worker } = options;
+  const base = worker === undefined ? null : { worker };
+  const log = pino({ level: settings.log.level, base }, pino.destination(2));
   const onError = errorLogger(log, 'an error was answered with a deny');
   let inForce = readInForce(settings);
   const { catalog } = inForce;
@@ -115,7 +126,7 @@ export async function startServer(options: ServerOptions): Promise<Running> {
         });
     }
     const audit = await openAuditLog({
-      sinks: settings.audit.sinks,
+      sinks: settings.audit.sinks.map((sink) => ofWorker(sink, worker)),
       store: settings.store,
       redis: settings.redis,
       maxWaiting: settings.limits.waiting_calls,
@@ -154,8 +165,12 @@ export async function startServer(options: ServerOptions): Promise<Running> {
         },
       };
     };
-    const http = await listenOps({ address: settings.http.address, metrics, readiness });
-    cleanups.push(() => http.close());
+    const { address, socket_mode: socketMode } = settings.http;
+    const http =
+      worker === undefined
+        ? await listenOps({ address, socketMode, metrics, readiness })
+        : undefined;
+    cleanups.push(() => http?.close());
     const onKeys = errorLogger(log, 'the keys of an issuer cannot be read');
     const jwt =
       settings.identity.jwt.length === 0 ? undefined : await trustIssuers(options, onKeys);
@@ -163,6 +178,9 @@ export async function startServer(options: ServerOptions): Promise<Running> {
     const identity = openIdentity({ jwt, now: steadyNow });
     const usage = openUsage(steadyNow);
     const common = { audit, redact, identity, metrics, onError };
+    const caches = [(): void => facts.shed()];
+    const memory = watch(options, caches, metrics, log);
+    cleanups.push(() => memory.close());
     const stored = { store: watched.store, catalog: () => inForce.catalog, defaults, baseline };
     const tracing = await openTraces(options, audit.instance, log);
     cleanups.push(() => tracing?.close());
@@ -177,6 +195,8 @@ export async function startServer(options: ServerOptions): Promise<Running> {
       usage,
       tracing,
       management,
+      memory,
+      caches,
       onTls,
     };
     const grpc = await listenDecisions(options, parts);
@@ -200,7 +220,7 @@ export async function startServer(options: ServerOptions): Promise<Running> {
       await cleanUp();
     };
     return {
-      addresses: { grpc: grpc.address, http: http.address },
+      addresses: { grpc: grpc.address, http: http?.address ?? '' },
       tenants: tenants ?? [],
       waiting: !ready,
       log,
@@ -220,6 +240,8 @@ export async function startServer(options: ServerOptions): Promise<Running> {
           return false;
         }
       },
+      readiness,
+      snapshot: metrics.snapshot,
       cachedBytes: () => facts.stats().bytes,
       close: () => (closing ??= close()),
     };
@@ -227,6 +249,12 @@ export async function startServer(options: ServerOptions): Promise<Running> {
     await cleanUp();
     throw error;
   }
+}
+
+function ofWorker(sink: SinkSettings, worker: number | undefined): SinkSettings {
+  return sink.type === 'file' && worker !== undefined
+    ? { ...sink, path: workerName(sink.path, worker) }
+    : sink;
 }
 
 function openFactsAndMetrics(
@@ -292,6 +320,9 @@ interface Parts {
   readonly tracing: Tracing | undefined;
   /** AdminService, where it is enabled. */
   readonly management: Extra | undefined;
+  readonly memory: MemoryWatch;
+  /** What empties them, for want of memory. */
+  readonly caches: (() => void)[];
   readonly onTls: (error: unknown) => void;
   readonly onError: (error: unknown) => void;
 }
@@ -319,7 +350,7 @@ function openService({ settings }: ServerOptions, parts: Parts): Service {
 async function listenDecisions(options: ServerOptions, parts: Parts): Promise<GrpcListener> {
   const { settings, packageRoot } = options;
   const { limits, grpc } = settings;
-  const { health, metrics, management, onTls, onError } = parts;
+  const { health, metrics, management, memory, onTls, onError } = parts;
   const { tracing } = parts;
   const untraced = openService(options, parts);
   const service = tracing === undefined ? untraced : tracing.service(untraced);
@@ -330,6 +361,7 @@ async function listenDecisions(options: ServerOptions, parts: Parts): Promise<Gr
     valuesPerAttribute: limits.values_per_attribute,
     sourcesPerResource: limits.sources_per_resource,
   });
+  parts.caches.push(methods.forget);
   const extras = [
     health.extra,
     ...(grpc.reflection ? [await reflection(packageRoot)] : []),
@@ -341,12 +373,16 @@ async function listenDecisions(options: ServerOptions, parts: Parts): Promise<Gr
   const unary = { ...methods.unary, ...envoyMethods(options, parts, service) };
   return listenGrpc({ ...methods, unary }, health.unary, extras, {
     address: grpc.address,
+    socketMode: grpc.socket_mode,
+    shared: options.worker !== undefined,
     maxMessageBytes: grpc.max_message_bytes,
     maxConcurrentStreams: grpc.max_concurrent_streams,
     streamInFlight: limits.stream_in_flight,
     maxConnectionAgeMs: grpc.max_connection_age_ms,
     connectionGraceMs: settings.shutdown.grace_ms,
     maxLagMs: limits.max_lag_ms,
+    isFull: memory.isOver,
+    onRefused: (cause) => metrics.overloaded(cause),
     maxWaitMs: limits.max_wait_ms,
     tls: cert === undefined || key === undefined ? undefined : { cert, key, clientCa, reloadMs },
     mayCall:
@@ -361,6 +397,29 @@ async function listenDecisions(options: ServerOptions, parts: Parts): Promise<Gr
     traced: tracing?.method,
     onTls,
     onError,
+  });
+}
+
+/** Empties caches, and has new calls refused, where memory runs out. */
+function watch(
+  { settings }: ServerOptions,
+  caches: readonly (() => void)[],
+  metrics: Metrics,
+  log: Logger,
+): MemoryWatch {
+  const bound = settings.limits.memory_bytes ?? defaultMemoryBound(settings.workers);
+  if (bound === 0) return watchMemory(undefined);
+  return watchMemory({
+    bound,
+    shed: () => caches.forEach((empty) => empty()),
+    onShed(used): void {
+      metrics.shed();
+      log.warn({ used, bound }, 'memory runs out: caches were emptied');
+    },
+    onOver(over, used): void {
+      if (over) log.error({ used, bound }, 'memory has run out: new calls are refused');
+      else log.info({ used, bound }, 'there is memory again: new calls are answered');
+    },
   });
 }
 

@@ -40,6 +40,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   audit: ['engine', 'store'],
   metrics: ['engine', 'facts', 'audit', 'store', 'runtime'],
   runtime: [],
+  memory: [],
+  relay: ['audit'],
+  primary: ['metrics', 'relay', 'server', 'transport'],
   counted: ['admin', 'manage'],
   config: ['engine', 'audit'],
   'proto-value': [],
@@ -71,8 +74,20 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'usage',
     'in-force',
     'later',
+    'memory',
   ],
-  cli: ['engine', 'store', 'config', 'admin', 'identity', 'policy-test', 'server', 'proto-value'],
+  cli: [
+    'engine',
+    'store',
+    'config',
+    'admin',
+    'identity',
+    'policy-test',
+    'server',
+    'proto-value',
+    'memory',
+    'primary',
+  ],
 };
 
 describe('imports', () => {

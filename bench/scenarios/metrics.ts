@@ -31,7 +31,10 @@ function noMetrics(): Metrics {
     reload: nothing,
     operation: nothing,
     unauthenticated: nothing,
+    overloaded: nothing,
+    shed: nothing,
     render: () => Promise.resolve(''),
+    snapshot: () => Promise.resolve([]),
     contentType: '',
   };
 }

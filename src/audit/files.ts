@@ -16,6 +16,12 @@ export interface Line {
 const MAX_LINE_BYTES = 64 * 1024 * 1024;
 const LINE_FEED = 0x0a;
 
+/** `audit.jsonl` of worker 2 is `audit-worker-2.jsonl`: each process numbers its records, and appends to a file of its own. */
+export function workerName(file: string, worker: number): string {
+  const extension = extname(file);
+  return join(dirname(file), `${basename(file, extension)}-worker-${worker}${extension}`);
+}
+
 /** `audit.jsonl` that ends at this time becomes `audit-20261122T124036123Z.jsonl`: names sort by time. */
 export function rotatedName(file: string, at: Date): string {
   const extension = extname(file);

@@ -4,12 +4,13 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Argument, Command, CommanderError, Option } from 'commander';
-import { ConfigError } from '../config/problem.ts';
 import { collect } from './arguments.ts';
 import type { ConnectionOptions } from './client.ts';
 import type { Shell } from './completion.ts';
+import { tellFailure } from './failure.ts';
 import { NOUNS } from './nouns.ts';
 import { CliError, EXIT, type Format } from './output.ts';
+import { endAtOnce } from './signals.ts';
 
 interface GlobalOptions extends Omit<ConnectionOptions, 'packageRoot'> {
   readonly output: Format;
@@ -95,9 +96,11 @@ program
   .option('--state <file>', 'create this tenant if it is absent; may be repeated', collect, [])
   .option('--demo', 'serve the demo tenant (the same as --state config/demo.yaml)')
   .action(
-    run(async (options: { config?: string; state: string[]; demo?: boolean }) =>
-      (await import('./serve.ts')).serve({ ...options, packageRoot, version }),
-    ),
+    run(async (options: { config?: string; state: string[]; demo?: boolean }) => {
+      // Before what it takes to serve is loaded.
+      const onServing = endAtOnce();
+      return (await import('./serve.ts')).serve({ ...options, packageRoot, version, onServing });
+    }),
   );
 
 program
@@ -316,20 +319,5 @@ try {
   if (error instanceof CommanderError) {
     // Help and version are no errors; everything else is usage, and was told.
     process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
-  } else if (error instanceof CliError) {
-    process.stderr.write(`postern: ${error.message}\n`);
-    process.exitCode = error.code;
-  } else if (error instanceof ConfigError) {
-    process.stderr.write(`${error.message}\n`);
-    process.exitCode = EXIT.refused;
-  } else {
-    process.stderr.write(`postern: ${describe(error)}\n`);
-    process.exitCode = EXIT.usage;
-  }
-}
-
-function describe(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const cause = error.cause instanceof Error ? `: ${error.cause.message}` : '';
-  return `${error.message}${cause}`;
+  } else process.exitCode = tellFailure(error);
 }

@@ -1,26 +1,16 @@
 /** Gives the memory of start-up back before the first call, and lets pauses be pauses. */
 import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
+import { collectGarbage } from '../memory.ts';
 
 /** What a start leaves behind has been collected by then. */
 const SETTLED_MS = 10_000;
-
-type Collect = (options: {
-  readonly type: 'major';
-  readonly execution: 'sync';
-  readonly flavor: 'last-resort';
-}) => void;
 
 /**
  * Reading settings, schemas and policies leaves a heap twice as large as serving needs, which V8 would keep as long
  * as a server is idle. One full collection, once, costs about 15 ms and a fifth less resident memory.
  */
-export function releaseStartupMemory(): void {
-  setFlagsFromString('--expose-gc');
-  // A fresh context is the only place where the function shows after start.
-  const collect = runInNewContext('gc') as Collect;
-  collect({ type: 'major', execution: 'sync', flavor: 'last-resort' });
-  setFlagsFromString('--no-expose-gc');
+function releaseStartupMemory(): void {
+  collectGarbage();
   // Once it has settled, a pause must not cost compiled code: what the engine's own collections in a pause find dead
   // are the shapes of the calls before, and with these goes the code for the calls after.
   setTimeout(() => setFlagsFromString('--no-memory-reducer'), SETTLED_MS).unref();
@@ -36,11 +26,21 @@ const GROWTH_PERCENT = 30;
  * it collects. More collections cost throughput, so that a server with small caches keeps V8's own measure.
  * @returns what is told the size of the caches now and then
  */
-export function heapLimiter(): (cachedBytes: number) => void {
+function heapLimiter(): (cachedBytes: number) => void {
   let limited = false;
   return (cachedBytes) => {
     if (cachedBytes > LARGE_CACHES === limited) return;
     limited = !limited;
     setFlagsFromString(`--heap-growing-percent=${limited ? GROWTH_PERCENT : 0}`);
   };
+}
+
+/** How often the size of the caches is looked at, ms. */
+const LOOK_MS = 1_000;
+
+/** Keeps the memory of a server that has just started as small as it may be. */
+export function tendMemory({ cachedBytes }: { readonly cachedBytes: () => number }): void {
+  releaseStartupMemory();
+  const limitHeap = heapLimiter();
+  setInterval(() => limitHeap(cachedBytes()), LOOK_MS).unref();
 }

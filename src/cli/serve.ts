@@ -2,13 +2,12 @@
 import { join } from 'node:path';
 import type { SinkSettings } from '../config/audit.ts';
 import { loadSettings } from '../config/settings.ts';
-import { startServer } from '../server.ts';
+import type { RunningWorkers } from '../primary.ts';
+import type { ServerOptions } from '../server.ts';
 import { withoutSecrets } from '../store/redis/address.ts';
-import { EXIT } from './output.ts';
-import { heapLimiter, releaseStartupMemory } from './release-memory.ts';
-
-/** How often the size of the caches is looked at, ms. */
-const HEAP_LOOK_MS = 1_000;
+import { CliError, EXIT } from './output.ts';
+import { tendMemory } from './release-memory.ts';
+import { stopSignal } from './signals.ts';
 
 export interface ServeOptions {
   readonly packageRoot: string;
@@ -16,6 +15,8 @@ export interface ServeOptions {
   readonly config?: string;
   readonly state: readonly string[];
   readonly demo?: boolean;
+  /** Called when the server takes signals to stop itself. */
+  readonly onServing: () => void;
 }
 
 export async function serve(options: ServeOptions): Promise<number> {
@@ -28,17 +29,10 @@ export async function serve(options: ServeOptions): Promise<number> {
   );
   const demo = options.demo === true ? [join(packageRoot, 'config/demo.yaml')] : [];
   const states = [...options.state, ...demo];
-  const running = await startServer({
-    settings,
-    settingsFile: file,
-    adminToken,
-    states,
-    packageRoot,
-    version,
-  });
-  releaseStartupMemory();
-  const limitHeap = heapLimiter();
-  setInterval(() => limitHeap(running.cachedBytes()), HEAP_LOOK_MS).unref();
+  const server = { settings, settingsFile: file, adminToken, states, packageRoot, version };
+  const running = settings.workers === 1 ? await alone(server) : await several(server);
+  const stopping = stopSignal();
+  options.onServing();
   for (const warning of warnings) running.log.warn(warning);
   const { grpc, http } = running.addresses;
   const say = (line: string): void => void process.stderr.write(`${line}\n`);
@@ -52,6 +46,7 @@ export async function serve(options: ServeOptions): Promise<number> {
   say(
     `  tenants   ${running.tenants.slice(0, 10).join(', ')}${running.tenants.length > 10 ? ` and ${running.tenants.length - 10} more` : ''}`,
   );
+  if (settings.workers > 1) say(`  workers   ${settings.workers}`);
   say(`  audit     ${settings.audit.sinks.map(shownSink).join(', ') || 'off'}`);
   if (settings.admin.enabled || adminToken !== undefined)
     say(`  admin     AdminService on ${grpc}`);
@@ -59,16 +54,37 @@ export async function serve(options: ServeOptions): Promise<number> {
     say(`Try it: npx postern check alice read work.projects.api --tenant demo --address ${grpc}`);
 
   process.on('SIGHUP', () => running.reload());
-  await new Promise<void>((done) => {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const)
-      // Stays, so that a second signal does not cut the drain short.
-      process.on(signal, () => {
-        running.log.info({ signal }, 'closing: calls in flight finish');
-        done();
-      });
-  });
-  await running.close();
-  return EXIT.ok;
+  const signal = await Promise.race([stopping, running.gaveUp]);
+  running.log.info({ signal }, 'closing: calls in flight finish');
+  const inOrder = await running.close();
+  return inOrder && signal !== undefined ? EXIT.ok : EXIT.refused;
+}
+
+/** One process that does it all. */
+async function alone(server: ServerOptions): Promise<RunningWorkers> {
+  const { startServer } = await import('../server.ts');
+  const running = await startServer(server);
+  tendMemory(running);
+  return {
+    ...running,
+    gaveUp: new Promise<never>(() => {}),
+    async close(): Promise<boolean> {
+      await running.close();
+      return true;
+    },
+  };
+}
+
+/** One that watches over several, each in `dist/worker.js`. */
+async function several(server: ServerOptions): Promise<RunningWorkers> {
+  const { startWorkers, WorkerError } = await import('../primary.ts');
+  try {
+    const running = await startWorkers(server, join(server.packageRoot, 'dist/worker.js'));
+    tendMemory({ cachedBytes: () => 0 });
+    return running;
+  } catch (error) {
+    throw error instanceof WorkerError ? new CliError(error.message, error.code) : error;
+  }
 }
 
 function shownSink(sink: SinkSettings): string {

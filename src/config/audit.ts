@@ -127,6 +127,7 @@ export function absoluteAudit(audit: AuditSettings, from: (path: string) => stri
 export function auditProblems(
   audit: AuditSettings,
   store: string,
+  workers: number,
 ): readonly (readonly [path: readonly PropertyKey[], message: string])[] {
   const problems: (readonly [readonly PropertyKey[], string])[] = [];
   if (audit.hash_key_file === undefined)
@@ -137,6 +138,11 @@ export function auditProblems(
   for (const [index, one] of audit.sinks.entries()) {
     if (one.type === 'redis' && one.url === undefined && store.startsWith('embedded:'))
       problems.push([['sinks', index, 'url'], 'is missing, and `store` is no Redis: name one']);
+    if (one.type === 'stdout' && one.mode === 'strict' && workers > 1)
+      problems.push([
+        ['sinks', index, 'mode'],
+        '`strict` on stdout needs `workers: 1`: records of several pass through a process that may end with them; use a file',
+      ]);
     if (one.type === 'file' && files.indexOf(one.path) !== index)
       problems.push([['sinks', index, 'path'], `\`${one.path}\` is listed twice: keep one`]);
   }

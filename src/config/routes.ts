@@ -15,7 +15,7 @@ const header = z
 
 const template = z.string().meta({
   description:
-    'Text with {capture}, {context.name}, {metadata.filter/field}, {credential.tenant}, {method} or {host}',
+    'Text with {capture}, {context.name}, {metadata.filter/field}, {route_metadata.namespace/field}, {credential.tenant}, {method} or {host}',
 });
 
 const identity = z.union([
@@ -31,6 +31,12 @@ const identity = z.union([
   z.strictObject({
     metadata: z.strictObject({
       filter: z.string().min(1),
+      claim: z.array(z.string().min(1)).min(1).meta({ description: 'The way to the user id' }),
+    }),
+  }),
+  z.strictObject({
+    route_metadata: z.strictObject({
+      namespace: z.string().min(1),
       claim: z.array(z.string().min(1)).min(1).meta({ description: 'The way to the user id' }),
     }),
   }),
@@ -89,6 +95,10 @@ export const routesSchema = z
       .boolean()
       .optional()
       .meta({ description: 'Whether the upstream sees the credential; true' }),
+    failures: z.enum(['rpc_error', 'error_response']).optional().meta({
+      description:
+        'How Envoy is told that there is no decision: rpc_error, which it may ask elsewhere, or error_response, with a cause, for Envoy 1.37 and newer',
+    }),
     routes: z.array(route),
   })
   .meta({ title: 'Postern HTTP routes' });
@@ -264,11 +274,11 @@ function verify(source: Source, route_: Route, index: number, catalog: Catalog):
         captures.has(name) ||
         ['method', 'host', 'credential.tenant'].includes(name) ||
         /^context\.[^\s]+$/.test(name) ||
-        /^metadata\.[^\s/]+(\/[^\s/]+)+$/.test(name);
+        /^(route_)?metadata\.[^\s/]+(\/[^\s/]+)+$/.test(name);
       if (!known)
         say(
           path,
-          `\`{${name}}\` is nothing: captures here are ${[...captures].join(', ') || 'none'}, others are context.NAME, metadata.FILTER/FIELD, credential.tenant, method, host`,
+          `\`{${name}}\` is nothing: captures here are ${[...captures].join(', ') || 'none'}, others are context.NAME, metadata.FILTER/FIELD, route_metadata.NAMESPACE/FIELD, credential.tenant, method, host`,
         );
     }
   };

@@ -23,6 +23,12 @@ const address = z
     'is not host:port or unix:/path',
   );
 
+const socketMode = z
+  .string()
+  .regex(/^0?[0-7]{3}$/, 'is no octal number of three digits, such as `"0660"`')
+  .optional()
+  .meta({ description: 'Permissions of a unix socket, octal; absent: what the umask leaves' });
+
 const seconds = (description: string): z.ZodOptional<z.ZodInt> =>
   z
     .int()
@@ -62,6 +68,10 @@ export const settingsSchema = z
       description:
         'embedded:DIR (relative to this file), redis://, rediss://, redis-sentinel:// or redis-cluster://',
     }),
+    workers: z.int().min(1).max(64).default(1).meta({
+      description:
+        'Processes that decide, each on a core of its own; with more than one another watches over them',
+    }),
     redis: z
       .strictObject({
         key_prefix: z
@@ -94,6 +104,7 @@ export const settingsSchema = z
     grpc: z
       .strictObject({
         address: address.default('127.0.0.1:4700').meta({ description: 'host:port or unix:/path' }),
+        socket_mode: socketMode,
         reflection: z.boolean().default(false).meta({ description: 'Serve reflection v1' }),
         max_message_bytes: count(4_194_304, 'Largest message that is read'),
         max_concurrent_streams: count(256, 'Calls at once on one connection'),
@@ -157,6 +168,7 @@ export const settingsSchema = z
     http: z
       .strictObject({
         address: address.default('127.0.0.1:4701').meta({ description: 'host:port or unix:/path' }),
+        socket_mode: socketMode,
       })
       .prefault({}),
     limits: z
@@ -172,6 +184,10 @@ export const settingsSchema = z
           1_000,
           'How late the process may be before new calls are refused; 0: however late',
         ),
+        memory_bytes: z.int().min(0).optional().meta({
+          description:
+            'Objects and buffers of the process beyond which caches are emptied, then new calls refused; 0: however much; absent: of what the process may have',
+        }),
         max_wait_ms: millis(5_000, 'Longest wait for facts, whatever the deadline of the call'),
       })
       .prefault({}),
@@ -282,7 +298,7 @@ export function loadSettings(
   const parsed = parseWithDefaults(usable, settingsSchema);
   const problems: Problem[] = [];
   const stored = environment['POSTERN_STORE'] ?? parsed.store;
-  for (const [path, message] of auditProblems(parsed.audit, stored))
+  for (const [path, message] of auditProblems(parsed.audit, stored, parsed.workers))
     problems.push(usable.problem(['audit', ...path], message));
   if (parsed.facts.heartbeat_ms >= parsed.facts.max_staleness_ms)
     problems.push(
@@ -356,7 +372,7 @@ function weaknesses({ grpc }: Settings, adminToken: string | undefined): string[
 
 /** Half an authentication is none, and a secret in the clear is none either. */
 function exposureProblems(
-  { grpc, admin }: Settings,
+  { grpc, http, admin }: Settings,
   hasAdminToken: boolean,
   source: Source,
 ): Problem[] {
@@ -380,6 +396,12 @@ function exposureProblems(
       ['grpc', 'callers'],
       `send their tokens in the clear to \`${grpc.address}\`: set \`grpc.tls\`, or listen on 127.0.0.1`,
     );
+  for (const [section, { address, socket_mode: mode }] of Object.entries({ grpc, http }))
+    if (mode !== undefined && !address.startsWith('unix:'))
+      problem(
+        [section, 'socket_mode'],
+        `is for unix sockets, and \`${address}\` is none: leave it out, or listen on unix:/path`,
+      );
   const names = grpc.callers.map(({ name }) => name);
   for (const [index, name] of names.entries())
     if (names.indexOf(name) !== index)

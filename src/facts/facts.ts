@@ -87,6 +87,8 @@ export interface FactsRoom {
   /** Whether the store answers: it is asked at every heartbeat. */
   storeUp(): boolean;
   stats(): FactsStats;
+  /** Lets go of all users, keys and closures that are kept: they are read again when they are asked for. */
+  shed(): void;
   close(): void;
 }
 
@@ -660,6 +662,10 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
       bytes: users.calculatedSize + keys.calculatedSize,
       resyncs,
     }),
+    shed(): void {
+      for (const cache of [users, keys, absentUsers, absentKeys, absentTenants]) cache.clear();
+      for (const { groups } of planes.values()) groups.clear();
+    },
     close(): void {
       closed = true;
       clearInterval(heartbeat);

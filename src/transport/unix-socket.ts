@@ -1,5 +1,5 @@
-/** Unix sockets that an earlier process left behind. */
-import { rmSync, statSync } from 'node:fs';
+/** Unix sockets: those that an earlier process left behind, and who may connect. */
+import { chmodSync, rmSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
 
 /**
@@ -23,4 +23,12 @@ export async function clearStaleSocket(address: string): Promise<void> {
   if (served)
     throw new Error(`\`${path}\` is served by another process: stop it, or choose another path`);
   rmSync(path, { force: true });
+}
+
+/**
+ * Gives the socket of a listener on `unix:PATH` its permissions. Until then the umask's hold.
+ * @param mode octal, such as `0660`; `undefined` leaves the umask's
+ */
+export function setSocketMode(address: string, mode: string | undefined): void {
+  if (address.startsWith('unix:') && mode !== undefined) chmodSync(address.slice(5), mode);
 }

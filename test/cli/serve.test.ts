@@ -1,11 +1,15 @@
 /** `postern serve` as a process: start, readiness, signals, reload, refusals; and the commands beside it. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { postern, serve, type Serving } from '../support/process.ts';
+import { stringify } from 'yaml';
+import { launch, postern, serve, type Serving } from '../support/process.ts';
 import { connectTo, PACKAGE_ROOT } from '../support/server.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
 
 let server: Serving;
 beforeAll(async () => {
@@ -269,6 +273,32 @@ describe('signals', () => {
     rmSync(directory, { recursive: true });
   });
 
+  it.each(['SIGTERM', 'SIGINT'] as const)(
+    '%s while it starts ends it at once, exit 0',
+    async (signal) => {
+      // A store that takes connections and says nothing: the start hangs on it for a second and more.
+      const store = createServer();
+      await once(store.listen(0, '127.0.0.1'), 'listening');
+      // A TCP server's address is an object.
+      const { port } = store.address() as AddressInfo;
+      const connected = once(store, 'connection');
+      const environment = {
+        POSTERN_STORE: `redis://127.0.0.1:${port}`,
+        POSTERN_GRPC_ADDRESS: '127.0.0.1:0',
+        POSTERN_HTTP_ADDRESS: '127.0.0.1:0',
+      };
+      const child = launch(['serve'], environment);
+      const ended = once(child, 'exit');
+      let stderr = '';
+      child.stderr?.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+      await connected;
+      child.kill(signal);
+      expect(await ended).toEqual([0, null]);
+      expect(stderr).not.toContain('has started');
+      store.close();
+    },
+  );
+
   it('SIGTERM under load: calls in flight are answered, audit is whole, exit 0', async () => {
     const own = await serve(['--demo']);
     const client = connectTo(own.grpc);
@@ -381,6 +411,22 @@ describe('unix sockets', () => {
     expect(await own.stop()).toBe(0);
     await own.dispose();
     rmSync(directory, { recursive: true });
+  });
+
+  it('have the permissions of the settings, whatever the umask', async () => {
+    const directory = temporaryDirectory();
+    const settings = stringify({
+      catalog: join(PACKAGE_ROOT, 'config/actions.yaml'),
+      default_roles: join(PACKAGE_ROOT, 'config/roles.yaml'),
+      store: 'embedded:store',
+      grpc: { address: `unix:${directory}/g.sock`, socket_mode: '0666' },
+      http: { address: `unix:${directory}/h.sock`, socket_mode: '600' },
+    });
+    const own = await serve([], { settings });
+    const mode = (name: string): string =>
+      (statSync(join(directory, name)).mode & 0o777).toString(8);
+    expect([mode('g.sock'), mode('h.sock')]).toEqual(['666', '600']);
+    await own.dispose();
   });
 });
 

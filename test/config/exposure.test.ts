@@ -69,6 +69,23 @@ describe('TLS by halves', () => {
   });
 });
 
+describe('permissions of a unix socket', () => {
+  it.each([
+    [{ address: 'unix:/tmp/p.sock', socket_mode: '660' }, ''],
+    [{ address: 'unix:/tmp/p.sock', socket_mode: '0666' }, ''],
+    [{ address: 'unix:/tmp/p.sock', socket_mode: '0668' }, '`"0668"` is no octal number'],
+    [{ address: 'unix:/tmp/p.sock', socket_mode: '01660' }, '`"01660"` is no octal number'],
+    // What YAML makes of 0660 without quotes is another number.
+    [{ address: 'unix:/tmp/p.sock', socket_mode: 660 }, '`660` is not a string'],
+    [{ address: '127.0.0.1:0', socket_mode: '0660' }, '`127.0.0.1:0` is none: leave it out'],
+  ])('%j', (section, problem) => {
+    for (const name of ['grpc', 'http'])
+      if (problem === '') expect(load({ [name]: section }).settings).toBeDefined();
+      else expect(refusal({ [name]: section })).toMatch(new RegExp(`${name}.socket_mode: .*`));
+    if (problem !== '') expect(refusal({ grpc: section })).toContain(problem);
+  });
+});
+
 describe('what may not be reached in the clear from elsewhere', () => {
   const open = ['0.0.0.0:4700', '[::]:4700', '10.1.2.3:4700', 'postern.example:4700'];
   // Names that begin like loopback addresses are names still.

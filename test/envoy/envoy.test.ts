@@ -629,6 +629,78 @@ describe.skipIf(!hasEnvoy())('Envoy', { timeout: 120_000 }, () => {
       await answers();
     });
 
+    it('stale, told by an error response: the failure mode holds, and the cause is in the log', async () => {
+      const port = await freePort();
+      const own = { closed: await freePort(), open: await freePort() };
+      const teller = await start({
+        directory: temporaryDirectory(),
+        store: redis.url,
+        address: `127.0.0.1:${port}`,
+        routes: {
+          ...ROUTES,
+          failures: 'error_response',
+          routes: ROUTES.routes.map((route) =>
+            route.public === true ? route : { ...route, tenant: '{route_metadata.postern/tenant}' },
+          ),
+        },
+        more: { facts: { heartbeat_ms: 50, max_staleness_ms: 500, store_timeout_ms: 200 } },
+      });
+      const other = await startEnvoy('failure-modes.yaml', {
+        'port_value: 10000': `port_value: ${own.closed}`,
+        'port_value: 10001': `port_value: ${own.open}`,
+        'port_value: 8080': `port_value: ${upstream.port}`,
+        'port_value: 4700': `port_value: ${port}`,
+        'validate_mutations: true':
+          'validate_mutations: true\n                      encode_raw_headers: true\n' +
+          '                      route_metadata_context_namespaces: [postern]',
+        '- match: { prefix: / }': `- match: { prefix: / }\n                          metadata: { filter_metadata: { postern: { tenant: ${TENANT} } } }`,
+        'stat_prefix: closed': `stat_prefix: closed
+                access_log:
+                  - name: stdout
+                    typed_config:
+                      '@type': type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog
+                      log_format:
+                        json_format:
+                          details: '%RESPONSE_CODE_DETAILS%'
+                          reason: '%DYNAMIC_METADATA(envoy.filters.http.ext_authz:reason)%'`,
+      });
+      try {
+        // The tenant is that of Envoy's route, and headers come one by one.
+        upstream.forget();
+        expect((await send(own.closed, good())).status).toBe(200);
+        const twice: Sent = { ...good(), headers: [...(good().headers ?? []), ['x-api-key', 'b']] };
+        expect((await send(own.closed, twice)).status).toBe(400);
+        expect((await send(own.closed, bad())).status).toBe(404);
+        expect(upstream.count()).toBe(1);
+
+        redis.pause();
+        await until(async () => (await send(own.closed, good())).status === 503, 10_000);
+        upstream.forget();
+        const answer = await send(own.closed, bad());
+        expect([answer.status, ours(answer)]).toEqual([503, true]);
+        expect(JSON.parse(answer.body)).toMatchObject({ status: 503 });
+        expect(upstream.count()).toBe(0);
+        await until(() => other.log().some(({ reason }) => reason === 'STALE'));
+        expect(other.log().find(({ reason }) => reason === 'STALE')).toMatchObject({
+          details: 'ext_authz_error',
+        });
+        expect((await send(own.open, bad())).status).toBe(200);
+        expect(upstream.arrived[0]?.headers.get(FAILED_OPEN)).toBe('true');
+        const stats = await other.stats('ext_authz.');
+        expect(stats['http.closed.ext_authz.error']).toBeGreaterThanOrEqual(2);
+        expect(stats).toMatchObject({
+          'http.closed.ext_authz.denied': 2,
+          'http.open.ext_authz.denied': 0,
+          'http.open.ext_authz.failure_mode_allowed': 1,
+        });
+      } finally {
+        redis.resume();
+        await other.stop();
+        await teller.dispose();
+      }
+      await answers();
+    });
+
     it('not ready: it has started and Redis is away', async () => {
       await postern.dispose();
       redis.pause();

@@ -26,7 +26,8 @@ export function postern(
   return new Promise((done) => child.on('close', (code) => done({ code, stdout, stderr })));
 }
 
-function launch(
+/** Starts a command. */
+export function launch(
   args: readonly string[],
   environment: Readonly<Record<string, string>>,
 ): ChildProcess {

@@ -79,7 +79,11 @@ type UnaryMethod = (
   done: (error: ServiceError | null, answer: Answer) => void,
 ) => void;
 
-export function connectTo(address: string): TestClient {
+/** @param options `own`: a connection that no other client here shares */
+export function connectTo(
+  address: string,
+  { own = false }: { readonly own?: boolean } = {},
+): TestClient {
   const definition = loadSync('postern/v1/authorization.proto', {
     includeDirs: [join(PACKAGE_ROOT, 'proto')],
     keepCase: true,
@@ -93,6 +97,7 @@ export function connectTo(address: string): TestClient {
   const client = new postern.v1.AuthorizationService(address, credentials.createInsecure(), {
     'grpc.max_receive_message_length': -1,
     'grpc.max_send_message_length': -1,
+    'grpc.use_local_subchannel_pool': own ? 1 : 0,
   });
   const methods = client as unknown as Record<string, UnaryMethod> & {
     CheckStream(): ClientDuplexStream<object, Answer>;

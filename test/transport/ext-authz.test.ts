@@ -18,6 +18,7 @@ import {
   decodeQuestion,
   encodeAllowed,
   encodeDenied,
+  encodeFailed,
 } from '../../src/transport/ext-authz/codec.ts';
 import {
   CHECK_PATH,
@@ -58,16 +59,18 @@ interface Http {
   readonly principal?: string;
   readonly context?: Readonly<Record<string, string>>;
   readonly metadata?: Readonly<Record<string, object>>;
+  readonly routeMetadata?: Readonly<Record<string, object>>;
   readonly id?: string;
 }
 
 function question(http: Http): Buffer {
   const { method = 'GET', path = '/', host = 'api.example.com', headers = {}, id = '' } = http;
   const map = http.header_map?.map(([key, value]) => ({ key, raw_value: Buffer.from(value) }));
-  const metadata = Object.entries(http.metadata ?? {}).map(([filter, value]) => [
-    filter,
-    structOf(value),
-  ]);
+  const metadata = (values: Http['metadata'] = {}): object => ({
+    filter_metadata: Object.fromEntries(
+      Object.entries(values).map(([filter, value]) => [filter, structOf(value)]),
+    ),
+  });
   return encode({
     attributes: {
       ...(http.principal === undefined ? {} : { source: { principal: http.principal } }),
@@ -84,7 +87,8 @@ function question(http: Http): Buffer {
         },
       },
       context_extensions: http.context ?? {},
-      metadata_context: { filter_metadata: Object.fromEntries(metadata) as object },
+      metadata_context: metadata(http.metadata),
+      route_metadata_context: metadata(http.routeMetadata),
     },
   });
 }
@@ -112,12 +116,20 @@ interface Told {
   readonly set: Readonly<Record<string, string>>;
   readonly remove: readonly string[];
   readonly body: string;
+  /** The decision failed: Envoy's failure mode says what becomes of the request. */
+  readonly failed: boolean;
   readonly metadata: Readonly<Record<string, unknown>>;
 }
 
 interface RawHeader {
   readonly header: { readonly key: string; readonly value?: string };
   readonly append_action: string;
+}
+
+interface RawAnswer {
+  readonly status?: { readonly code?: number };
+  readonly headers?: readonly RawHeader[];
+  readonly body?: string;
 }
 
 /** Reads an answer, and holds it against what no answer may lack: an empty one would allow. */
@@ -131,27 +143,26 @@ function told(bytes: Buffer): Told {
       readonly headers?: readonly RawHeader[];
       readonly headers_to_remove?: readonly string[];
     };
-    readonly denied_response?: {
-      readonly status?: { readonly code?: number };
-      readonly headers?: readonly RawHeader[];
-      readonly body?: string;
-    };
+    readonly denied_response?: RawAnswer;
+    readonly error_response?: RawAnswer;
     readonly dynamic_metadata?: {
       readonly fields?: Readonly<Record<string, { stringValue?: string; boolValue?: boolean }>>;
     };
   };
   expect(message).toHaveProperty('status');
   const code = message.status?.code ?? 0;
-  const { ok_response: ok, denied_response: denied } = message;
+  const { ok_response: ok, denied_response: denied, error_response: error } = message;
+  const stopped = denied ?? error;
   if (code === 0) {
     expect(ok).toBeDefined();
-    expect(denied).toBeUndefined();
+    expect(stopped).toBeUndefined();
   } else {
     expect(ok).toBeUndefined();
-    expect([7, 16]).toContain(code);
-    expect([400, 401, 403, 404, 413, 429]).toContain(denied?.status?.code);
+    expect(denied === undefined ? [13, 14] : [7, 16]).toContain(code);
+    const statuses = denied === undefined ? [500, 503] : [400, 401, 403, 404, 413, 429];
+    expect(statuses).toContain(stopped?.status?.code);
   }
-  const headers = (ok ?? denied)?.headers ?? [];
+  const headers = (ok ?? stopped)?.headers ?? [];
   for (const header of headers) expect(header.append_action).toBe('OVERWRITE_IF_EXISTS_OR_ADD');
   const names = headers.map(({ header }) => header.key);
   expect(new Set(names).size).toBe(names.length);
@@ -159,10 +170,11 @@ function told(bytes: Buffer): Told {
   return {
     code,
     allowed: code === 0,
-    status: denied?.status?.code,
+    status: stopped?.status?.code,
+    failed: error !== undefined,
     set: Object.fromEntries(headers.map(({ header }) => [header.key, header.value ?? ''])),
     remove: ok?.headers_to_remove ?? [],
-    body: denied?.body ?? '',
+    body: stopped?.body ?? '',
     metadata: Object.fromEntries(
       Object.entries(message.dynamic_metadata?.fields ?? {}).map(([name, value]) => [
         name,
@@ -512,6 +524,13 @@ const MINUS_ONE = Buffer.from([...Array.from({ length: 9 }, () => 0xff), 0x01]);
 
 const word = fc.string({ unit: 'grapheme', maxLength: 40 });
 const dictionary = fc.dictionary(word, word, { maxKeys: 5 });
+const metadata = fc.dictionary(
+  word,
+  fc.dictionary(word, fc.oneof(word, fc.boolean(), fc.integer(), fc.constant(null)), {
+    maxKeys: 3,
+  }),
+  { maxKeys: 3 },
+);
 const http = fc.record({
   id: word,
   method: fc.oneof(fc.constantFrom('GET', 'POST', 'DELETE'), word),
@@ -520,13 +539,8 @@ const http = fc.record({
   headers: dictionary,
   principal: word,
   context: dictionary,
-  metadata: fc.dictionary(
-    word,
-    fc.dictionary(word, fc.oneof(word, fc.boolean(), fc.integer(), fc.constant(null)), {
-      maxKeys: 3,
-    }),
-    { maxKeys: 3 },
-  ),
+  metadata,
+  routeMetadata: metadata,
 });
 
 describe('the codec', () => {
@@ -534,7 +548,7 @@ describe('the codec', () => {
     fc.assert(
       fc.property(http, (one) => {
         const read = decodeQuestion(question(one));
-        const { headers, context, metadata, ...plain } = one;
+        const { headers, context, metadata, routeMetadata, ...plain } = one;
         expect(read).toMatchObject(plain);
         const folded = new Map<string, string[]>();
         for (const [name, value] of Object.entries(headers)) {
@@ -543,11 +557,10 @@ describe('the codec', () => {
         }
         expect(read?.headers).toEqual(folded);
         expect(read?.context).toEqual(new Map(Object.entries(context)));
-        expect(
-          [...(read?.metadata ?? [])].map(([filter, values]) => [filter, Object.entries(values)]),
-        ).toEqual(
-          Object.entries(metadata).map(([filter, values]) => [filter, Object.entries(values)]),
-        );
+        const entries = (all: Iterable<readonly [string, object]>): unknown =>
+          [...all].map(([filter, values]) => [filter, Object.entries(values)]);
+        expect(entries(read?.metadata ?? [])).toEqual(entries(Object.entries(metadata)));
+        expect(entries(read?.routeMetadata ?? [])).toEqual(entries(Object.entries(routeMetadata)));
       }),
       { numRuns: 1_000 },
     );
@@ -568,6 +581,9 @@ describe('the codec', () => {
         const denied = told(encodeDenied(7, 403, set, body, metadata));
         expect(denied).toMatchObject({ allowed: false, code: 7, status: 403, body });
         expect(denied.set).toEqual(Object.fromEntries(set));
+        const failed = told(encodeFailed(14, 503, set, body, metadata));
+        expect(failed).toMatchObject({ allowed: false, failed: true, code: 14, status: 503, body });
+        expect(Object.entries(failed.metadata)).toEqual(Object.entries(metadata));
       }),
       { numRuns: 1_000 },
     );
@@ -576,6 +592,8 @@ describe('the codec', () => {
   it('`status` is there in an allowed answer, byte for byte', () => {
     expect(encodeAllowed([], [], {}).toString('hex')).toBe('0a001a002200');
     expect(encodeDenied(7, 403, [], '', {}).toString('hex')).toBe('0a02080712050a030893032200');
+    // A status that is not 0 first: an Envoy that does not know the field after it denies.
+    expect(encodeFailed(14, 503, [], '', {}).toString('hex')).toBe('0a02080e2a050a0308f7032200');
   });
 
   it('passes over what it does not know, `size: -1` of a request without a length among it', () => {
@@ -848,6 +866,23 @@ describe('what is told of each reason', () => {
     },
   );
 
+  it.each([
+    ['stale', { failure: 'unavailable', message: 'old', stale: true }, 14, 503, 'STALE'],
+    ['away', { failure: 'unavailable', message: 'old', stale: false }, 14, 503, 'UNAVAILABLE'],
+    ['failing', { failure: 'internal', message: 'see the log' }, 13, 500, 'INTERNAL'],
+  ] as const)(
+    '%s: an error response where the file says so, with its cause for Envoy alone',
+    async (_name, failure, code, status, reason) => {
+      const { ask } = stand({ ...ROUTES, failures: 'error_response' }, () => failure);
+      const answer = await ask({ path: '/v1/threads/a', headers: key });
+      expect(answer).toMatchObject({ failed: true, code, status, allowed: false });
+      expect(answer.metadata).toEqual({ reason, detail: failure.message });
+      expect(answer.set).toEqual({ 'content-type': 'application/problem+json' });
+      expect(JSON.parse(answer.body)).toMatchObject({ type: 'about:blank', status });
+      expect(answer.body).not.toContain(failure.message);
+    },
+  );
+
   it('refusals are recorded without the query, and no longer than need be', async () => {
     const { ask, refusals } = stand(ROUTES);
     await ask({ path: '/nowhere?token=hunter2', headers: key });
@@ -910,6 +945,12 @@ describe('identities', () => {
       { request: { subject: { type: 'user', id: 'alice' } } },
     ],
     [
+      'metadata of the route, which its configuration says',
+      { route_metadata: { namespace: 'who', claim: ['user', 'id'] } },
+      { routeMetadata: { who: { user: { id: 'alice' } } } },
+      { request: { subject: { type: 'user', id: 'alice' } } },
+    ],
+    [
       'a header of a trusted listener',
       { trusted_header: 'x-user', listeners: ['in', 'other'] },
       { headers: { 'x-user': 'alice' }, context: { postern_listener: 'in' } },
@@ -949,6 +990,16 @@ describe('identities', () => {
       'a certificate of nobody',
       { mtls: { prefix: 'spiffe://x/user/' } },
       { principal: 'spiffe://x/user/' },
+    ],
+    [
+      'the same of a filter, where metadata of the route is meant',
+      { route_metadata: { namespace: jwt, claim: ['sub'] } },
+      { metadata: { [jwt]: { sub: 'alice' } } },
+    ],
+    [
+      'the same of the route, where a filter is meant',
+      { metadata: { filter: jwt, claim: ['sub'] } },
+      { routeMetadata: { [jwt]: { sub: 'alice' } } },
     ],
     [
       'metadata of another filter',
@@ -1266,7 +1317,11 @@ describe('routes', () => {
             type: '{context.what}',
             id: '{host}/{method}/{id}',
             path: 'work.{id}.{rest}',
-            attributes: { who: '{metadata.f/a/b}', all: ['{id}', 'x{rest}x', 'plain'] },
+            attributes: {
+              who: '{metadata.f/a/b}',
+              where: '{route_metadata.f/a/b}',
+              all: ['{id}', 'x{rest}x', 'plain'],
+            },
           },
         },
       ],
@@ -1276,6 +1331,7 @@ describe('routes', () => {
       headers: key,
       context: { what: 'doc' },
       metadata: { f: { a: { b: 'me' } } },
+      routeMetadata: { f: { a: { b: 'here' } } },
     };
     expect(await ask(one)).toMatchObject({ allowed: true });
     const { request } = calls[0] ?? {};
@@ -1286,6 +1342,7 @@ describe('routes', () => {
     });
     expect([...(request?.resource.attributes ?? [])]).toEqual([
       ['who', ['me']],
+      ['where', ['here']],
       ['all', ['i-1', 'xa/b_cx', 'plain']],
     ]);
     // Missing values deny.
@@ -1294,6 +1351,7 @@ describe('routes', () => {
       metadata: { reason: 'MISSING_VALUE' },
     });
     expect(await ask({ ...one, metadata: {} })).toMatchObject({ status: 400 });
+    expect(await ask({ ...one, routeMetadata: {} })).toMatchObject({ status: 400 });
     expect(calls).toHaveLength(1);
   });
 

@@ -31,7 +31,7 @@ const decodeOnce = (bytes: Buffer): ReturnType<typeof decodeCheck> => decodeChec
 
 function remembering() {
   const decode = vi.fn<typeof decodeOnce>(decodeOnce);
-  return { decode, read: rememberingRepeats(decode) };
+  return { decode, ...rememberingRepeats(decode) };
 }
 
 /** A call without what is kept beside it. */
@@ -118,6 +118,15 @@ describe('questions that come again', () => {
     expect(decode).toHaveBeenCalledTimes(0);
     read(check({ action: 'other.0' }));
     expect(decode).toHaveBeenCalledTimes(1);
+  });
+
+  it('are all forgotten where there is no memory for them', () => {
+    const { read, decode, forget } = remembering();
+    for (let n = 0; n < 2_000; n++) read(check({ action: `some.${n}` }));
+    forget();
+    decode.mockClear();
+    for (let n = 0; n < 2_000; n++) read(check({ action: `some.${n}` }));
+    expect(decode).toHaveBeenCalledTimes(2_000);
   });
 });
 

@@ -15,8 +15,12 @@ export interface HttpQuestion {
   /** What the configuration of Envoy's route says. */
   readonly context: ReadonlyMap<string, string>;
   /** What filters before this one found, by filter. */
-  readonly metadata: ReadonlyMap<string, Readonly<Record<string, unknown>>>;
+  readonly metadata: Metadata;
+  /** What the configuration of Envoy's route says as metadata, by namespace. */
+  readonly routeMetadata: Metadata;
 }
+
+export type Metadata = ReadonlyMap<string, Readonly<Record<string, unknown>>>;
 
 interface Draft {
   id: string;
@@ -27,6 +31,7 @@ interface Draft {
   principal: string;
   readonly context: Map<string, string>;
   readonly metadata: Map<string, Readonly<Record<string, unknown>>>;
+  readonly routeMetadata: Map<string, Readonly<Record<string, unknown>>>;
 }
 
 /** `undefined`: the message has no HTTP request. @throws WireError, RpcError */
@@ -40,6 +45,7 @@ export function decodeQuestion(bytes: Buffer): HttpQuestion | undefined {
     principal: '',
     context: new Map(),
     metadata: new Map(),
+    routeMetadata: new Map(),
   };
   const reader = new Reader(bytes);
   let found = false;
@@ -66,7 +72,10 @@ function readAttributes(reader: Reader, draft: Draft): boolean {
         break;
       }
       case 11:
-        readMetadata(reader, draft);
+        readMetadata(reader, 'metadata_context', draft.metadata);
+        break;
+      case 13:
+        readMetadata(reader, 'route_metadata_context', draft.routeMetadata);
         break;
       default:
         reader.skip();
@@ -165,8 +174,8 @@ function readEntry(reader: Reader, name: string): readonly [key: string, value: 
   return [key, value];
 }
 
-function readMetadata(reader: Reader, draft: Draft): void {
-  const outer = reader.enter('metadata_context');
+function readMetadata(reader: Reader, name: string, found: Draft['metadata']): void {
+  const outer = reader.enter(name);
   while (reader.next()) {
     if (reader.field !== 1) {
       reader.skip();
@@ -180,7 +189,7 @@ function readMetadata(reader: Reader, draft: Draft): void {
       else if (reader.field === 2) values = readStruct(reader);
       else reader.skip();
     reader.leave(inner);
-    draft.metadata.set(filter, values);
+    found.set(filter, values);
   }
   reader.leave(outer);
 }
@@ -213,15 +222,30 @@ export function encodeAllowed(
 }
 
 /** The request does not pass. @param code gRPC status, never 0 */
-export function encodeDenied(
+export function encodeDenied(...answer: Answer): Buffer {
+  return encodeStopped(2, answer);
+}
+
+/**
+ * The decision failed: Envoy 1.37 and newer do what their failure mode says, older ones take it for a denial.
+ * @param code gRPC status, never 0
+ */
+export function encodeFailed(...answer: Answer): Buffer {
+  return encodeStopped(5, answer);
+}
+
+type Answer = readonly [
   code: number,
   status: number,
   set: readonly Header[],
   body: string,
   metadata: Facts,
-): Buffer {
+];
+
+/** @param field of `http_response` */
+function encodeStopped(field: 2 | 5, [code, status, set, body, metadata]: Answer): Buffer {
   writer.message(1, () => writer.uint(1, code));
-  writer.message(2, () => {
+  writer.message(field, () => {
     writer.message(1, () => writer.uint(1, status));
     for (const header of set) writeHeader(header);
     writer.string(3, body);

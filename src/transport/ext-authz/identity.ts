@@ -35,7 +35,11 @@ function identityFrom(question: HttpQuestion, source: IdentitySource): Identifie
   if ('mtls' in source) return user(certificateUser(question, source.mtls.prefix));
   if ('metadata' in source) {
     const { filter, claim } = source.metadata;
-    return user(metadataAt(question, [filter, ...claim]));
+    return user(metadataAt(question.metadata, [filter, ...claim]));
+  }
+  if ('route_metadata' in source) {
+    const { namespace, claim } = source.route_metadata;
+    return user(metadataAt(question.routeMetadata, [namespace, ...claim]));
   }
   if (!isTrusted(question, source)) return undefined;
   const value = single(question, source.trusted_header);

@@ -1,6 +1,7 @@
 /**
  * `envoy.service.auth.v3.Authorization` as a function from bytes to bytes: two translations around one service call.
- * What cannot be decided is an RPC error, so that Envoy's own failure mode and its statistics are true.
+ * What cannot be decided is an RPC error, or an error response, so that Envoy's own failure mode and its statistics are
+ * true.
  */
 import type { IdentitySource, RoutesFile } from '../../config/routes.ts';
 import type { Reason, Request } from '../../engine/model.ts';
@@ -16,7 +17,14 @@ import type { Method } from '../grpc/methods.ts';
 import { CODE, RpcError, withReason } from '../grpc/status.ts';
 import { WireError } from '../grpc/wire.ts';
 import { canonicalRequest, type Canonical } from './canonical.ts';
-import { decodeQuestion, encodeAllowed, encodeDenied, type HttpQuestion } from './codec.ts';
+import {
+  decodeQuestion,
+  encodeAllowed,
+  encodeDenied,
+  encodeFailed,
+  type Facts,
+  type HttpQuestion,
+} from './codec.ts';
 import { cookiesOf, identityOf, isTrusted, type Identified } from './identity.ts';
 import { compileRoutes, render, resourceOf, TemplateError, type Matched } from './routes.ts';
 
@@ -53,21 +61,19 @@ export function extAuthzMethod(options: ExtAuthzOptions): Method {
   return (bytes, waitMs) => {
     const routes = options.routes();
     const question = read(bytes);
-    if (question === undefined)
-      return refuse(options.service, 'MISSING_ATTRIBUTES', question, waitMs);
+    const asking = { service: options.service, routes, question, waitMs };
+    if (question === undefined) return refuse(asking, 'MISSING_ATTRIBUTES');
     const canonical = canonicalRequest(question);
-    if ('problem' in canonical)
-      return refuse(options.service, 'AMBIGUOUS_REQUEST', question, waitMs, canonical.problem);
+    if ('problem' in canonical) return refuse(asking, 'AMBIGUOUS_REQUEST', canonical.problem);
     const matched = routes.table(canonical, question);
-    if (matched === undefined) return refuse(options.service, 'NO_ROUTE', question, waitMs);
+    if (matched === undefined) return refuse(asking, 'NO_ROUTE');
     if (matched.route.whole_body === true && isPartial(question))
-      return refuse(options.service, 'PARTIAL_BODY', question, waitMs);
+      return refuse(asking, 'PARTIAL_BODY');
     if (matched.route.public === true) return passed(routes, question, [], { public: true });
     const identity = identityOf(question, routes.file.identity ?? []);
-    if (identity === undefined) return refuse(options.service, 'NO_IDENTITY', question, waitMs);
-    if ('ambiguous' in identity)
-      return refuse(options.service, 'AMBIGUOUS_IDENTITY', question, waitMs, identity.ambiguous);
-    return decide(options, { routes, question, canonical, matched, identity, waitMs });
+    if (identity === undefined) return refuse(asking, 'NO_IDENTITY');
+    if ('ambiguous' in identity) return refuse(asking, 'AMBIGUOUS_IDENTITY', identity.ambiguous);
+    return decide({ ...asking, question, canonical, matched, identity }, options.tenantOf);
   };
 }
 
@@ -86,23 +92,28 @@ function read(bytes: Buffer): HttpQuestion | undefined {
   }
 }
 
-interface Asked {
+interface Asking {
+  readonly service: Service;
   readonly routes: CompiledRoutes;
+  /** `undefined`: what was sent is none. */
+  readonly question: HttpQuestion | undefined;
+  readonly waitMs: number;
+}
+
+interface Asked extends Asking {
   readonly question: HttpQuestion;
   readonly canonical: Canonical;
   readonly matched: Matched;
   readonly identity: Exclude<Identified, { readonly ambiguous: string }>;
-  readonly waitMs: number;
 }
 
-function decide({ service, tenantOf }: ExtAuthzOptions, asked: Asked): MaybePromise<Buffer> {
-  const { identity, question, waitMs } = asked;
+function decide(asked: Asked, tenantOf: ExtAuthzOptions['tenantOf']): MaybePromise<Buffer> {
+  const { service, identity, question, waitMs } = asked;
   const credential = 'credential' in identity ? identity.credential : undefined;
   const named = credential === undefined ? undefined : tenantOf(credential);
   return later(named, (credentialTenant) => {
     const request = questionOf(asked, credentialTenant);
-    if ('refused' in request)
-      return refuse(service, request.refused, question, waitMs, request.why);
+    if ('refused' in request) return refuse(asked, request.refused, request.why);
     const call = {
       id: requestId(question),
       request,
@@ -111,7 +122,7 @@ function decide({ service, tenantOf }: ExtAuthzOptions, asked: Asked): MaybeProm
       minRevision: 0,
     };
     return later(service.check(call, 'ext_authz', waitMs), (answer) =>
-      answered(service, answer, request, asked),
+      answered(answer, request, asked),
     );
   });
 }
@@ -149,12 +160,11 @@ function requestId({ id, headers }: HttpQuestion): string {
 }
 
 function answered(
-  service: Service,
   answer: CheckAnswer | Failure,
   request: Request,
   asked: Asked,
 ): MaybePromise<Buffer> {
-  if ('failure' in answer) return failed(service, answer, asked);
+  if ('failure' in answer) return failed(answer, asked);
   const { decision } = answer;
   const facts = {
     decision_id: answer.decisionId,
@@ -192,7 +202,7 @@ function passed(
   { file }: CompiledRoutes,
   question: HttpQuestion,
   set: readonly (readonly [name: string, value: string])[],
-  facts: Parameters<typeof encodeAllowed>[2],
+  facts: Facts,
 ): Buffer {
   const kept = new Set(set.map(([name]) => name));
   const remove = new Set([...Object.values(identityHeaders(file)), ...OVERRIDES]);
@@ -280,6 +290,8 @@ const TITLES: Readonly<Record<number, string>> = {
   404: 'Not Found',
   413: 'Content Too Large',
   429: 'Too Many Requests',
+  500: 'Internal Server Error',
+  503: 'Service Unavailable',
 };
 
 /** What audit and metrics call a refusal before there was a decision. */
@@ -300,61 +312,59 @@ const RECORDED: Readonly<Record<Refusal, Refused['reason']>> = {
 const MAX_RECORDED = 512;
 
 /** A refusal before there was a decision. Its cause goes to audit and to Envoy's metadata, not to the client. */
-function refuse(
-  service: Service,
-  reason: Refusal,
-  question: HttpQuestion | undefined,
-  waitMs: number,
-  why = '',
-): MaybePromise<Buffer> {
+function refuse(asking: Asking, reason: Refusal, why = ''): MaybePromise<Buffer> {
+  const { service, question, waitMs } = asking;
   const { method = '', path = '' } = question ?? {};
   const id = question === undefined ? '' : requestId(question);
   // Without the query: it may hold secrets.
   const action = `${method} ${path.split('?', 1)[0] ?? ''}`.trim().slice(0, MAX_RECORDED);
   const refusal = { id, reason: RECORDED[reason], action };
   return later(service.refuse(refusal, 'ext_authz', waitMs), (answered) => {
-    if ('failure' in answered) throw outage(answered);
+    if ('failure' in answered) return outage(answered, asking);
     const detail = why === '' ? {} : { detail: why };
     return deny(reason, { reason, decision_id: answered.decisionId, ...detail });
   });
 }
 
-function deny(
-  reason: Refusal | Reason,
-  facts: Parameters<typeof encodeAllowed>[2],
-  retryAfterMs = 0,
-): Buffer {
+function deny(reason: Refusal | Reason, facts: Facts, retryAfterMs = 0): Buffer {
   const status = STATUS[reason] ?? 403;
-  const decision = facts['decision_id'];
-  const body = JSON.stringify({
+  const headers = [PROBLEM_JSON];
+  if (status === 401) headers.push(['www-authenticate', 'Bearer realm="postern"']);
+  if (retryAfterMs > 0) headers.push(['retry-after', String(Math.ceil(retryAfterMs / 1_000))]);
+  const code = status === 401 ? CODE.UNAUTHENTICATED : CODE.PERMISSION_DENIED;
+  return encodeDenied(code, status, headers, problem(status, facts), facts);
+}
+
+const PROBLEM_JSON: readonly [string, string] = ['content-type', 'application/problem+json'];
+
+/** What the client is told (RFC 9457). */
+function problem(status: number, { decision_id: decision }: Facts): string {
+  return JSON.stringify({
     type: 'about:blank',
     title: TITLES[status],
     status,
     // A hidden object must look like one that does not exist: nothing that varies.
     ...(typeof decision === 'string' && status !== 404 ? { decision_id: decision } : {}),
   });
-  const headers: (readonly [string, string])[] = [['content-type', 'application/problem+json']];
-  if (status === 401) headers.push(['www-authenticate', 'Bearer realm="postern"']);
-  if (retryAfterMs > 0) headers.push(['retry-after', String(Math.ceil(retryAfterMs / 1_000))]);
-  const code = status === 401 ? CODE.UNAUTHENTICATED : CODE.PERMISSION_DENIED;
-  return encodeDenied(code, status, headers, body, facts);
 }
 
-/** @throws RpcError: Envoy's `failure_mode_allow` says what then becomes of the request */
-function failed(
-  service: Service,
-  failure: Failure,
-  { question, waitMs }: Asked,
-): MaybePromise<Buffer> {
+/** @throws RpcError unless the file says otherwise. Envoy's `failure_mode_allow` says what becomes of the request */
+function failed(failure: Failure, asking: Asking): MaybePromise<Buffer> {
   if (failure.failure === 'invalid')
-    return refuse(service, 'INVALID_ARGUMENT', question, waitMs, failure.problem.problem);
+    return refuse(asking, 'INVALID_ARGUMENT', failure.problem.problem);
   if (failure.failure === 'limited')
     return deny('RATE_LIMITED', { reason: 'RATE_LIMITED' }, failure.retryAfterMs);
-  throw outage(failure);
+  return outage(failure, asking);
 }
 
-function outage(failure: Failure): RpcError {
-  return failure.failure === 'unavailable'
-    ? withReason(CODE.UNAVAILABLE, failure.stale ? 'STALE' : 'UNAVAILABLE', failure.message)
-    : withReason(CODE.INTERNAL, 'INTERNAL', 'a layer of the decision failed: see the log');
+/** @throws RpcError unless the file says otherwise */
+function outage(failure: Failure, { routes }: Asking): Buffer {
+  const [code, status, reason, message] =
+    failure.failure === 'unavailable'
+      ? ([CODE.UNAVAILABLE, 503, failure.stale ? 'STALE' : 'UNAVAILABLE', failure.message] as const)
+      : ([CODE.INTERNAL, 500, 'INTERNAL', 'a layer of the decision failed: see the log'] as const);
+  // The only one that Envoy asks another Postern about, and that one of any version counts as an error.
+  if (routes.file.failures !== 'error_response') throw withReason(code, reason, message);
+  const facts = { reason, detail: message };
+  return encodeFailed(code, status, [PROBLEM_JSON], problem(status, facts), facts);
 }

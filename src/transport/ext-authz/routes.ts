@@ -8,7 +8,7 @@ import {
 } from '../../config/routes.ts';
 import type { Scalar, Resource } from '../../engine/model.ts';
 import type { Canonical } from './canonical.ts';
-import type { HttpQuestion } from './codec.ts';
+import type { HttpQuestion, Metadata } from './codec.ts';
 
 export interface Matched {
   readonly route: Route;
@@ -132,15 +132,20 @@ function valueOf(name: string, values: Values): string {
           : name.startsWith('context.')
             ? question.context.get(name.slice('context.'.length))
             : name.startsWith('metadata.')
-              ? metadataAt(question, name.slice('metadata.'.length).split('/'))
-              : undefined);
+              ? metadataAt(question.metadata, name.slice('metadata.'.length).split('/'))
+              : name.startsWith('route_metadata.')
+                ? metadataAt(
+                    question.routeMetadata,
+                    name.slice('route_metadata.'.length).split('/'),
+                  )
+                : undefined);
   if (value === undefined) throw new TemplateError(`\`{${name}}\` has no value in this request`);
   return value;
 }
 
-/** A text at a place of verified metadata: `envoy.filters.http.jwt_authn`, `jwt`, `sub`. */
+/** A text at a place of metadata: `envoy.filters.http.jwt_authn`, `jwt`, `sub`. */
 export function metadataAt(
-  { metadata }: HttpQuestion,
+  metadata: Metadata,
   [filter = '', ...way]: readonly string[],
 ): string | undefined {
   let at: unknown = metadata.get(filter);

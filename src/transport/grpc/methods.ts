@@ -30,11 +30,13 @@ export interface Methods {
   readonly unary: Readonly<Record<string, Method>>;
   /** Each message of the stream is answered by one. */
   readonly stream: Readonly<Record<string, Method>>;
+  /** Lets go of what is kept only to be quicker. */
+  readonly forget: () => void;
 }
 
 export function authorizationMethods(service: Service, limits: CodecLimits): Methods {
   const path = (name: string): string => `/postern.v1.AuthorizationService/${name}`;
-  const readCheck = rememberingRepeats((bytes) => decodeCheck(bytes, limits));
+  const { read: readCheck, forget } = rememberingRepeats((bytes) => decodeCheck(bytes, limits));
   return {
     unary: {
       [path('Check')]: (bytes, waitMs) =>
@@ -57,6 +59,7 @@ export function authorizationMethods(service: Service, limits: CodecLimits): Met
     stream: {
       [path('CheckStream')]: (bytes, waitMs) => streamed(service, bytes, readCheck, waitMs),
     },
+    forget,
   };
 }
 

@@ -11,10 +11,15 @@ const LONGEST = 1_024;
 /** Tag of `CheckRequest.id`, the one field that differs from call to call; encoders write it first. */
 const ID_TAG = 0x0a;
 
+export interface Repeats {
+  /** Reads a CheckRequest, and throws as the decoder does. */
+  readonly read: (bytes: Buffer) => CheckCall;
+  /** Lets go of all questions that are kept, and of the facts of their answers. */
+  readonly forget: () => void;
+}
+
 /** @param decode reads a CheckRequest, and throws where it cannot */
-export function rememberingRepeats(
-  decode: (bytes: Buffer) => CheckCall,
-): (bytes: Buffer) => CheckCall {
+export function rememberingRepeats(decode: (bytes: Buffer) => CheckCall): Repeats {
   let young = new Map<string, CheckCall>();
   let old = new Map<string, CheckCall>();
 
@@ -26,7 +31,7 @@ export function rememberingRepeats(
     young.set(question, call);
   };
 
-  return (bytes) => {
+  const read = (bytes: Buffer): CheckCall => {
     if (bytes.length > LONGEST) return decode(bytes);
     const at = endOfId(bytes);
     const question = bytes.toString('latin1', at);
@@ -38,6 +43,13 @@ export function rememberingRepeats(
       keep(question, known);
     }
     return at === 0 ? known : { ...known, id: bytes.toString('latin1', 2, at) };
+  };
+  return {
+    read,
+    forget(): void {
+      young = new Map();
+      old = new Map();
+    },
   };
 }
 

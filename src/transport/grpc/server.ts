@@ -10,15 +10,19 @@ import {
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import type { EventEmitter } from 'node:events';
-import { clearStaleSocket } from '../unix-socket.ts';
+import { clearStaleSocket, setSocketMode } from '../unix-socket.ts';
 import type { Method, Methods } from './methods.ts';
-import { openOverload, type Overload } from './overload.ts';
+import { openOverload, type Overload, type OverloadCause } from './overload.ts';
 import { CODE, RpcError, withReason } from './status.ts';
 import { reloading, type TlsFiles } from './tls.ts';
 
 export interface GrpcOptions {
   /** `host:port`, or `unix:/path`. */
   readonly address: string;
+  /** Permissions of a unix socket, octal; `undefined`: what the umask leaves. */
+  readonly socketMode: string | undefined;
+  /** Other processes serve the same address, by the one that started this. */
+  readonly shared: boolean;
   readonly maxMessageBytes: number;
   readonly maxConcurrentStreams: number;
   /** Messages of one CheckStream that wait for facts before reading stops. */
@@ -29,6 +33,10 @@ export interface GrpcOptions {
   readonly connectionGraceMs: number;
   /** How late the process may be before new calls are refused, ms; 0: however late. */
   readonly maxLagMs: number;
+  /** Whether there is no memory for new calls. */
+  readonly isFull: () => boolean;
+  /** A call was refused. */
+  readonly onRefused: (cause: OverloadCause) => void;
   /** How long a call without a deadline waits for facts, ms. */
   readonly maxWaitMs: number;
   /** `undefined`: messages travel in the clear. */
@@ -47,7 +55,7 @@ type TracedMethod = (bytes: Buffer, waitMs: number, metadata: Metadata) => Retur
 type Serving = GrpcOptions & { readonly overload: Overload };
 
 /** Probes are answered however late. */
-const NEVER = openOverload(0);
+const NEVER: Overload = { cause: () => undefined, close: () => {} };
 
 export interface GrpcListener {
   /** As bound, the port that was chosen for `:0` included. */
@@ -90,7 +98,7 @@ export async function listenGrpc(
   });
   const definition: Record<string, ServiceDefinition[string]> = {};
   const implementation: UntypedServiceImplementation = {};
-  const overload = openOverload(asked.maxLagMs);
+  const overload = openOverload(asked.maxLagMs, asked.isFull);
   const options = { ...asked, overload };
   for (const [path, method] of Object.entries(methods.unary)) {
     definition[path] = rawMethod(path, false);
@@ -110,7 +118,7 @@ export async function listenGrpc(
   }
   server.addService(definition, implementation);
   for (const add of extras) add(server);
-  await clearStaleSocket(options.address);
+  if (!options.shared) await clearStaleSocket(options.address);
   const { tls } = options;
   const credentials =
     tls === undefined ? ServerCredentials.createInsecure() : reloading(tls, options.onTls);
@@ -119,6 +127,7 @@ export async function listenGrpc(
       error === null ? done(bound) : failed(error),
     ),
   );
+  setSocketMode(options.address, options.socketMode);
   return {
     address: options.address.startsWith('unix:')
       ? options.address
@@ -166,7 +175,7 @@ function unaryHandler(method: Method, options: Serving, traced?: TracedMethod) {
     if (call.request.length <= KEPT_BYTES) keptForItsShape.call = call;
     let answer;
     try {
-      refuseOverload(options.overload);
+      refuseOverload(options);
       if (options.mayCall !== undefined) admit(call.metadata, options.mayCall);
       const wait = waitMs(call.getDeadline(), options);
       answer =
@@ -186,14 +195,18 @@ function unaryHandler(method: Method, options: Serving, traced?: TracedMethod) {
   };
 }
 
+const OVERLOADED: Readonly<Record<OverloadCause, string>> = {
+  lag: 'more calls come than can be answered in time: retry later, or with another instance; the limit is `limits.max_lag_ms`',
+  memory:
+    'there is no memory for more calls: retry later, or with another instance; the limit is `limits.memory_bytes`',
+};
+
 /** @throws RpcError */
-function refuseOverload(overload: Overload): void {
-  if (overload.isOver())
-    throw withReason(
-      CODE.RESOURCE_EXHAUSTED,
-      'OVERLOAD',
-      'more calls come than can be answered in time: retry later, or with another instance; the limit is `limits.max_lag_ms`',
-    );
+function refuseOverload({ overload, onRefused }: Serving): void {
+  const cause = overload.cause();
+  if (cause === undefined) return;
+  onRefused(cause);
+  throw withReason(CODE.RESOURCE_EXHAUSTED, 'OVERLOAD', OVERLOADED[cause]);
 }
 
 /** The caller of the service, whoever the question is about. @throws RpcError */
@@ -211,7 +224,7 @@ function admit(metadata: Metadata, mayCall: (authorization: string) => boolean):
 function streamHandler(method: Method, options: Serving, traced?: TracedMethod) {
   return (call: ServerDuplexStream<Buffer, Buffer>): void => {
     try {
-      refuseOverload(options.overload);
+      refuseOverload(options);
       if (options.mayCall !== undefined) admit(call.metadata, options.mayCall);
     } catch (error) {
       endWith(call, toServiceError(error, options.onError));

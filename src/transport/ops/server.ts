@@ -1,7 +1,8 @@
 /** The HTTP listener for operators: liveness, readiness, metrics. */
 import { once } from 'node:events';
 import createRouter from 'find-my-way';
-import { clearStaleSocket } from '../unix-socket.ts';
+import { later, type MaybePromise } from '../../later.ts';
+import { clearStaleSocket, setSocketMode } from '../unix-socket.ts';
 
 export interface Readiness {
   readonly ready: boolean;
@@ -12,7 +13,9 @@ export interface Readiness {
 export interface OpsOptions {
   /** `host:port`, or `unix:/path`. */
   readonly address: string;
-  readonly readiness: () => Readiness;
+  /** Permissions of a unix socket, octal; `undefined`: what the umask leaves. */
+  readonly socketMode: string | undefined;
+  readonly readiness: () => MaybePromise<Readiness>;
   readonly metrics: { render(): Promise<string>; readonly contentType: string };
 }
 
@@ -36,8 +39,9 @@ export async function listenOps(options: OpsOptions): Promise<OpsListener> {
     response.writeHead(200, json).end('{"status":"ok"}\n');
   });
   router.on('GET', '/readyz', (_request, response) => {
-    const { ready, checks } = options.readiness();
-    response.writeHead(ready ? 200 : 503, json).end(`${JSON.stringify({ ready, checks })}\n`);
+    void later(options.readiness(), ({ ready, checks }) =>
+      response.writeHead(ready ? 200 : 503, json).end(`${JSON.stringify({ ready, checks })}\n`),
+    );
   });
   router.on('GET', '/metrics', (_request, response) => {
     options.metrics.render().then(
@@ -60,6 +64,7 @@ export async function listenOps(options: OpsOptions): Promise<OpsListener> {
     server.listen(Number(options.address.slice(colon + 1)), host);
   }
   await once(server, 'listening');
+  setSocketMode(options.address, options.socketMode);
   const bound = server.address();
   return {
     address:

@@ -1,0 +1,24 @@
+/** Signals that end a server: at once as long as it starts, in order when it serves. */
+import { EXIT } from './output.ts';
+
+const STOPPING = ['SIGTERM', 'SIGINT'] as const;
+
+/**
+ * Ends the process on the first signal to stop. The first process of a container has no default for them: without this
+ * it would be deaf while it starts. Nothing was promised to anybody by then, and a store bears any end.
+ * @returns what gives the signals back
+ */
+export function endAtOnce(): () => void {
+  const end = (): void => process.exit(EXIT.ok);
+  for (const signal of STOPPING) process.on(signal, end);
+  return () => {
+    for (const signal of STOPPING) process.off(signal, end);
+  };
+}
+
+/** The first signal to stop. Those after it are passed over, so that none cuts the drain short. */
+export function stopSignal(): Promise<NodeJS.Signals> {
+  return new Promise((done) => {
+    for (const signal of STOPPING) process.on(signal, done);
+  });
+}
