@@ -256,7 +256,11 @@ describe('workers', () => {
     const ended = new Promise<number | null>((done) => server.child.on('exit', done));
     const kill = setInterval(() => {
       const [, newest = 0] = workersOf(server);
-      if (newest > 0) process.kill(newest, 'SIGKILL');
+      try {
+        if (newest > 0) process.kill(newest, 'SIGKILL');
+      } catch {
+        // It has just been killed, and ended before this look.
+      }
     }, 20);
     await until(() => server.stderr().includes('a worker ends again and again'));
     clearInterval(kill);

@@ -44,7 +44,7 @@ beforeAll(async () => {
     store: address,
     grpc: { address: '127.0.0.1:0' },
     http: { address: '127.0.0.1:0' },
-    audit: { sink: 'off' },
+    audit: { sinks: [] },
     // Room for all users, by the cache's own bound: four times of what there is.
     facts: { cache_bytes: 4 * BOUND },
     limits: { memory_bytes: BOUND },

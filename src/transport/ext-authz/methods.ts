@@ -359,10 +359,11 @@ function failed(failure: Failure, asking: Asking): MaybePromise<Buffer> {
 
 /** @throws RpcError unless the file says otherwise */
 function outage(failure: Failure, { routes }: Asking): Buffer {
-  const [code, status, reason, message] =
+  const [code, status, reason] =
     failure.failure === 'unavailable'
-      ? ([CODE.UNAVAILABLE, 503, failure.stale ? 'STALE' : 'UNAVAILABLE', failure.message] as const)
-      : ([CODE.INTERNAL, 500, 'INTERNAL', 'a layer of the decision failed: see the log'] as const);
+      ? ([CODE.UNAVAILABLE, 503, failure.stale ? 'STALE' : 'UNAVAILABLE'] as const)
+      : ([CODE.INTERNAL, 500, 'INTERNAL'] as const);
+  const message = 'message' in failure ? failure.message : failure.problem.problem;
   // The only one that Envoy asks another Postern about, and that one of any version counts as an error.
   if (routes.file.failures !== 'error_response') throw withReason(code, reason, message);
   const facts = { reason, detail: message };
