@@ -143,6 +143,14 @@ export function objectLayer(policy: ActionPolicy, resource: Resource): Rule {
   );
 }
 
+/** Whether the object layer's word for these rules may change with the object's metadata. */
+export function looksAtMetadata({ named, macro, constrainedAllow }: ActionPolicy): boolean {
+  const some = (rules: 'denyIf' | 'allowIf'): boolean =>
+    (named?.[rules].length ?? 0) + (macro?.[rules].length ?? 0) > 0;
+  const isOpen = named?.allow !== undefined || macro?.allow !== undefined;
+  return some('denyIf') || (!isOpen && constrainedAllow && some('allowIf'));
+}
+
 function firstHolding(rules: readonly Rule[] | undefined, resource: Resource): Rule | undefined {
   if (rules !== undefined)
     for (const rule of rules) if (allHold(rule.constraints, resource)) return rule;

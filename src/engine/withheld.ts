@@ -1,0 +1,67 @@
+/** Decisions of which not all inputs are known: whether they could come out differently if the rest were. */
+import { looksAtMetadata } from './abac.ts';
+import { aclAllows } from './acl.ts';
+import type { Access } from './action.ts';
+import { admits, prepare, type Prepared } from './decide.ts';
+import type { Facts, Request, Resource } from './model.ts';
+import { treeAllows } from './tree.ts';
+
+/** Parts of a resource that the request had and that are left out of what is known of it. */
+export interface Withheld {
+  readonly path: boolean;
+  readonly attributes: boolean;
+  readonly sources: boolean;
+}
+
+/** Whether `decide` has the same reason for this request whatever stood in the parts that are withheld. */
+export function isIndependent(request: Request, facts: Facts, withheld: Withheld): boolean {
+  const { resource } = request;
+  const prepared = prepare(request.action, resource.type, facts);
+  if (prepared.refused !== undefined) return true;
+  const { enforced } = prepared;
+  if (enforced?.actionRule.effect === 'deny') return true;
+  // The models only ever add an ALLOW: what is known grants it for certain, or nothing that is withheld could.
+  const granted = admits(prepared, undefined, resource);
+  if (!granted) return !mayGrant(prepared.access, prepared, resource, withheld);
+  const known = !withheld.sources && (!withheld.attributes || resource.sources.length > 0);
+  return known || enforced === undefined || !looksAtMetadata(enforced);
+}
+
+/** COMB-3 with every model that looks at something withheld counted as an ALLOW. */
+function mayGrant(
+  access: Access,
+  settled: Extract<Prepared, { refused: undefined }>,
+  resource: Resource,
+  withheld: Withheld,
+): boolean {
+  const { subject, action, rbac } = settled;
+  if (typeof access !== 'string')
+    return 'any' in access
+      ? access.any.some((part) => mayGrant(part, settled, resource, withheld))
+      : access.all.every((part) => mayGrant(part, settled, resource, withheld));
+  // A key that acts alone needs no evidence.
+  if (subject === undefined || access === 'rbac') return rbac;
+  return access === 'tree'
+    ? withheld.path
+      ? action.treeBit !== 0
+      : treeAllows(subject, action, resource.path)
+    : withheld.attributes
+      ? action.acl !== undefined
+      : aclAllows(subject, action, resource.attributes);
+}
+
+/**
+ * Why the action is refused for a resource of any type: a Filter whose objects are not known is denied as such.
+ * `undefined`: that depends on the objects.
+ */
+export function refusalOfAll(
+  action: string,
+  facts: Facts,
+): Exclude<Prepared['refused'], undefined> | 'ACTION_DENIED' | undefined {
+  const prepared = prepare(action, '', facts);
+  const isBareVerb =
+    !facts.catalog.actions.has(action) && !action.includes(':') && !action.includes('.');
+  if (prepared.refused !== undefined) return prepared.refused;
+  const denied = prepared.enforced?.actionRule.effect === 'deny';
+  return denied && !isBareVerb ? 'ACTION_DENIED' : undefined;
+}
