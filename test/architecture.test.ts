@@ -55,6 +55,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   usage: ['identity', 'store'],
   manage: ['engine', 'store', 'config', 'admin', 'audit', 'identity'],
   'policy-test': ['engine', 'facts', 'audit', 'config', 'admin'],
+  replay: ['engine', 'facts', 'audit', 'config', 'later'],
   'warm-up': ['config', 'facts', 'store'],
   server: [
     'engine',
@@ -79,10 +80,13 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   cli: [
     'engine',
     'store',
+    'facts',
     'config',
     'admin',
+    'audit',
     'identity',
     'policy-test',
+    'replay',
     'server',
     'proto-value',
     'memory',

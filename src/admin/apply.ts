@@ -37,7 +37,8 @@ import {
   type WriteOptions,
 } from './write.ts';
 
-const KINDS = ['tenant', 'user', 'role', 'workspace', 'owner', 'policy_set', 'key'] as const;
+/** What a tenant's state is made of. */
+export const KINDS = ['tenant', 'user', 'role', 'workspace', 'owner', 'policy_set', 'key'] as const;
 const DERIVED = ['refs', 'name'] as const;
 
 /** How often a commit is planned again because somebody else committed meanwhile. */

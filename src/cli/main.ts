@@ -10,6 +10,7 @@ import type { Shell } from './completion.ts';
 import { tellFailure } from './failure.ts';
 import { NOUNS } from './nouns.ts';
 import { CliError, EXIT, type Format } from './output.ts';
+import type { ReplayOptions } from './replay.ts';
 import { endAtOnce } from './signals.ts';
 
 interface GlobalOptions extends Omit<ConnectionOptions, 'packageRoot'> {
@@ -170,6 +171,49 @@ program
     process.exitCode = await test(directory, { ...own, output, packageRoot });
   });
 
+program
+  .command('replay')
+  .description('decide recorded requests again by candidate policies, roles and facts')
+  .requiredOption(
+    '--log <file>',
+    'an audit log, with what was rotated out of it; may be repeated',
+    collect,
+  )
+  .option('--config <file>', 'candidate settings: of them the catalog, and the store')
+  .option(
+    '--state <file>',
+    "candidate facts of a tenant, instead of the store's; may be repeated",
+    collect,
+    [],
+  )
+  .option('--policy-set <file>', 'a set to try in their place; may be repeated', collect, [])
+  .option('--attach <key>', 'a key that gets these sets; may be repeated', collect, [])
+  .option('--from <time>', 'decisions from then on, RFC 3339')
+  .option('--to <time>', 'decisions before then')
+  .option('--junit <file>', 'write a JUnit report')
+  .addOption(
+    new Option('--fail-on <difference>', 'which differences end with exit code 1')
+      .choices(['any', 'allow-to-deny', 'deny-to-allow'])
+      .default('any'),
+  )
+  .addHelpText(
+    'after',
+    `
+The records need the inputs of requests: \`audit.attributes: true\`. What they leave out is not guessed at: decisions that
+depend on it are counted as not replayable, with the cause.
+
+Exit codes: 0 no difference, 1 differences, 2 usage, or nothing could be replayed.
+
+Examples:
+  postern replay --log audit.jsonl --config candidate/postern.yaml --state candidate/acme.yaml
+  postern replay --log audit.jsonl --tenant acme --policy-set strict.yaml --attach agent-1 --fail-on allow-to-deny`,
+  )
+  .action(
+    run(async (options: ReplayOptions) =>
+      (await import('./replay.ts')).replayCommand({ ...options, packageRoot }),
+    ),
+  );
+
 /** What `apply` and `export` work on. */
 const WHERE = `
 With a token (--token-file, POSTERN_TOKEN or POSTERN_ADMIN_TOKEN) the running server at --address does it, with the
@@ -290,7 +334,9 @@ if (allVerbs || commandAt < 0 || (versionAt >= 0 && versionAt < commandAt))
   program.version(version);
 
 /** These speak to no server's API: what says how to would be passed over, `serve --tls` above all. */
-const OFFLINE = new Set('serve validate test init migrate healthcheck completion'.split(' '));
+const OFFLINE = new Set(
+  'serve validate test replay init migrate healthcheck completion'.split(' '),
+);
 const CONNECTION = new Set('as token tokenFile tls ca cert keyFile'.split(' '));
 program.hook('preAction', (_program, command) => {
   const noun = command.parent === program ? command : command.parent;

@@ -126,6 +126,21 @@ export function listing(
   return rows.length === 0 ? empty : columns([heads(head), ...rows.map((row) => row.map(visible))]);
 }
 
+/**
+ * A table and an empty line after it; nothing where it has no rows.
+ * @param others how many requests it does not list, and what sets them apart
+ */
+export function section(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+  others: { readonly requests: number } | undefined,
+  apart: string,
+): string[] {
+  if (rows.length === 0) return [];
+  const rest = others === undefined ? [] : [`… and ${others.requests} ${apart}`];
+  return [listing(head, rows, ''), ...rest, ''];
+}
+
 function heads(names: readonly string[]): string[] {
   return names.map((name) => paint('bold', name));
 }

@@ -1,10 +1,9 @@
 /** `postern test DIR`: policy unit tests (`*_test.yaml`) on the engine. */
-import { writeFileSync } from 'node:fs';
-import junit, { type Builder } from 'junit-report-builder';
 import { readSource } from '../config/document.ts';
 import { loadSuite, runSuite, type TestResult } from '../policy-test.ts';
 import { CliError, EXIT, paint, print, visible, type Format } from './output.ts';
 import { columns } from './columns.ts';
+import { writeJunit } from './junit.ts';
 import { contextOf, yamlFiles } from './validate.ts';
 
 export interface TestOptions {
@@ -28,7 +27,7 @@ export async function test(directory: string, options: TestOptions): Promise<num
     runSuite(loadSuite(source, context.catalog, context.defaults)),
   );
   const failed = results.filter(({ failures }) => failures.length > 0);
-  if (options.junit !== undefined) writeReport(options.junit, results);
+  if (options.junit !== undefined) writeJunit(options.junit, results);
   const counts = { passed: results.length - failed.length, failed: failed.length };
   print(options.output, { ...counts, results }, () =>
     [
@@ -59,17 +58,4 @@ function draw({ suite, name, failures }: TestResult): string[] {
     `${mark} ${visible(`${suite}: ${name}`)}`,
     ...failures.map((line) => `    ${visible(line)}`),
   ];
-}
-
-function writeReport(file: string, results: readonly TestResult[]): void {
-  // The package's types speak of a `default` that its CommonJS build does not have.
-  const builder = (junit as unknown as Builder).newBuilder();
-  for (const [name, tests] of Map.groupBy(results, ({ suite }) => suite)) {
-    const suite = builder.testSuite().name(name);
-    for (const { name: title, failures } of tests) {
-      const entry = suite.testCase().className(name).name(title);
-      if (failures.length > 0) entry.failure(failures.join('\n'));
-    }
-  }
-  writeFileSync(file, builder.build());
 }
