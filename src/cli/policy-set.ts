@@ -4,10 +4,11 @@ import { stringify } from 'yaml';
 import { ConfigError, formatProblem, type Problem } from '../config/problem.ts';
 import { fromList } from '../proto-value.ts';
 import { AdminError, listAll, type Admin } from './admin-client.ts';
-import { given, parseUint64, readText } from './arguments.ts';
+import { collect, given, parseUint64, readText } from './arguments.ts';
 import { diffLines } from './diff.ts';
 import { EXIT, paint, print, visible } from './output.ts';
 import { listing, reportWrite, type WriteAnswer } from './report.ts';
+import type { ReportOptions } from './rollout.ts';
 import {
   limitOption,
   parseLimit,
@@ -104,6 +105,34 @@ Example:
     .requiredOption('--from <n>', 'the version before')
     .option('--to <n>', 'the version after, instead of the one in force')
     .action(run(diff));
+
+  named('report', 'tell what enforcing a set would change, by recorded decisions')
+    .option(
+      '--file <file>',
+      'an audit log, with what was rotated out of it; may be repeated',
+      collect,
+      [],
+    )
+    .option('--from <time>', 'decisions from then on, RFC 3339')
+    .option('--to <time>', 'decisions before then')
+    .option('--state <file>', 'a state file that says which keys carry the set')
+    .option('--config <file>', 'settings that name the catalog of the state')
+    .addHelpText(
+      'after',
+      `
+Which keys carry the set is known from --state, else from the server, if there is a token, else from the log alone.
+Decisions from before the last change of the set or the key that the log tells of prove nothing, and are passed over.
+
+Exit codes: 0 no recorded request would change, 1 some would, 2 usage, or not enough evidence.
+
+Example:
+  postern policy-set report tenant-acme --tenant acme --file audit.jsonl --from 2030-01-01T00:00:00Z`,
+    )
+    .action(async (name: string, _own: object, self: Command) => {
+      const { reportCommand } = await import('./rollout.ts');
+      const options = self.optsWithGlobals<ReportOptions>();
+      process.exitCode = await reportCommand({ ...options, packageRoot }, name);
+    });
 
   writing(named('delete', 'delete a policy set and its history, detach it from all keys')).action(
     run(remove),
