@@ -1,5 +1,6 @@
 /** Follows the file that a log is written to: through rotation, however often, and truncation, no line twice, none left out. */
 import { open, stat, type FileHandle } from 'node:fs/promises';
+import { normalize } from 'node:path';
 import { filesOf, linesBackwards, openSplitter, type Line, type Splitter } from './files.ts';
 
 export interface Follower {
@@ -16,55 +17,39 @@ interface Opened {
   /** Device and inode: the file, whatever it is called. */
   readonly id: string;
   offset: number;
-  splitter: Splitter;
+  readonly splitter: Splitter;
+  readonly buffer: Buffer;
 }
 
 const READ_BYTES = 1024 * 1024;
 
-export async function openFollower(file: string): Promise<Follower> {
-  /** Rotated files, without the one that is written to. */
+export async function openFollower(named: string): Promise<Follower> {
+  // As its neighbours are named.
+  const file = normalize(named);
   const rotated = async (): Promise<readonly string[]> =>
     (await filesOf(file)).filter((name) => name !== file);
-  let past: readonly string[];
-  let current: Opened | undefined;
-  // Until no rotation falls in between.
-  for (;;) {
-    past = await rotated();
-    current = await openIfThere(file);
-    if ((await rotated()).at(-1) === past.at(-1)) break;
-    await current?.handle.close();
-  }
+  const { past, beginning } = await begin(file, rotated);
+  const start = beginning?.offset ?? 0;
+  let current = beginning;
   /** The newest rotated file that is done with. */
   let newest = past.at(-1) ?? '';
-  const known = current === undefined ? 0 : (await current.handle.stat()).size;
-  if (current !== undefined) {
-    const { value: unfinished } = await linesBackwards(current.handle, known).next();
-    current.offset = known - (unfinished?.length ?? 0);
-  }
-  const start = current?.offset ?? 0;
-  const beginning = current;
 
-  /** Reads on, to the end. */
-  async function* drain(one: Opened): AsyncGenerator<Line> {
-    const { size } = await one.handle.stat();
-    if (size < one.offset) {
-      // Cut to nothing, to be written anew (logrotate's `copytruncate`).
-      yield* one.splitter.end();
-      one.offset = 0;
-    }
-    const buffer = Buffer.alloc(READ_BYTES);
+  /** Files that came and went since the last look, and the one that is written to now. @param left is done with */
+  async function* goOn(left: Opened | undefined): AsyncGenerator<Line> {
     for (;;) {
-      const { bytesRead } = await one.handle.read(buffer, 0, buffer.length, one.offset);
-      if (bytesRead === 0) return;
-      one.offset += bytesRead;
-      // Lines that are not ended keep their bytes.
-      yield* one.splitter.push(Buffer.from(buffer.subarray(0, bytesRead)));
+      for (const name of (await rotated()).filter((one) => one > newest)) {
+        newest = name;
+        const one = await openIfThere(name);
+        if (one === undefined) continue;
+        if (one.id !== left?.id) yield* finish(one);
+        await one.handle.close();
+      }
+      current = await openIfThere(file);
+      if (((await rotated()).at(-1) ?? '') <= newest) break;
+      // It was rotated while it was opened.
+      await current?.handle.close();
     }
-  }
-
-  async function* finish(one: Opened): AsyncGenerator<Line> {
-    yield* drain(one);
-    yield* one.splitter.end();
+    if (current !== undefined) yield* drain(current);
   }
 
   return {
@@ -79,38 +64,62 @@ export async function openFollower(file: string): Promise<Follower> {
     },
     async *grown(): AsyncGenerator<Line> {
       if (current !== undefined) yield* drain(current);
-      const id = await idOf(file);
-      if (id === current?.id) return;
-      // It was renamed. What it had meanwhile comes first, then files that came and went, then the new one.
+      if ((await idOf(file)) === current?.id) return;
+      // It was renamed: what it had meanwhile comes first.
       const left = current;
       if (left !== undefined) yield* finish(left);
-      current = undefined;
-      for (;;) {
-        for (const name of (await rotated()).filter((one) => one > newest)) {
-          newest = name;
-          const one = await openIfThere(name);
-          if (one === undefined) continue;
-          if (one.id !== left?.id) yield* finish(one);
-          await one.handle.close();
-        }
-        const next = await openIfThere(file);
-        const isLast = ((await rotated()).at(-1) ?? '') <= newest;
-        if (isLast) {
-          current = next;
-          break;
-        }
-        // It was rotated while it was opened.
-        await next?.handle.close();
-      }
+      yield* goOn(left);
       // Not before: as long as it is open, no other file can have its inode.
       await left?.handle.close();
-      if (current !== undefined) yield* drain(current);
     },
     async close(): Promise<void> {
       await current?.handle.close();
       current = undefined;
     },
   };
+}
+
+/** Opens the file behind its last whole line, between two rotations. */
+async function begin(
+  file: string,
+  rotated: () => Promise<readonly string[]>,
+): Promise<{ readonly past: readonly string[]; readonly beginning: Opened | undefined }> {
+  for (;;) {
+    const past = await rotated();
+    const beginning = await openIfThere(file);
+    if ((await rotated()).at(-1) !== past.at(-1)) {
+      await beginning?.handle.close();
+      continue;
+    }
+    if (beginning === undefined) return { past, beginning };
+    const { size } = await beginning.handle.stat();
+    const { value: unfinished } = await linesBackwards(beginning.handle, size).next();
+    beginning.offset = size - (unfinished?.length ?? 0);
+    return { past, beginning };
+  }
+}
+
+/** Reads on, to the end. */
+async function* drain(one: Opened): AsyncGenerator<Line> {
+  const { handle, buffer, splitter } = one;
+  if ((await handle.stat()).size < one.offset) {
+    // Cut to nothing, to be written anew (logrotate's `copytruncate`).
+    yield* splitter.end();
+    one.offset = 0;
+  }
+  for (;;) {
+    const { bytesRead } = await handle.read(buffer, 0, buffer.length, one.offset);
+    if (bytesRead === 0) return;
+    one.offset += bytesRead;
+    // A copy: lines that are not ended keep their bytes.
+    yield* splitter.push(Buffer.from(buffer.subarray(0, bytesRead)));
+  }
+}
+
+/** Reads a file that is written to no more. */
+async function* finish(one: Opened): AsyncGenerator<Line> {
+  yield* drain(one);
+  yield* one.splitter.end();
 }
 
 /** Lines newest first; what no line feed ends is one that was cut off. */
@@ -126,7 +135,9 @@ async function openIfThere(file: string): Promise<Opened | undefined> {
   try {
     const handle = await open(file, 'r');
     const { dev, ino } = await handle.stat({ bigint: true });
-    return { handle, id: `${dev}:${ino}`, offset: 0, splitter: openSplitter(() => file) };
+    const splitter = openSplitter(() => file);
+    const buffer = Buffer.allocUnsafe(READ_BYTES);
+    return { handle, id: `${dev}:${ino}`, offset: 0, splitter, buffer };
   } catch (error) {
     return absent(error);
   }

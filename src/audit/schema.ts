@@ -149,9 +149,11 @@ const management = z
     v: version,
     type: z.literal('management').meta({ description: 'Facts were changed, or this was refused' }),
     ...shared,
-    revision: revision.meta({ description: 'Of the commit; 0: nothing was committed' }),
+    revision: revision.meta({
+      description: 'Of the commit, or that the facts were read at; 0: refused',
+    }),
     actor: text('Who did it: `user:alice`, or `operator`'),
-    via: text('How the actor was known, for example `session s1`'),
+    via: text('What proved the actor: `admin token`, `session s1`, `JWT`, `key agent-1`'),
     key_id: text('The API key that the actor came by'),
     operation: z.string().meta({ description: 'What was done, for example `user.create`' }),
     dry_run: z.literal(true).optional().meta({ description: 'It was only tried' }),
@@ -166,7 +168,7 @@ const management = z
       .optional()
       .meta({ description: 'The rule that refused it, for example ADM-5' }),
     detail: text('The refusal in words'),
-    before: redactable(facts, 'The facts that changed, before'),
+    before: redactable(facts, 'The facts that changed, before; of 100 changes at most'),
     after: redactable(facts, 'The same facts, after'),
     more_changes: z.int().min(1).optional().meta({
       description: 'Changes beyond those that `before` and `after` tell',

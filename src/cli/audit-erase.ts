@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { rename, stat } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { openEraser, type Erased } from '../audit/erase.ts';
-import { linesOf, rotatedName, type Line } from '../audit/files.ts';
+import { linesOf, rotatedAt, rotatedName, type Line } from '../audit/files.ts';
 import { rewrite } from '../audit/rewrite.ts';
 import { ALWAYS, existing } from '../audit/source.ts';
 import { idProblem } from '../engine/id.ts';
@@ -106,7 +106,7 @@ async function erase(options: Flags): Promise<number> {
   const done: Found[] = [];
   for (const one of plan) {
     if (one.places > 0) tell(`erase: ${one.where}`);
-    done.push(await eraseIn(one, logs, options, eraser));
+    done.push(await eraseIn(one, options, eraser));
   }
   if (done.some(({ erased }) => erased)) done.push(...(await newIn(logs, done, eraser)));
   key.fill(0);
@@ -195,14 +195,9 @@ async function streamsOf(logs: Logs, eraser: Eraser, tenants: Set<string>): Prom
   return found;
 }
 
-async function eraseIn(
-  found: Found,
-  { files }: Logs,
-  { dryRun, current }: Flags,
-  eraser: Eraser,
-): Promise<Found> {
+async function eraseIn(found: Found, { dryRun, current }: Flags, eraser: Eraser): Promise<Found> {
   if (found.places === 0) return found;
-  const isCurrent = files.includes(found.where);
+  const isCurrent = rotatedAt(found.where) === undefined;
   if (isCurrent && current !== true)
     return { ...found, left: 'it may be written to: erase with --current, or once it is rotated' };
   if (dryRun === true) return found;
