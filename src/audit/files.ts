@@ -62,6 +62,20 @@ export async function filesOf(file: string): Promise<readonly string[]> {
   return [...rotated.sort(), ...current].map((name) => join(dirname(file), name));
 }
 
+/** The log of this name, and those of workers, by the files that each is written to: there may be none of them yet. */
+export async function logsOf(file: string): Promise<readonly string[]> {
+  const extension = extname(file);
+  const start = `${basename(file, extension)}-worker-`;
+  const workers = (await readdir(dirname(file))).flatMap((name) => {
+    if (!name.startsWith(start) || !name.endsWith(extension)) return [];
+    const rest = name.slice(start.length, name.length - extension.length);
+    const [, worker] = /^(\d{1,3})(?:-\d{8}T\d{9}Z)?$/.exec(rest) ?? [];
+    return worker === undefined ? [] : [Number(worker)];
+  });
+  const numbers = [...new Set(workers)].sort((one, other) => one - other);
+  return [file, ...numbers.map((worker) => workerName(file, worker))];
+}
+
 /** Cuts bytes into lines. Only a line feed ends a line: JSON texts may hold the other separators. */
 export interface Splitter {
   /** The lines that end in these bytes. @throws Error where one is longer than 64 MiB */

@@ -1,6 +1,6 @@
 /** Where audit records are read from: logs on disk, standard input, Redis streams. */
 import { stat } from 'node:fs/promises';
-import { filesOf, linesIn, linesOf, rotatedAt, type Line } from './files.ts';
+import { filesOf, linesIn, linesOf, logsOf, rotatedAt, type Line } from './files.ts';
 import { openFollower, type Follower } from './follow.ts';
 
 /** Times of records, ms since the epoch; `undefined`: no bound. */
@@ -28,8 +28,8 @@ export interface Source {
 
 /** A log from one place on, in both directions. Each line is told once. */
 export interface Following {
-  /** What was there, newest first; of several logs, one after the other. */
-  before(): AsyncIterable<Line>;
+  /** What was there, newest first, of each log by itself. */
+  before(): readonly AsyncIterable<Line>[];
   /** What comes, until the signal, or the end of standard input. */
   after(signal: AbortSignal): AsyncIterable<Line>;
 }
@@ -59,17 +59,16 @@ function logs(files: readonly string[]): Source {
   return {
     async *read(range): AsyncGenerator<Line> {
       for (const file of files)
-        for (const one of withinRange(await existing(file), range)) yield* linesOf(one);
+        for (const log of await existing(file))
+          for (const one of withinRange(log, range)) yield* linesOf(one);
     },
     async follow(): Promise<Following> {
       for (const file of files) {
         await existing(file);
-        followers.push(await openFollower(file));
+        for (const log of await logsOf(file)) followers.push(await openFollower(log));
       }
       return {
-        async *before(): AsyncGenerator<Line> {
-          for (const one of followers) yield* one.before();
-        },
+        before: () => followers.map((one) => one.before()),
         async *after(signal): AsyncGenerator<Line> {
           while (!signal.aborted) {
             for (const one of followers) yield* one.grown();
@@ -81,7 +80,7 @@ function logs(files: readonly string[]): Source {
     async size(): Promise<number> {
       let bytes = 0;
       for (const file of files)
-        for (const one of await existing(file)) bytes += (await stat(one)).size;
+        for (const one of (await existing(file)).flat()) bytes += (await stat(one)).size;
       return bytes;
     },
     async close(): Promise<void> {
@@ -103,20 +102,20 @@ function standardInput(files: readonly string[]): Source {
   }
   return {
     read,
-    follow: () => Promise.resolve({ before: nothing, after }),
+    follow: () => Promise.resolve({ before: () => [], after }),
     size: () => Promise.resolve(0),
     close: () => Promise.resolve(),
   };
 }
 
-async function* nothing(): AsyncGenerator<Line> {}
-
-/** The files of a log. @throws Error where there is none: a mistyped path should be noticed */
-export async function existing(file: string): Promise<readonly string[]> {
-  const found = await filesOf(file).catch((error: unknown) => {
+/** The files of a log and of its workers' logs, of each by itself. @throws Error where there are none */
+export async function existing(file: string): Promise<readonly (readonly string[])[]> {
+  const names = await logsOf(file).catch((error: unknown) => {
     throw new Error(`\`${file}\`: its directory cannot be read: check the path`, { cause: error });
   });
-  if (found.length === 0)
+  const found = await Promise.all(names.map(filesOf));
+  // A mistyped path should be noticed.
+  if (found.flat().length === 0)
     throw new Error(`\`${file}\`: there is no such file, and none rotated from it: check the path`);
   return found;
 }

@@ -65,6 +65,9 @@ export function openStream(options: StreamOptions): Source {
       at = `(${last}`;
     }
   }
+  async function* before(start: string): AsyncGenerator<Line> {
+    for await (const one of pages('XREVRANGE', start, '-')) yield lineOf(one);
+  }
   return {
     async *read(range): AsyncGenerator<Line> {
       await client.ready(TIMEOUT_MS);
@@ -82,10 +85,7 @@ export function openStream(options: StreamOptions): Source {
       const [newest] = await entries('XREVRANGE', '+', '-', 1);
       const start = newest?.[0];
       return {
-        async *before(): AsyncGenerator<Line> {
-          if (start !== undefined)
-            for await (const one of pages('XREVRANGE', start, '-')) yield lineOf(one);
-        },
+        before: () => (start === undefined ? [] : [before(start)]),
         async *after(signal): AsyncGenerator<Line> {
           let last = start ?? '0-0';
           for await (const page of comingAfter(() => last, signal))

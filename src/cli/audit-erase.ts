@@ -10,7 +10,7 @@ import { ALWAYS, existing } from '../audit/source.ts';
 import { idProblem } from '../engine/id.ts';
 import { collect } from './arguments.ts';
 import {
-  logsOf,
+  namedLogs,
   reading,
   sourceOf,
   type Logs,
@@ -82,13 +82,13 @@ const SETTLE_MS = 2_000;
 async function erase(options: Flags): Promise<number> {
   const { tenant, dryRun = false } = options;
   const subjects = options.subject.map(subjectName);
-  const logs = logsOf(options);
+  const logs = namedLogs(options);
   if (logs.files.includes('-'))
     throw new CliError('--file: `-` cannot be replaced: give the file itself');
   // Known to this process alone, and to nobody once it ends.
   const key = randomBytes(32);
   const eraser = openEraser({ subjects, tenant, key });
-  const files = (await Promise.all(logs.files.map(existing))).flat();
+  const files = (await Promise.all(logs.files.map(existing))).flat(2);
   const tell = progress(await bytesOf(files));
 
   const tenants = new Set<string>();
@@ -154,7 +154,7 @@ async function countIn(
 /** What names the subjects still: records that came while others were erased. */
 async function newIn(logs: Logs, done: readonly Found[], eraser: Eraser): Promise<Found[]> {
   const left = new Set(done.flatMap((one) => (one.left === '' ? [] : [one.where])));
-  const files = (await Promise.all(logs.files.map(existing))).flat();
+  const files = (await Promise.all(logs.files.map(existing))).flat(2);
   const found: Found[] = [];
   for (const file of files.filter((name) => !left.has(name))) {
     const one = await countIn(file, linesOf(file), eraser, new Set());

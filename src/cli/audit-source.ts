@@ -31,7 +31,7 @@ export function reading(command: Command): Command {
     .optionsGroup('The log (else the first file or Redis stream of the settings):')
     .option(
       '--file <file>',
-      'the file that is written to, with all that were rotated from it; - is standard input; may be repeated',
+      'the file that is written to, with all that were rotated from it, and those of workers; - is standard input; may be repeated',
       collect,
     )
     .option('--redis <url>', 'the Redis of a stream: redis://, rediss://, redis-sentinel:// …')
@@ -40,7 +40,7 @@ export function reading(command: Command): Command {
 }
 
 /** @throws CliError where nothing is named, or two logs are */
-export function logsOf({ file = [], redis, stream, config, packageRoot }: SourceFlags): Logs {
+export function namedLogs({ file = [], redis, stream, config, packageRoot }: SourceFlags): Logs {
   if (file.length > 0 && redis !== undefined)
     throw new CliError('--redis: the log is that of --file already: give one of them');
   if (file.length > 0 || redis !== undefined)

@@ -4,7 +4,7 @@ import { readKey } from '../audit/open.ts';
 import type { AuditRecord } from '../audit/record.ts';
 import { ALWAYS } from '../audit/source.ts';
 import { openVerifier, type Finding, type FindingKind, type Report } from '../audit/verify.ts';
-import { logsOf, reading, sourceOf, type Run, type SourceFlags } from './audit-source.ts';
+import { namedLogs, reading, sourceOf, type Run, type SourceFlags } from './audit-source.ts';
 import { columns } from './columns.ts';
 import { EXIT, paint, print, visible, type Format } from './output.ts';
 import { progress } from './progress.ts';
@@ -45,7 +45,7 @@ Example:
 
 async function verify(options: Flags): Promise<number> {
   const { complete = false, chainKeyFile, schema } = options;
-  const logs = logsOf(options);
+  const logs = namedLogs(options);
   const verifier = openVerifier({
     complete,
     chainKey: readKey('--chain-key-file', chainKeyFile ?? logs.chainKeyFile),

@@ -8,7 +8,7 @@ import { parseInteger } from './arguments.ts';
 import { auditErase } from './audit-erase.ts';
 import { filtering, filterOf, parseMoment, type FilterFlags } from './audit-filter.ts';
 import { HEADING, shown, strangeLine } from './audit-line.ts';
-import { logsOf, reading, runnerOf, sourceOf, type SourceFlags } from './audit-source.ts';
+import { namedLogs, reading, runnerOf, sourceOf, type SourceFlags } from './audit-source.ts';
 import { auditVerify } from './audit-verify.ts';
 import { CliError, EXIT, printLines, type Format } from './output.ts';
 import { limitOption, parseLimit, type LimitFlag } from './verb.ts';
@@ -33,7 +33,7 @@ export function auditVerbs(noun: Command, packageRoot: string): void {
     .addHelpText(
       'after',
       `
-Of standard input everything is new. With -o json each record is a line of JSON.
+Of standard input everything is new. Of workers the files that are there at the beginning are followed. With -o json each record is a line of JSON.
 
 Examples:
   postern audit tail --file audit.jsonl --outcome denied --action 'graph.*'
@@ -54,7 +54,8 @@ Examples:
     .addHelpText(
       'after',
       `
-With -o json each record is a line of JSON, as it stands in the log. Of a record that was written more than an hour after
+With -o json each record is a line of JSON, as it stands in the log. Of several logs, those of workers too, one comes after the
+other. Of a record that was written more than an hour after
 its decision, because its sink was away, --to may miss the file: leave it out then.
 
 Exit codes: 0 something is found, 1 nothing is, 2 usage, or the log cannot be read.
@@ -75,13 +76,13 @@ async function tail(options: Flags & { readonly lines: string }): Promise<number
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, end);
   // Whoever read the lines has seen enough.
   process.stdout.once('error', end);
-  const source = await sourceOf(logsOf(options));
+  const source = await sourceOf(namedLogs(options));
   try {
     const following = await source.follow();
-    await printLines((await newest(following.before(), count, draw)).toReversed());
+    await printLines(await newest(following.before(), count, draw));
     for await (const { text } of following.after(ending.signal)) {
-      const line = draw(text);
-      if (line !== undefined && !(await printLines([line]))) break;
+      const drawn = draw(text);
+      if (drawn !== undefined && !(await printLines([drawn.line]))) break;
     }
   } finally {
     await source.close();
@@ -89,15 +90,34 @@ async function tail(options: Flags & { readonly lines: string }): Promise<number
   return EXIT.ok;
 }
 
-async function newest(lines: AsyncIterable<Line>, count: number, draw: Draw): Promise<string[]> {
-  const drawn: string[] = [];
-  if (count === 0) return drawn;
-  for await (const { text } of lines) {
-    const line = draw(text);
-    if (line !== undefined) drawn.push(line);
-    if (drawn.length === count) break;
+/** The newest records of all logs together, by their time. */
+async function newest(
+  logs: readonly AsyncIterable<Line>[],
+  count: number,
+  draw: Draw,
+): Promise<string[]> {
+  const drawn: Drawn[] = [];
+  for (const log of count > 0 ? logs : []) {
+    let own = 0;
+    for await (const { text } of log) {
+      const one = draw(text);
+      if (one === undefined) continue;
+      drawn.push(one);
+      if (++own === count) break;
+    }
   }
-  return drawn;
+  // Of one log they stay in its order.
+  const sorted = logs.length > 1 ? drawn.sort(byTime) : drawn;
+  return sorted
+    .slice(0, count)
+    .map(({ line }) => line)
+    .toReversed();
+}
+
+/** The newest first. */
+function byTime(one: Drawn, other: Drawn): number {
+  if (one.time === other.time) return 0;
+  return one.time < other.time ? 1 : -1;
 }
 
 async function query(
@@ -111,14 +131,14 @@ async function query(
     throw new CliError('--to: there is no time between --from and it: give a later one');
   const limit = parseLimit(options) ?? Infinity;
   const draw = drawing(options, range);
-  const source = await sourceOf(logsOf(options));
+  const source = await sourceOf(namedLogs(options));
   let found = 0;
   let waiting: string[] = options.output === 'table' ? [HEADING] : [];
   try {
     for await (const { text } of source.read(range)) {
-      const line = draw(text);
-      if (line === undefined) continue;
-      waiting.push(line);
+      const drawn = draw(text);
+      if (drawn === undefined) continue;
+      waiting.push(drawn.line);
       if (++found === limit) break;
       if (waiting.length < PAGE) continue;
       if (!(await printLines(waiting))) return EXIT.ok;
@@ -132,15 +152,23 @@ async function query(
   return found > 0 ? EXIT.ok : EXIT.refused;
 }
 
-/** What is printed of a line; `undefined`: nothing. */
-type Draw = (text: string) => string | undefined;
+/** What is printed of a record. */
+interface Drawn {
+  readonly line: string;
+  readonly time: string;
+}
+
+/** `undefined`: nothing is printed of a line. */
+type Draw = (text: string) => Drawn | undefined;
 
 function drawing(flags: Flags, range: Range): Draw {
   const matches = matcherOf(filterOf(flags, range));
   return (text) => {
     const record = parseRecord(text);
     if (record !== undefined)
-      return matches(record) ? shown(flags.output, record, text) : undefined;
+      return matches(record)
+        ? { line: shown(flags.output, record, text), time: record.time }
+        : undefined;
     // Told, whatever is looked for: it may have been what is missed.
     process.stderr.write(`${strangeLine(text)}\n`);
     return undefined;

@@ -12,7 +12,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { rotatedName } from '../../src/audit/files.ts';
+import { rotatedName, workerName } from '../../src/audit/files.ts';
 import { openRecorder } from '../support/audit-records.ts';
 import { postern, serve, type Ran } from '../support/process.ts';
 import { startRedis } from '../support/redis-server.ts';
@@ -235,6 +235,20 @@ describe('a file', () => {
       expect(stdout).toContain('it may be written to: erase with --current');
       expect(readFileSync(file, 'utf8')).toContain('user:alice');
     }
+  });
+
+  it('of a worker is a file of the log', async () => {
+    const names = [workerName(file, 1), rotatedName(workerName(file, 12), new Date(1_000))];
+    for (const name of names) writeFileSync(name, joined(records()));
+    const { stdout } = await erase('-o', 'json');
+    expect(JSON.parse(stdout)).toMatchObject({
+      found: [
+        { where: names[0], erased: false },
+        { where: names[1], erased: true },
+      ],
+    });
+    expect(await erase('--current')).toMatchObject({ code: 0 });
+    expect(readdirSync(directory)).toHaveLength(2);
   });
 
   it('under a server is erased without the loss of a record', async () => {

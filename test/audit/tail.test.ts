@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { rotatedName } from '../../src/audit/files.ts';
+import { rotatedName, workerName } from '../../src/audit/files.ts';
 import { openFiles } from '../../src/audit/source.ts';
 import { openRecorder, type Recorder } from '../support/audit-records.ts';
 import { startScript } from '../support/child.ts';
@@ -77,6 +77,26 @@ describe('the newest records come first', () => {
     await expect.poll(shown, PATIENT).toEqual(expected);
     appendFileSync(file, `${recorder.decision({ requestId: 'r' })}\n`);
     await expect.poll(shown, PATIENT).toEqual([...expected, 31]);
+  });
+
+  it('of all workers together, by time', async () => {
+    const own = [1, 2].map((worker) => workerName(file, worker)) as [string, string];
+    const others = openRecorder('ba9876543210');
+    const at = (second: number): Date => new Date(Date.UTC(2026, 0, 1, 0, 0, second));
+    const line = (from: Recorder, second: number): string =>
+      `${from.decision({ time: at(second) })}\n`;
+    writeFileSync(rotatedName(own[0], new Date(1_000)), line(recorder, 1) + line(recorder, 3));
+    writeFileSync(own[0], line(recorder, 5));
+    writeFileSync(own[1], line(others, 2) + line(others, 4));
+    const shown = await tail('-n', '4');
+    await expect.poll(shown, PATIENT).toEqual([1, 2, 2, 3]);
+    const times = [...(watched?.stdout() ?? '').matchAll(/"time":"[^"]*:0(\d)\.000Z"/g)];
+    expect(times.map(([, second]) => second)).toEqual(['2', '3', '4', '5']);
+    appendFileSync(own[0], line(recorder, 6));
+    appendFileSync(own[1], line(others, 6));
+    await expect.poll(shown, PATIENT).toEqual([1, 2, 2, 3, 4, 3]);
+    const verified = await postern(['audit', 'verify', '--file', file]);
+    expect(verified.stdout).toContain('whole: 7 record(s), of 2 instance(s)');
   });
 
   it('lines longer than a block are whole', async () => {
