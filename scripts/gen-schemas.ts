@@ -1,11 +1,14 @@
-/** Writes `config/schema/*.schema.json` from the schemas that the loader enforces. */
+/** Writes `config/schema/*.schema.json` from the schemas that the loader and readers enforce, and docs/audit-fields.md. */
 import { mkdirSync, writeFileSync } from 'node:fs';
+import { recordJsonSchema } from '../src/audit/schema.ts';
 import { jsonSchema, SCHEMAS, type FileKind } from '../src/config/kinds.ts';
+import { auditFields } from './audit-fields.ts';
 
 const directory = new URL('../config/schema/', import.meta.url);
 mkdirSync(directory, { recursive: true });
-for (const kind of Object.keys(SCHEMAS) as FileKind[])
-  writeFileSync(
-    new URL(`${kind}.schema.json`, directory),
-    `${JSON.stringify(jsonSchema(kind), null, 2)}\n`,
-  );
+const write = (name: string, schema: unknown): void =>
+  writeFileSync(new URL(`${name}.schema.json`, directory), `${JSON.stringify(schema, null, 2)}\n`);
+for (const kind of Object.keys(SCHEMAS) as FileKind[]) write(kind, jsonSchema(kind));
+const record = recordJsonSchema();
+write('audit-record', record);
+writeFileSync(new URL('../docs/audit-fields.md', import.meta.url), await auditFields(record));

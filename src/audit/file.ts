@@ -187,7 +187,7 @@ async function prune({ path, keepFiles, keepMs, keepBytes, onError }: FileOption
 }
 
 /** A name is on the disk once its directory is. */
-async function syncDirectory(path: string): Promise<void> {
+export async function syncDirectory(path: string): Promise<void> {
   const directory = await open(dirname(path), 'r');
   try {
     await directory.sync();

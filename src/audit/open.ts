@@ -1,5 +1,6 @@
 /** The audit log that the settings describe. What is not used is not loaded. */
 import { readFileSync } from 'node:fs';
+import type { TlsFiles } from '../store/redis/client.ts';
 import { openFile, openStdout } from './file.ts';
 import { newInstance, openLog, type AuditLog } from './log.ts';
 import { openSink, type Destination, type Sink, type SinkMode } from './queue.ts';
@@ -98,19 +99,8 @@ async function openDestination(
       });
     case 'redis': {
       const { openRedisSink } = await import('./redis.ts');
-      const { ca, cert, key, server_name: serverName } = redis.tls;
-      const text = (option: string, file: string | undefined): string | undefined =>
-        file === undefined ? undefined : readBytes(`redis.${option}`, file).toString();
       return openRedisSink({
-        url: sink.url ?? store,
-        password:
-          sink.url === undefined ? text('password_file', redis.password_file)?.trim() : undefined,
-        tls: {
-          ca: text('tls.ca', ca),
-          cert: text('tls.cert', cert),
-          key: text('tls.key', key),
-          serverName,
-        },
+        ...redisOf(sink.url, store, redis),
         key: sink.key,
         maxLength: sink.max_length,
         maxAgeMs: sink.max_age_hours * HOUR_MS,
@@ -127,6 +117,26 @@ async function openDestination(
       return openHttp({ url, authorizationFile: file, timeoutMs, writer });
     }
   }
+}
+
+/** The Redis of a sink, and what opens it. @param url its own; `undefined`: that of the store */
+export function redisOf(
+  url: string | undefined,
+  store: string,
+  { password_file: passwordFile, tls }: LogOptions['redis'],
+): { readonly url: string; readonly password: string | undefined; readonly tls: TlsFiles } {
+  const text = (option: string, file: string | undefined): string | undefined =>
+    file === undefined ? undefined : readBytes(`redis.${option}`, file).toString();
+  return {
+    url: url ?? store,
+    password: url === undefined ? text('password_file', passwordFile)?.trim() : undefined,
+    tls: {
+      ca: text('tls.ca', tls.ca),
+      cert: text('tls.cert', tls.cert),
+      key: text('tls.key', tls.key),
+      serverName: tls.server_name,
+    },
+  };
 }
 
 /** The key in a file; `undefined`: no file is named. @throws Error where it is too short to be one */

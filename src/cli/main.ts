@@ -303,6 +303,9 @@ const migrate = program
   .description('apply changes of roles and permissions to tenants, once each');
 if (allVerbs || given.includes('migrate'))
   (await import('./migrate.ts')).migrateVerbs(migrate, packageRoot);
+const audit = program.command('audit').description('read, verify and erase what was recorded');
+if (allVerbs || given.includes('audit'))
+  (await import('./audit.ts')).auditVerbs(audit, packageRoot);
 program.commandsGroup('Facts of a running server:');
 for (const { name, description, load } of NOUNS) {
   const noun = program.command(name).description(description);
@@ -335,7 +338,7 @@ if (allVerbs || commandAt < 0 || (versionAt >= 0 && versionAt < commandAt))
 
 /** These speak to no server's API: what says how to would be passed over, `serve --tls` above all. */
 const OFFLINE = new Set(
-  'serve validate test replay init migrate healthcheck completion'.split(' '),
+  'serve validate test replay init migrate audit healthcheck completion'.split(' '),
 );
 const CONNECTION = new Set('as token tokenFile tls ca cert keyFile'.split(' '));
 program.hook('preAction', (_program, command) => {

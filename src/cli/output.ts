@@ -35,10 +35,20 @@ export function print(format: Format, value: unknown, human: () => string): void
   process.stdout.write(`${text}\n`);
 }
 
-/** Text from elsewhere, safe for a terminal: no control character is obeyed. */
+/**
+ * Text from elsewhere, safe for a terminal: no control character is obeyed, nothing changes the direction, no other
+ * line begins, and half a character is told as what it is.
+ */
 export function visible(text: string): string {
   return text.replace(
-    /[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu,
+    /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Bidi_Control}\ufeff]/gu,
     (c) => `\\u${(c.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`,
   );
+}
+
+/** Prints lines, and waits until they are taken. @returns whether somebody still reads */
+export async function printLines(lines: readonly string[]): Promise<boolean> {
+  const text = lines.map((line) => `${line}\n`).join('');
+  await new Promise<void>((done) => process.stdout.write(text, () => done()));
+  return process.stdout.writable;
 }

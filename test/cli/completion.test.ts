@@ -6,7 +6,9 @@ import { postern } from '../support/process.ts';
 import { PACKAGE_ROOT } from '../support/server.ts';
 
 const COMMAND = join(PACKAGE_ROOT, 'dist/postern.js');
-const NOUNS = 'user role workspace grant owner policy-set key session tenant changes'.split(' ');
+const NOUNS = 'user role workspace grant owner policy-set key session tenant changes audit'.split(
+  ' ',
+);
 
 /** What bash offers for the last of these words. */
 function complete(...words: readonly string[]): string[] {
@@ -61,6 +63,11 @@ describe('in bash', () => {
     [['policy-set', 'create', '-f', 'package.j'], ['package.json']],
     [['validate', 'package.j'], ['package.json']],
     [['grant', 'create', 'package.j'], []],
+    [['audit', 'verify', '--file', 'package.j'], ['package.json']],
+    [
+      ['audit', 'tail', '--outcome', ''],
+      ['allowed', 'denied'],
+    ],
     [['policy-set', 'get', 'acme', '--v'], ['--version']],
     [['user', 'get', 'alice', '--v'], []],
   ])('%j becomes %j', (words, expected) => {

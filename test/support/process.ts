@@ -26,14 +26,45 @@ export function postern(
   return new Promise((done) => child.on('close', (code) => done({ code, stdout, stderr })));
 }
 
+export interface Watched {
+  readonly child: ChildProcess;
+  stdout(): string;
+  stderr(): string;
+  /** Sends SIGINT, as a user does, and resolves with the exit code. */
+  stop(): Promise<number | null>;
+}
+
+/** A command that goes on until it is stopped. */
+export function watch(
+  args: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+): Watched {
+  const child = launch(args, environment, 'pipe');
+  let stdout = '';
+  let stderr = '';
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  const closed = new Promise<number | null>((done) => child.on('close', (code) => done(code)));
+  return {
+    child,
+    stdout: () => stdout,
+    stderr: () => stderr,
+    stop(): Promise<number | null> {
+      child.kill('SIGINT');
+      return closed;
+    },
+  };
+}
+
 /** Starts a command. */
 export function launch(
   args: readonly string[],
   environment: Readonly<Record<string, string>>,
+  stdin: 'ignore' | 'pipe' = 'ignore',
 ): ChildProcess {
   return spawn(process.execPath, [COMMAND, ...args], {
     env: { ...withoutPostern(process.env), NO_COLOR: '1', ...environment },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: [stdin, 'pipe', 'pipe'],
   });
 }
 

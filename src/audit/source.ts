@@ -1,0 +1,145 @@
+/** Where audit records are read from: logs on disk, standard input, Redis streams. */
+import { stat } from 'node:fs/promises';
+import { filesOf, linesIn, linesOf, logsOf, rotatedAt, type Line } from './files.ts';
+import { openFollower, type Follower } from './follow.ts';
+
+/** Times of records, ms since the epoch; `undefined`: no bound. */
+export interface Range {
+  /** The first that counts. */
+  readonly from: number | undefined;
+  /** The first that no longer counts. */
+  readonly to: number | undefined;
+}
+
+export const ALWAYS: Range = { from: undefined, to: undefined };
+
+export interface Source {
+  /**
+   * What was recorded, oldest first: all records of the range, and others beside it.
+   * @throws Error where it cannot be read
+   */
+  read(range: Range): AsyncIterable<Line>;
+  /** Fixes the place where the past ends and what is new begins. @throws Error where it cannot be read */
+  follow(): Promise<Following>;
+  /** Bytes that there are to read at most, for progress. */
+  size(): Promise<number>;
+  close(): Promise<void>;
+}
+
+/** A log from one place on, in both directions. Each line is told once. */
+export interface Following {
+  /** What was there, newest first, of each log by itself. */
+  before(): readonly AsyncIterable<Line>[];
+  /** What comes, until the signal, or the end of standard input. */
+  after(signal: AbortSignal): AsyncIterable<Line>;
+}
+
+/** Clocks are set back and differ between machines: so much later than its name tells a file may have ended, ms. */
+const CLOCK_SLACK_MS = 60_000;
+/** A record may wait so long for its sink, ms. */
+const QUEUE_SLACK_MS = 3_600_000;
+/** How often files are looked at, ms. */
+const POLL_MS = 100;
+
+/** The range within which a destination noted down what was recorded in a range. */
+export function writtenWithin({ from, to }: Range): Range {
+  return {
+    from: from === undefined ? undefined : from - CLOCK_SLACK_MS,
+    to: to === undefined ? undefined : to + QUEUE_SLACK_MS,
+  };
+}
+
+/** @param files of logs, each the one that is written to; `-`, alone: standard input */
+export function openFiles(files: readonly string[]): Source {
+  return files.includes('-') ? standardInput(files) : logs(files);
+}
+
+function logs(files: readonly string[]): Source {
+  const followers: Follower[] = [];
+  return {
+    async *read(range): AsyncGenerator<Line> {
+      for (const file of files)
+        for (const log of await existing(file))
+          for (const one of withinRange(log, range)) yield* linesOf(one);
+    },
+    async follow(): Promise<Following> {
+      for (const file of files) {
+        await existing(file);
+        for (const log of await logsOf(file)) followers.push(await openFollower(log));
+      }
+      return {
+        before: () => followers.map((one) => one.before()),
+        async *after(signal): AsyncGenerator<Line> {
+          while (!signal.aborted) {
+            for (const one of followers) yield* one.grown();
+            await pause(POLL_MS, signal);
+          }
+        },
+      };
+    },
+    async size(): Promise<number> {
+      let bytes = 0;
+      for (const file of files)
+        for (const one of (await existing(file)).flat()) bytes += (await stat(one)).size;
+      return bytes;
+    },
+    async close(): Promise<void> {
+      for (const one of followers.splice(0)) await one.close();
+    },
+  };
+}
+
+function standardInput(files: readonly string[]): Source {
+  if (files.length > 1) throw new Error('--file: `-` is standard input, and stands alone');
+  const read = (): AsyncGenerator<Line> => linesIn(process.stdin, '-');
+  async function* after(signal: AbortSignal): AsyncGenerator<Line> {
+    signal.addEventListener('abort', () => process.stdin.destroy());
+    try {
+      yield* read();
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    }
+  }
+  return {
+    read,
+    follow: () => Promise.resolve({ before: () => [], after }),
+    size: () => Promise.resolve(0),
+    close: () => Promise.resolve(),
+  };
+}
+
+/** The files of a log and of its workers' logs, of each by itself. @throws Error where there are none */
+export async function existing(file: string): Promise<readonly (readonly string[])[]> {
+  const names = await logsOf(file).catch((error: unknown) => {
+    throw new Error(`\`${file}\`: its directory cannot be read: check the path`, { cause: error });
+  });
+  const found = await Promise.all(names.map(filesOf));
+  // A mistyped path should be noticed.
+  if (found.flat().length === 0)
+    throw new Error(`\`${file}\`: there is no such file, and none rotated from it: check the path`);
+  return found;
+}
+
+/** Of files in their order, those that may hold records of a range: a file begins where the one before it was rotated. */
+function withinRange(files: readonly string[], range: Range): readonly string[] {
+  const { from = -Infinity, to = Infinity } = writtenWithin(range);
+  return files.filter((file, index) => {
+    const began = rotatedAt(files[index - 1] ?? '') ?? -Infinity;
+    const ended = rotatedAt(file) ?? Infinity;
+    return ended >= from && began < to;
+  });
+}
+
+/** Ends early where the signal does. */
+export function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((done) => {
+    const over = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', over);
+      done();
+    };
+    const timer = setTimeout(over, ms);
+    signal.addEventListener('abort', over);
+    if (signal.aborted) over();
+  });
+}

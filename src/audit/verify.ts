@@ -1,0 +1,216 @@
+/**
+ * Whether an audit log is whole: numbers without gaps, lines that are records, a chain of management records that
+ * nobody has broken. What is kept meanwhile grows with instances and gaps, not with records.
+ */
+import { isUtf8 } from 'node:buffer';
+import { CHAIN_START, chainHash, sealOf } from './chain.ts';
+import type { FileLine, Line } from './files.ts';
+import { openIntervals, type Intervals } from './intervals.ts';
+import { parseRecord, type AuditRecord } from './record.ts';
+
+/** `gap`: records are missing. `torn`: a line was cut off while it was written. `chain`: a management record was tampered with. */
+export type FindingKind =
+  'chain' | 'gap' | 'begins' | 'duplicate' | 'order' | 'torn' | 'no_record' | 'schema';
+
+export interface Finding {
+  readonly kind: FindingKind;
+  /** `audit.jsonl:12`; a gap is nowhere. */
+  readonly where?: string;
+  readonly instance?: string;
+  readonly seq?: number;
+  /** Of a gap: the last number that is missing, of which `seq` is the first. */
+  readonly last?: number;
+  readonly message: string;
+}
+
+export interface InstanceReport {
+  readonly instance: string;
+  readonly records: number;
+  readonly first: number;
+  readonly last: number;
+  readonly missing: number;
+  /** Chained records, and of them those that a subject was erased from. */
+  readonly management: number;
+  readonly erased: number;
+}
+
+export interface Report {
+  readonly whole: boolean;
+  readonly lines: number;
+  readonly records: number;
+  readonly missing: number;
+  readonly erased: number;
+  readonly instances: readonly InstanceReport[];
+  /** How many there are of each kind. */
+  readonly counts: Readonly<Partial<Record<FindingKind, number>>>;
+  /** Of each kind the first 100. */
+  readonly findings: readonly Finding[];
+}
+
+export interface VerifyOptions {
+  /** Of the chain; `undefined`: it is a plain hash. */
+  readonly chainKey: Buffer | undefined;
+  /** A log that does not begin with record 1 of an instance is not whole. */
+  readonly complete: boolean;
+  /** What is wrong with the shape of a record; `undefined`: nothing is. */
+  readonly shapeProblem: (record: AuditRecord) => string | undefined;
+}
+
+export interface Verifier {
+  take(line: Line | FileLine): void;
+  end(): Report;
+}
+
+interface Instance {
+  readonly seqs: Intervals;
+  records: number;
+  newest: number;
+  management: number;
+  erased: number;
+  /** The management record before, and where it stands. */
+  sealed: { readonly hash: string; readonly seq: number; readonly where: string } | undefined;
+}
+
+/** Findings of a kind that are told one by one. */
+const MAX_TOLD = 100;
+/** What every record of ours begins with. */
+const BEGINNING = '{"v":';
+
+export function openVerifier(options: VerifyOptions): Verifier {
+  const instances = new Map<string, Instance>();
+  const findings: Finding[] = [];
+  const counts: Partial<Record<FindingKind, number>> = {};
+  let lines = 0;
+  let records = 0;
+
+  const tell = (finding: Finding): void => {
+    const count = (counts[finding.kind] ?? 0) + 1;
+    counts[finding.kind] = count;
+    if (count <= MAX_TOLD) findings.push(finding);
+  };
+
+  const instanceOf = (name: string): Instance => {
+    const known = instances.get(name);
+    if (known !== undefined) return known;
+    const made: Instance = {
+      seqs: openIntervals(),
+      records: 0,
+      newest: 0,
+      management: 0,
+      erased: 0,
+      sealed: undefined,
+    };
+    instances.set(name, made);
+    return made;
+  };
+
+  const takeRecord = (record: AuditRecord, line: Line): void => {
+    const { instance: name, seq, type } = record;
+    const at = { where: line.where, instance: name, seq };
+    const instance = instanceOf(name);
+    records++;
+    instance.records++;
+    const problem = options.shapeProblem(record);
+    if (problem !== undefined) tell({ kind: 'schema', ...at, message: problem });
+    if (!instance.seqs.add(seq)) {
+      tell({ kind: 'duplicate', ...at, message: 'this number was there before' });
+      return;
+    }
+    if (seq < instance.newest)
+      tell({ kind: 'order', ...at, message: `it comes after number ${instance.newest}` });
+    instance.newest = Math.max(instance.newest, seq);
+    if (type !== 'management') return;
+    instance.management++;
+    if (record['erased'] === true) instance.erased++;
+    const message = chainProblem(record, line, instance);
+    if (message !== undefined) tell({ kind: 'chain', ...at, message });
+  };
+
+  /** What is wrong at a link of the chain; the chain goes on from what the record says of itself. */
+  const chainProblem = (
+    record: AuditRecord,
+    { text, where }: Line,
+    instance: Instance,
+  ): string | undefined => {
+    const seal = sealOf(text);
+    if (seal === undefined) return 'it has no hash: it was added, or its hash was taken away';
+    const { sealed } = instance;
+    const isFirst = instance.seqs.first() === 1;
+    const expected = sealed?.hash ?? (isFirst ? CHAIN_START : seal.prevHash);
+    instance.sealed = { hash: seal.hash, seq: record.seq, where };
+    if (record['erased'] !== true) {
+      const { chainKey } = options;
+      if (chainHash(chainKey, seal.prevHash, seal.body) !== seal.hash)
+        return `it was changed: its hash is another${chainKey === undefined ? ', or a key made it (--chain-key-file)' : ', or another key made it'}`;
+    }
+    if (seal.prevHash === expected) return undefined;
+    return sealed === undefined
+      ? 'it is not the first management record: those before it were removed'
+      : `it does not follow number ${sealed.seq} at ${sealed.where}: that one was changed with its hash, or some between them were removed or moved`;
+  };
+
+  return {
+    take(line): void {
+      lines++;
+      const record = parseRecord(line.text);
+      if ('bytes' in line && !isUtf8(line.bytes))
+        tell({ kind: 'no_record', where: line.where, message: 'it is not UTF-8' });
+      else if (record !== undefined) {
+        takeRecord(record, line);
+        if (!line.whole) tell({ kind: 'torn', where: line.where, message: 'no line feed ends it' });
+      } else if (!line.whole || line.text.startsWith(BEGINNING))
+        tell({
+          kind: 'torn',
+          where: line.where,
+          message: 'it was cut off while it was written, or is being written',
+        });
+      else tell({ kind: 'no_record', where: line.where, message: 'it is no audit record' });
+    },
+    end(): Report {
+      const reports: InstanceReport[] = [];
+      for (const [instance, { seqs, ...rest }] of instances) {
+        const all = seqs.all();
+        const first = all[0]?.[0] ?? 0;
+        let missing = 0;
+        if (first > 1 && options.complete)
+          tell({
+            kind: 'begins',
+            instance,
+            seq: 1,
+            last: first - 1,
+            message: 'the log begins later',
+          });
+        for (const [index, [next]] of all.entries()) {
+          const before = all[index - 1]?.[1];
+          if (before === undefined) continue;
+          missing += next - before - 1;
+          tell({ kind: 'gap', instance, seq: before + 1, last: next - 1, message: 'missing' });
+        }
+        const { records: own, management, erased } = rest;
+        reports.push({
+          instance,
+          records: own,
+          first,
+          last: all.at(-1)?.[1] ?? 0,
+          missing,
+          management,
+          erased,
+        });
+      }
+      return {
+        whole: findings.length === 0,
+        lines,
+        records,
+        missing: sum(reports.map(({ missing }) => missing)),
+        erased: sum(reports.map(({ erased }) => erased)),
+        instances: reports,
+        counts,
+        findings,
+      };
+    },
+  };
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, one) => total + one, 0);
+}

@@ -1,0 +1,153 @@
+/** `postern audit verify`: whether a log is whole. */
+import type { Command } from 'commander';
+import { readKey } from '../audit/open.ts';
+import type { AuditRecord } from '../audit/record.ts';
+import { ALWAYS } from '../audit/source.ts';
+import { openVerifier, type Finding, type FindingKind, type Report } from '../audit/verify.ts';
+import { namedLogs, reading, sourceOf, type Run, type SourceFlags } from './audit-source.ts';
+import { columns } from './columns.ts';
+import { EXIT, paint, print, visible, type Format } from './output.ts';
+import { progress } from './progress.ts';
+
+interface Flags extends SourceFlags {
+  readonly output: Format;
+  readonly chainKeyFile?: string;
+  readonly complete?: boolean;
+  readonly schema?: boolean;
+}
+
+/** Adds the verb. */
+export function auditVerify(noun: Command, run: Run): void {
+  reading(
+    noun
+      .command('verify')
+      .description('tell whether records are missing, doubled, cut off or tampered with')
+      .option(
+        '--chain-key-file <file>',
+        'the key of the chain of management records, if it has one',
+      )
+      .option('--complete', 'refuse a log that does not begin with record 1 of each instance')
+      .option('--schema', 'check the shape of each record, too'),
+  )
+    .addHelpText(
+      'after',
+      `
+Where older files were removed, an instance begins later than with its record 1: this is told, and is no failure without
+--complete. Of the file that a server writes to, the last line may be cut off at this very moment: verify again.
+
+Exit codes: 0 the log is whole, 1 it is not, 2 usage, or the log cannot be read.
+
+Example:
+  postern audit verify --file audit.jsonl --schema`,
+    )
+    .action(run(verify));
+}
+
+async function verify(options: Flags): Promise<number> {
+  const { complete = false, chainKeyFile, schema } = options;
+  const logs = namedLogs(options);
+  const verifier = openVerifier({
+    complete,
+    chainKey: readKey('--chain-key-file', chainKeyFile ?? logs.chainKeyFile),
+    shapeProblem: schema === true ? await shapeProblems() : () => undefined,
+  });
+  const source = await sourceOf(logs);
+  try {
+    const tell = progress(await source.size());
+    let lines = 0;
+    for await (const line of source.read(ALWAYS)) {
+      verifier.take(line);
+      if (++lines % STEP === 0) tell(`verify: ${lines.toLocaleString('en')} lines`);
+    }
+  } finally {
+    await source.close();
+  }
+  const report = verifier.end();
+  print(options.output, report, () => draw(report));
+  return report.whole ? EXIT.ok : EXIT.refused;
+}
+
+const STEP = 10_000;
+
+/** Loaded where it is asked for: it is as much again. */
+async function shapeProblems(): Promise<(record: AuditRecord) => string | undefined> {
+  const { recordSchema } = await import('../audit/schema.ts');
+  return (record) => {
+    const issue = recordSchema.safeParse(record).error?.issues[0];
+    if (issue === undefined) return undefined;
+    const path = issue.path.map(String).join('.');
+    return `${path === '' ? '' : `${path}: `}${issue.message.toLowerCase()}`;
+  };
+}
+
+/** Instances that are listed; of more, those with something to tell. */
+const MAX_INSTANCES = 50;
+
+function draw(report: Report): string {
+  const { whole, records, instances, missing, erased } = report;
+  const counted = (count: number, what: string): string => `${count.toLocaleString('en')} ${what}`;
+  const summary = [
+    counted(records, 'record(s)'),
+    `of ${counted(instances.length, 'instance(s)')}`,
+    ...(missing > 0 ? [counted(missing, 'missing')] : []),
+    ...(erased > 0 ? [counted(erased, 'with an erased subject')] : []),
+  ].join(', ');
+  return [
+    ...drawInstances(report),
+    ...report.findings.map(drawFinding),
+    ...drawMore(report),
+    `${whole ? paint('green', 'whole') : paint('red', 'not whole')}: ${summary}`,
+  ].join('\n');
+}
+
+function drawInstances({ instances }: Report): string[] {
+  const notable = instances.filter(
+    ({ first, missing, erased }) => first > 1 || missing > 0 || erased > 0,
+  );
+  const listed = (instances.length > MAX_INSTANCES ? notable : instances).slice(0, MAX_INSTANCES);
+  const more = instances.length - listed.length;
+  const heads = ['INSTANCE', 'RECORDS', 'MISSING', 'MANAGEMENT', 'ERASED', ''];
+  const rows = listed.map(({ instance, records, missing, management, erased, first, last }) => [
+    visible(instance),
+    ...[records, missing, management, erased].map((count) => count.toLocaleString('en')),
+    first > 1 ? `begins at ${first}, ends at ${last}` : `ends at ${last}`,
+  ]);
+  return [
+    ...(rows.length === 0 ? [] : [columns([heads.map((head) => paint('bold', head)), ...rows])]),
+    ...(more > 0 ? [`${more.toLocaleString('en')} more instance(s): -o json lists them`] : []),
+  ];
+}
+
+const WORDS: Readonly<Record<FindingKind, string>> = {
+  chain: 'tampered',
+  gap: 'gap',
+  begins: 'begins late',
+  duplicate: 'doubled',
+  order: 'out of order',
+  torn: 'cut off',
+  no_record: 'no record',
+  schema: 'schema',
+};
+
+function drawFinding({ kind, where, instance, seq, last, message }: Finding): string {
+  const number =
+    seq === undefined
+      ? undefined
+      : last === undefined || last === seq
+        ? `record ${seq}`
+        : `records ${seq} to ${last}`;
+  const place = [where, instance === undefined ? undefined : `instance ${instance}`, number]
+    .filter((part) => part !== undefined)
+    .join(', ');
+  return `${paint('red', WORDS[kind])}: ${visible(`${place}: ${message}`)}`;
+}
+
+/** What is not told one by one is told by its number. */
+function drawMore({ counts, findings }: Report): string[] {
+  return Object.entries(counts).flatMap(([kind, count]) => {
+    const more = count - findings.filter((one) => one.kind === kind).length;
+    // The kinds are the keys of the counts.
+    const word = WORDS[kind as FindingKind];
+    return more > 0 ? [`${paint('red', word)}: ${more.toLocaleString('en')} more`] : [];
+  });
+}

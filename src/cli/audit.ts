@@ -1,0 +1,176 @@
+/** `postern audit`: reads, verifies and erases what was recorded. */
+import type { Command } from 'commander';
+import { matcherOf } from '../audit/filter.ts';
+import type { Line } from '../audit/files.ts';
+import { parseRecord } from '../audit/record.ts';
+import { ALWAYS, type Range } from '../audit/source.ts';
+import { parseInteger } from './arguments.ts';
+import { auditErase } from './audit-erase.ts';
+import { filtering, filterOf, parseMoment, type FilterFlags } from './audit-filter.ts';
+import { HEADING, shown, strangeLine } from './audit-line.ts';
+import { namedLogs, reading, runnerOf, sourceOf, type SourceFlags } from './audit-source.ts';
+import { auditVerify } from './audit-verify.ts';
+import { CliError, EXIT, printLines, type Format } from './output.ts';
+import { limitOption, parseLimit, type LimitFlag } from './verb.ts';
+
+type Flags = SourceFlags & FilterFlags & { readonly output: Format };
+
+const MOST = 4_294_967_295;
+/** Lines that are printed at once. */
+const PAGE = 500;
+
+/** Adds the verbs of `postern audit`. */
+export function auditVerbs(noun: Command, packageRoot: string): void {
+  const run = runnerOf(packageRoot);
+  filtering(
+    reading(
+      noun
+        .command('tail')
+        .description('print records as they are written, until it is interrupted')
+        .option('-n, --lines <n>', 'so many that are there already come first', '10'),
+    ),
+  )
+    .addHelpText(
+      'after',
+      `
+Of standard input everything is new. Of workers the files that are there at the beginning are followed. With -o json each record is a line of JSON.
+
+Examples:
+  postern audit tail --file audit.jsonl --outcome denied --action 'graph.*'
+  kubectl logs -f pod/app -c postern | postern audit tail --file - --differs`,
+    )
+    .action(run(tail));
+  filtering(
+    reading(
+      noun
+        .command('query')
+        .description('print records in the order of the log')
+        .optionsGroup('Time:')
+        .option('--from <time>', 'from then on: 2030-01-31T12:00:00Z, or 15m, 24h, 7d ago')
+        .option('--to <time>', 'before then, likewise')
+        .addOption(limitOption()),
+    ),
+  )
+    .addHelpText(
+      'after',
+      `
+With -o json each record is a line of JSON, as it stands in the log. Of several logs, those of workers too, one comes after the
+other. Of a record that was written more than an hour after
+its decision, because its sink was away, --to may miss the file: leave it out then.
+
+Exit codes: 0 something is found, 1 nothing is, 2 usage, or the log cannot be read.
+
+Example:
+  postern audit query --file audit.jsonl --from 1h --subject alice --outcome denied`,
+    )
+    .action(run(query));
+  auditVerify(noun, run);
+  auditErase(noun, run);
+}
+
+async function tail(options: Flags & { readonly lines: string }): Promise<number> {
+  const count = parseInteger('--lines', options.lines, 0, MOST);
+  const draw = drawing(options, ALWAYS);
+  const ending = new AbortController();
+  const end = (): void => ending.abort();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, end);
+  // Whoever read the lines has seen enough.
+  process.stdout.once('error', end);
+  const source = await sourceOf(namedLogs(options));
+  try {
+    const following = await source.follow();
+    await printLines(await newest(following.before(), count, draw));
+    for await (const { text } of following.after(ending.signal)) {
+      const drawn = draw(text);
+      if (drawn !== undefined && !(await printLines([drawn.line]))) break;
+    }
+  } finally {
+    await source.close();
+  }
+  return EXIT.ok;
+}
+
+/** The newest records of all logs together, by their time. */
+async function newest(
+  logs: readonly AsyncIterable<Line>[],
+  count: number,
+  draw: Draw,
+): Promise<string[]> {
+  const drawn: Drawn[] = [];
+  for (const log of count > 0 ? logs : []) {
+    let own = 0;
+    for await (const { text } of log) {
+      const one = draw(text);
+      if (one === undefined) continue;
+      drawn.push(one);
+      if (++own === count) break;
+    }
+  }
+  // Of one log they stay in its order.
+  const sorted = logs.length > 1 ? drawn.sort(byTime) : drawn;
+  return sorted
+    .slice(0, count)
+    .map(({ line }) => line)
+    .toReversed();
+}
+
+/** The newest first. */
+function byTime(one: Drawn, other: Drawn): number {
+  if (one.time === other.time) return 0;
+  return one.time < other.time ? 1 : -1;
+}
+
+async function query(
+  options: Flags & LimitFlag & { readonly from?: string; readonly to?: string },
+): Promise<number> {
+  const now = Date.now();
+  const momentOf = (option: string, text: string | undefined): number | undefined =>
+    text === undefined ? undefined : parseMoment(option, text, now);
+  const range = { from: momentOf('--from', options.from), to: momentOf('--to', options.to) };
+  if ((range.from ?? -Infinity) >= (range.to ?? Infinity))
+    throw new CliError('--to: there is no time between --from and it: give a later one');
+  const limit = parseLimit(options) ?? Infinity;
+  const draw = drawing(options, range);
+  const source = await sourceOf(namedLogs(options));
+  let found = 0;
+  let waiting: string[] = options.output === 'table' ? [HEADING] : [];
+  try {
+    for await (const { text } of source.read(range)) {
+      const drawn = draw(text);
+      if (drawn === undefined) continue;
+      waiting.push(drawn.line);
+      if (++found === limit) break;
+      if (waiting.length < PAGE) continue;
+      if (!(await printLines(waiting))) return EXIT.ok;
+      waiting = [];
+    }
+  } finally {
+    await source.close();
+  }
+  if (found > 0) await printLines(waiting);
+  else process.stderr.write('nothing is found\n');
+  return found > 0 ? EXIT.ok : EXIT.refused;
+}
+
+/** What is printed of a record. */
+interface Drawn {
+  readonly line: string;
+  readonly time: string;
+}
+
+/** `undefined`: nothing is printed of a line. */
+type Draw = (text: string) => Drawn | undefined;
+
+function drawing(flags: Flags, range: Range): Draw {
+  const matches = matcherOf(filterOf(flags, range));
+  return (text) => {
+    const record = parseRecord(text);
+    if (record !== undefined)
+      return matches(record)
+        ? { line: shown(flags.output, record, text), time: record.time }
+        : undefined;
+    // Told, whatever is looked for: it may have been what is missed.
+    process.stderr.write(`${strangeLine(text)}\n`);
+    return undefined;
+  };
+}
