@@ -3,7 +3,6 @@ import { Option, type Command } from 'commander';
 import { APIS } from '../audit/event.ts';
 import type { Filter } from '../audit/filter.ts';
 import type { Range } from '../audit/source.ts';
-import { parseDuration, parseTime } from './arguments.ts';
 
 export interface FilterFlags {
   /** Of all commands. */
@@ -77,11 +76,4 @@ export function filterOf(flags: FilterFlags, range: Range): Filter {
 /** As records name principals: `alice` is `user:alice`; the operator has no type. */
 function principalName(given: string): string {
   return given === 'operator' || /^(user|role|workspace):/.test(given) ? given : `user:${given}`;
-}
-
-/** A time, or so long ago, ms since the epoch. */
-export function parseMoment(option: string, text: string, now: number): number {
-  return /^\d+[smhd]$/.test(text)
-    ? now - parseDuration(option, text) * 1_000
-    : Date.parse(parseTime(option, text));
 }

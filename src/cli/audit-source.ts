@@ -1,10 +1,10 @@
 /** The options that say which audit log a command reads. */
 import type { Command } from 'commander';
 import { redisOf } from '../audit/open.ts';
-import { openFiles, type Source } from '../audit/source.ts';
+import { openFiles, type Range, type Source } from '../audit/source.ts';
 import type { StreamOptions } from '../audit/stream.ts';
 import { loadSettings } from '../config/settings.ts';
-import { collect } from './arguments.ts';
+import { collect, parseDuration, parseTime } from './arguments.ts';
 import { CliError, visible } from './output.ts';
 
 export interface SourceFlags {
@@ -78,6 +78,37 @@ export async function sourceOf({ files, streams, areOptions }: Logs): Promise<So
     ...stream,
     onProblem: (message) => void process.stderr.write(`${visible(message)}: it is tried again\n`),
   });
+}
+
+export interface RangeFlags {
+  readonly from?: string;
+  readonly to?: string;
+}
+
+/** Adds the options of a range of time. */
+export function within(command: Command): Command {
+  return command
+    .optionsGroup('Time:')
+    .option('--from <time>', 'from then on: 2030-01-31T12:00:00Z, or 15m, 24h, 7d ago')
+    .option('--to <time>', 'before then, likewise');
+}
+
+/** @throws CliError where a time is none, or nothing lies between them */
+export function rangeOf({ from, to }: RangeFlags): Range {
+  const now = Date.now();
+  const momentOf = (option: string, text: string | undefined): number | undefined =>
+    text === undefined ? undefined : parseMoment(option, text, now);
+  const range = { from: momentOf('--from', from), to: momentOf('--to', to) };
+  if ((range.from ?? -Infinity) >= (range.to ?? Infinity))
+    throw new CliError('--to: there is no time between --from and it: give a later one');
+  return range;
+}
+
+/** A time, or so long ago, ms since the epoch. */
+function parseMoment(option: string, text: string, now: number): number {
+  return /^\d+[smhd]$/.test(text)
+    ? now - parseDuration(option, text) * 1_000
+    : Date.parse(parseTime(option, text));
 }
 
 /** What a verb does. It returns the exit code. */

@@ -6,11 +6,20 @@ import { parseRecord } from '../audit/record.ts';
 import { ALWAYS, type Range } from '../audit/source.ts';
 import { parseInteger } from './arguments.ts';
 import { auditErase } from './audit-erase.ts';
-import { filtering, filterOf, parseMoment, type FilterFlags } from './audit-filter.ts';
+import { filtering, filterOf, type FilterFlags } from './audit-filter.ts';
 import { HEADING, shown, strangeLine } from './audit-line.ts';
-import { namedLogs, reading, runnerOf, sourceOf, type SourceFlags } from './audit-source.ts';
+import {
+  namedLogs,
+  rangeOf,
+  reading,
+  runnerOf,
+  sourceOf,
+  within,
+  type RangeFlags,
+  type SourceFlags,
+} from './audit-source.ts';
 import { auditVerify } from './audit-verify.ts';
-import { CliError, EXIT, printLines, type Format } from './output.ts';
+import { EXIT, printLines, type Format } from './output.ts';
 import { limitOption, parseLimit, type LimitFlag } from './verb.ts';
 
 type Flags = SourceFlags & FilterFlags & { readonly output: Format };
@@ -42,13 +51,12 @@ Examples:
     .action(run(tail));
   filtering(
     reading(
-      noun
-        .command('query')
-        .description('print records in the order of the log')
-        .optionsGroup('Time:')
-        .option('--from <time>', 'from then on: 2030-01-31T12:00:00Z, or 15m, 24h, 7d ago')
-        .option('--to <time>', 'before then, likewise')
-        .addOption(limitOption()),
+      within(
+        noun
+          .command('query')
+          .description('print records in the order of the log')
+          .addOption(limitOption()),
+      ),
     ),
   )
     .addHelpText(
@@ -120,15 +128,8 @@ function byTime(one: Drawn, other: Drawn): number {
   return one.time < other.time ? 1 : -1;
 }
 
-async function query(
-  options: Flags & LimitFlag & { readonly from?: string; readonly to?: string },
-): Promise<number> {
-  const now = Date.now();
-  const momentOf = (option: string, text: string | undefined): number | undefined =>
-    text === undefined ? undefined : parseMoment(option, text, now);
-  const range = { from: momentOf('--from', options.from), to: momentOf('--to', options.to) };
-  if ((range.from ?? -Infinity) >= (range.to ?? Infinity))
-    throw new CliError('--to: there is no time between --from and it: give a later one');
+async function query(options: Flags & LimitFlag & RangeFlags): Promise<number> {
+  const range = rangeOf(options);
   const limit = parseLimit(options) ?? Infinity;
   const draw = drawing(options, range);
   const source = await sourceOf(namedLogs(options));

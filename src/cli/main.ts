@@ -176,9 +176,10 @@ program
   .description('decide recorded requests again by candidate policies, roles and facts')
   .requiredOption(
     '--log <file>',
-    'an audit log, with what was rotated out of it; may be repeated',
+    'the file of an audit log, with what was rotated from it, may be repeated; or redis://…',
     collect,
   )
+  .option('--stream <key>', 'the stream in that Redis', 'postern:audit')
   .option('--config <file>', 'candidate settings: of them the catalog, and the store')
   .option(
     '--state <file>',
@@ -188,8 +189,8 @@ program
   )
   .option('--policy-set <file>', 'a set to try in their place; may be repeated', collect, [])
   .option('--attach <key>', 'a key that gets these sets; may be repeated', collect, [])
-  .option('--from <time>', 'decisions from then on, RFC 3339')
-  .option('--to <time>', 'decisions before then')
+  .option('--from <time>', 'decisions from then on: 2030-01-31T12:00:00Z, or 15m, 24h, 7d ago')
+  .option('--to <time>', 'decisions before then, likewise')
   .option('--junit <file>', 'write a JUnit report')
   .addOption(
     new Option('--fail-on <difference>', 'which differences end with exit code 1')

@@ -4,10 +4,11 @@ import { stringify } from 'yaml';
 import { ConfigError, formatProblem, type Problem } from '../config/problem.ts';
 import { fromList } from '../proto-value.ts';
 import { AdminError, listAll, type Admin } from './admin-client.ts';
-import { collect, given, parseUint64, readText } from './arguments.ts';
+import { given, parseUint64, readText } from './arguments.ts';
 import { diffLines } from './diff.ts';
 import { EXIT, paint, print, visible } from './output.ts';
 import { listing, reportWrite, type WriteAnswer } from './report.ts';
+import { reading, within } from './audit-source.ts';
 import type { ReportOptions } from './rollout.ts';
 import {
   limitOption,
@@ -106,17 +107,14 @@ Example:
     .option('--to <n>', 'the version after, instead of the one in force')
     .action(run(diff));
 
-  named('report', 'tell what enforcing a set would change, by recorded decisions')
-    .option(
-      '--file <file>',
-      'an audit log, with what was rotated out of it; may be repeated',
-      collect,
-      [],
-    )
-    .option('--from <time>', 'decisions from then on, RFC 3339')
-    .option('--to <time>', 'decisions before then')
-    .option('--state <file>', 'a state file that says which keys carry the set')
-    .option('--config <file>', 'settings that name the catalog of the state')
+  reading(
+    within(
+      named('report', 'tell what enforcing a set would change, by recorded decisions').option(
+        '--state <file>',
+        'a state file that says which keys carry the set; its catalog is that of --config',
+      ),
+    ),
+  )
     .addHelpText(
       'after',
       `

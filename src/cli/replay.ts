@@ -1,5 +1,6 @@
 /** `postern replay`: recorded decisions, decided again by candidate policies, roles and facts. */
 import { ConfigError } from '../config/problem.ts';
+import { isRedisAddress, withoutSecrets } from '../store/redis/address.ts';
 import {
   CHANGES,
   type Change,
@@ -9,7 +10,7 @@ import {
 } from '../replay/changes.ts';
 import { replay, type Replayed } from '../replay/replay.ts';
 import type { Tally } from '../audit/tally.ts';
-import { openFiles, windowOf, type WindowOptions } from './audit-log.ts';
+import { namedLogs, rangeOf, sourceOf, type RangeFlags } from './audit-source.ts';
 import { withCandidate, type CandidateOptions } from './candidate.ts';
 import { writeJunit, type Case } from './junit.ts';
 import { CliError, EXIT, paint, print, visible, type Format } from './output.ts';
@@ -23,9 +24,12 @@ const FAIL_ON: Readonly<Record<string, readonly ChangeKind[]>> = {
   'deny-to-allow': ['deny_to_allow', 'filter_shown'],
 };
 
-export interface ReplayOptions extends CandidateOptions, WindowOptions {
+export interface ReplayOptions extends CandidateOptions, RangeFlags {
   readonly output: Format;
+  /** Files, or the address of one Redis. */
   readonly log: readonly string[];
+  /** The stream in that Redis. */
+  readonly stream: string;
   readonly failOn: string;
   /** Where a JUnit report goes. */
   readonly junit?: string;
@@ -33,15 +37,18 @@ export interface ReplayOptions extends CandidateOptions, WindowOptions {
 
 /** Exit code 1: there are differences of the kind that fails; 2: nothing could be replayed. */
 export async function replayCommand(options: ReplayOptions): Promise<number> {
-  const log = await openFiles('--log', options.log);
-  const selection = { tenant: options.tenant, ...windowOf(options) };
+  const range = rangeOf(options);
+  const source = await sourceOf(logsOf(options));
+  const selection = { tenant: options.tenant, ...range };
+  const bytes = await source.size();
   const startedAt = performance.now();
   const replayed = await withCandidate(options, (candidate) =>
-    replay(onBar(progressBar(log.bytes, 'records'), log.lines()), candidate, selection),
+    replay(onBar(progressBar(bytes, 'records'), source.read(range)), candidate, selection),
   ).catch((error: unknown) => {
     // A file that is refused is no difference.
     throw error instanceof ConfigError ? new CliError(error.message) : error;
   });
+  await source.close();
   const seconds = (performance.now() - startedAt) / 1_000;
   const failing = FAIL_ON[options.failOn] ?? CHANGES;
   if (options.junit !== undefined) writeJunit(options.junit, casesOf(replayed, failing));
@@ -60,6 +67,13 @@ export async function replayCommand(options: ReplayOptions): Promise<number> {
     return EXIT.usage;
   }
   return failing.some((kind) => replayed.differences[kind] > 0) ? EXIT.refused : EXIT.ok;
+}
+
+function logsOf({ log, stream, packageRoot }: ReplayOptions): ReturnType<typeof namedLogs> {
+  const redis = log.find(isRedisAddress);
+  if (redis !== undefined && log.length > 1)
+    throw new CliError(`--log: \`${withoutSecrets(redis)}\` is a Redis, and stands alone`);
+  return namedLogs({ ...(redis === undefined ? { file: log } : { redis }), stream, packageRoot });
 }
 
 const CHANGE_WORDS: Readonly<Record<ChangeKind, string>> = {

@@ -8,17 +8,15 @@ import { ConfigError } from '../config/problem.ts';
 import { parseState, refused } from '../config/state.ts';
 import type { Mode } from '../engine/records.ts';
 import { AdminError, hasToken, listAll, openAdmin, type AdminOptions } from './admin-client.ts';
-import { sourceOf, windowOf, type SourceOptions, type WindowOptions } from './audit-log.ts';
+import { namedLogs, rangeOf, sourceOf, type RangeFlags, type SourceFlags } from './audit-source.ts';
 import { loadConfiguration } from './configuration.ts';
 import { CliError, EXIT, paint, print, visible } from './output.ts';
 import { onBar, progressBar } from './progress.ts';
 import { section } from './report.ts';
 
-export interface ReportOptions extends AdminOptions, SourceOptions, WindowOptions {
+export interface ReportOptions extends AdminOptions, SourceFlags, RangeFlags {
   /** A state file that says which keys carry the set. */
   readonly state?: string;
-  /** Settings that name the catalog of the state. */
-  readonly config?: string;
 }
 
 /** The keys of a set, and where that is known from. */
@@ -32,7 +30,9 @@ interface Keys {
 
 /** Exit code 0: no recorded request would change; 1: some would; 2: there is not enough to tell. */
 export async function reportCommand(options: ReportOptions, name: string): Promise<number> {
-  const log = await sourceOf(options);
+  const range = rangeOf(options);
+  if (options.file?.includes('-') === true)
+    throw new CliError('--file: `-` can be read once, a report reads twice: name a file');
   const keys = await keysOf(options, name).catch((error: unknown) => {
     // That the set is not there, or a file is refused, is no word on what it would change.
     if (error instanceof AdminError || error instanceof ConfigError)
@@ -44,10 +44,13 @@ export async function reportCommand(options: ReportOptions, name: string): Promi
     throw new CliError(
       `policy set \`${visible(name)}\` is on trial with no key of \`${visible(tenant)}\`: attach it, and see that neither is off, nor both in force`,
     );
-  const selection = { tenant, ...windowOf(options) };
+  const selection = { tenant, ...range };
+  const source = await sourceOf(namedLogs(options));
+  const bytes = await source.size();
   const report = await reportOn({ set: name, selection, carriers, onTrial }, () =>
-    onBar(progressBar(log.bytes, 'records'), log.lines()),
+    onBar(progressBar(bytes, 'records'), source.read(range)),
   );
+  await source.close();
   const verdict = verdictOf(report);
   const told = { set: name, tenant, keys_from: keys.from, verdict, ...report };
   print(options.output, told, () => draw(told));
