@@ -22,6 +22,8 @@ export interface MemoryWatch {
 const LOOK_MS = 500;
 /** Of the time, for collections: they stop everything else. */
 const SHARE = 0.1;
+/** But memory never goes unwatched for longer. */
+const LONGEST_MS = 2_000;
 /** There is room where no more of the bound is in use: with less, one collection would follow the other. */
 const ROOM = 0.9;
 
@@ -52,7 +54,7 @@ export function watchMemory(options: MemoryOptions | undefined): MemoryWatch {
   };
   let timer: NodeJS.Timeout;
   const lookAgain = (ms: number): void => {
-    timer = setTimeout(look, Math.max(LOOK_MS, ms)).unref();
+    timer = setTimeout(look, Math.min(Math.max(LOOK_MS, ms), LONGEST_MS)).unref();
   };
   lookAgain(0);
   return { isOver: () => over, close: () => clearTimeout(timer) };
