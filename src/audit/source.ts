@@ -1,5 +1,6 @@
 /** Where audit records are read from: logs on disk, standard input, Redis streams. */
 import { stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { filesOf, linesIn, linesOf, logsOf, rotatedAt, type Line } from './files.ts';
 import { openFollower, type Follower } from './follow.ts';
 
@@ -58,9 +59,8 @@ function logs(files: readonly string[]): Source {
   const followers: Follower[] = [];
   return {
     async *read(range): AsyncGenerator<Line> {
-      for (const file of files)
-        for (const log of await existing(file))
-          for (const one of withinRange(log, range)) yield* linesOf(one);
+      for (const log of await logsOnce(files))
+        for (const one of withinRange(log, range)) yield* linesOf(one);
     },
     async follow(): Promise<Following> {
       for (const file of files) {
@@ -78,15 +78,21 @@ function logs(files: readonly string[]): Source {
       };
     },
     async size(): Promise<number> {
-      let bytes = 0;
-      for (const file of files)
-        for (const one of (await existing(file)).flat()) bytes += (await stat(one)).size;
-      return bytes;
+      const sizes = (await logsOnce(files)).flat().map(async (file) => (await stat(file)).size);
+      return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
     },
     async close(): Promise<void> {
       for (const one of followers.splice(0)) await one.close();
     },
   };
+}
+
+/** The files of some logs: where a log and one of its rotated files are both named, no record comes twice. */
+async function logsOnce(files: readonly string[]): Promise<readonly (readonly string[])[]> {
+  const known = new Set<string>();
+  const isNew = (file: string): boolean =>
+    !known.has(resolve(file)) && known.add(resolve(file)).size > 0;
+  return (await Promise.all(files.map(existing))).flat().map((log) => log.filter(isNew));
 }
 
 function standardInput(files: readonly string[]): Source {

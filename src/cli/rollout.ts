@@ -33,6 +33,8 @@ export async function reportCommand(options: ReportOptions, name: string): Promi
   const range = rangeOf(options);
   if (options.file?.includes('-') === true)
     throw new CliError('--file: `-` can be read once, a report reads twice: name a file');
+  const source = await sourceOf(namedLogs(options));
+  const bytes = await source.size();
   const keys = await keysOf(options, name).catch((error: unknown) => {
     // That the set is not there, or a file is refused, is no word on what it would change.
     if (error instanceof AdminError || error instanceof ConfigError)
@@ -45,8 +47,6 @@ export async function reportCommand(options: ReportOptions, name: string): Promi
       `policy set \`${visible(name)}\` is on trial with no key of \`${visible(tenant)}\`: attach it, and see that neither is off, nor both in force`,
     );
   const selection = { tenant, ...range };
-  const source = await sourceOf(namedLogs(options));
-  const bytes = await source.size();
   const report = await reportOn({ set: name, selection, carriers, onTrial }, () =>
     onBar(progressBar(bytes, 'records'), source.read(range)),
   );

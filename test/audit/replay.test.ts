@@ -453,7 +453,7 @@ describe('the log of a shop', () => {
     [['--attach', 'backend'], '--attach: it needs --policy-set FILE'],
     [['--policy-set', 'SET', '--attach', 'nobody'], 'tenant `shop` has no key `nobody`'],
     [['--state', 'STATE'], 'is the second of tenant `shop`'],
-    [['--log', 'nowhere.jsonl'], '--log: `nowhere.jsonl` is not there'],
+    [['--log', 'nowhere.jsonl'], '`nowhere.jsonl`: there is no such file'],
     [['--policy-set', 'BROKEN'], 'unknown action'],
     [['--tenant', 'nobody'], 'no decision was found'],
     [['--from', '2999-01-01T00:00:00Z'], 'no decision was found'],

@@ -73,7 +73,6 @@ describe('from author to enforcement, on a running server', () => {
   const environment = (): Readonly<Record<string, string>> => ({
     ...server.environment,
     POSTERN_TOKEN: TOKEN,
-    POSTERN_ADMIN_TOKEN: '',
     POSTERN_TENANT: 'shop',
   });
   const run = (...args: readonly string[]): Promise<Ran> => postern(args, environment());
@@ -161,8 +160,13 @@ describe('from author to enforcement, on a running server', () => {
 
   it.each([
     [['nope', '--file', 'LOG'], 'policy set `nope`'],
-    [['no-destruction'], 'no audit log: give --file PATH'],
-    [['no-destruction', '--file', 'nowhere.jsonl'], '--file: `nowhere.jsonl` is not there'],
+    // The settings name the log.
+    [['no-destruction'], 'policy set `no-destruction` is on trial with no key of `shop`'],
+    [
+      ['no-destruction', '--config', 'config/postern.yaml'],
+      'has no audit sink that can be read: give --file FILE or --redis URL',
+    ],
+    [['no-destruction', '--file', 'nowhere.jsonl'], '`nowhere.jsonl`: there is no such file'],
   ])('%j is refused with exit code 2', async (args, message) => {
     const ran = await run(
       'policy-set',
