@@ -2,6 +2,7 @@
 import * as z from 'zod';
 import type { Attributes, Resource, Scalar } from '../engine/model.ts';
 import type { Line } from './files.ts';
+import { isObject } from './record.ts';
 
 type RecordedAttributes = Readonly<Record<string, readonly Scalar[]>>;
 
@@ -130,10 +131,6 @@ function isAttributes(value: unknown): boolean {
     isObject(value) &&
     Object.values(value).every((list: unknown) => Array.isArray(list) && list.every(isScalar))
   );
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function isScalar(value: unknown): value is Scalar {
