@@ -100,7 +100,7 @@ export function openManagement(options: ManageOptions): Management {
   const refuse = (tenant: string, why: string): Refused => {
     // What is no tenant's name is not repeated: it may be anything, and of any length.
     const named = idProblem(tenant) === undefined ? tenant : '';
-    record((about) => authenticationLine({ tenant: named, why }, about));
+    record((about) => authenticationLine({ tenant: named, why }, about, options.redact));
     return new Refused(
       'unauthenticated',
       'the credential is missing, unknown, expired, revoked or of another tenant: send `authorization: Bearer TOKEN`',
@@ -109,7 +109,7 @@ export function openManagement(options: ManageOptions): Management {
 
   /** Somebody who is known, and may not do what it asks for. */
   const denied = (tenant: string, why: string): Refused => {
-    record((about) => authenticationLine({ tenant, why }, about));
+    record((about) => authenticationLine({ tenant, why }, about, options.redact));
     return new Refused('permission_denied', why, 'ADM-1');
   };
 
@@ -165,6 +165,7 @@ export function openManagement(options: ManageOptions): Management {
     admin: {
       ...admin,
       call: (...asked) => recorded(() => admin.call(...asked)),
+      mayApply: (...asked) => recorded(() => admin.mayApply(...asked)),
       apply: (...asked) => recorded(() => admin.apply(...asked)),
       export: (...asked) => recorded(() => admin.export(...asked)),
     },

@@ -90,7 +90,11 @@ export async function startWorkers(server: ServerOptions, script: string): Promi
     last: [],
   }));
   const shares = audit.sinks.some(({ type }) => type === 'stdout');
-  const relay = openRelay((error) => log.error({ err: error }, 'records of a worker are lost'));
+  const late = new AbortController();
+  const relay = openRelay(
+    (error) => log.error({ err: error }, 'records of a worker are lost'),
+    late.signal,
+  );
   const relays: Promise<void>[] = [];
   const answers = new Map<number, (told: Told[keyof Told] | undefined) => void>();
   const gaveUp = Promise.withResolvers<void>();
@@ -121,13 +125,22 @@ export async function startWorkers(server: ServerOptions, script: string): Promi
           done(message.started);
         } else answers.get(message.id)?.(message.told);
       });
-      worker.on('exit', (code: number | null, signal: string | null) => {
+      let isOver = false;
+      const over = (code: number | null, signal: string | null): void => {
+        if (isOver) return;
+        isOver = true;
         const counted = counts(slot.last);
         const served = phase === 'running' || slot.started !== undefined;
         ended = ended.then((sum) => together([sum, counted]).snapshot());
         Object.assign(slot, { worker: undefined, started: undefined, last: [] });
         failed(new WorkerError(slot.number, code, signal));
         if (served && phase !== 'closing') again(slot, code, signal);
+      };
+      worker.on('exit', over);
+      // It could not even begin: there were no descriptors, no memory, or no processes left.
+      worker.on('error', (error: NodeJS.ErrnoException) => {
+        log.error({ err: error, worker: slot.number }, 'a worker fails');
+        if (worker.process.pid === undefined) over(null, error.code ?? 'ERROR');
       });
     });
 
@@ -194,11 +207,13 @@ export async function startWorkers(server: ServerOptions, script: string): Promi
   });
   /** @throws Error where one does not tell: a sum that goes back would look as if all had begun anew */
   const render = async (): Promise<string> => {
-    for (const [index, told] of (
-      await Promise.all(slots.map((slot) => ask(slot, 'snapshot')))
-    ).entries()) {
-      const slot = slots[index];
-      if (slot?.started === undefined) continue;
+    const asked = slots.map(async (slot) => {
+      const { worker } = slot;
+      return { slot, worker, told: await ask(slot, 'snapshot') };
+    });
+    for (const { slot, worker, told } of await Promise.all(asked)) {
+      // What one told that has ended since is in the sum of those that have ended.
+      if (slot.started === undefined || slot.worker !== worker) continue;
       if (told === undefined) throw new Error(`worker ${slot.number} does not answer`);
       slot.last = told;
     }
@@ -227,7 +242,10 @@ export async function startWorkers(server: ServerOptions, script: string): Promi
       return code === 0 || started === undefined;
     });
     const inOrder = (await Promise.all(ends)).every(Boolean);
+    // What stdout does not take in this time is lost, and told.
+    const timer = setTimeout(() => late.abort(), graceMs);
     await Promise.all(relays);
+    clearTimeout(timer);
     await ops.close();
     return inOrder;
   };

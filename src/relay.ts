@@ -10,9 +10,13 @@ const RETRY_MS = 100;
 
 /**
  * @param onLost told of lines that nobody gets: stdout is closed, or a worker ended in the middle of one
+ * @param over from then on nothing is waited for
  * @returns what passes on one worker's; it reads no faster than stdout takes, and resolves when there is no more
  */
-export function openRelay(onLost: (error: unknown) => void): (from: Readable) => Promise<void> {
+export function openRelay(
+  onLost: (error: unknown) => void,
+  over: AbortSignal,
+): (from: Readable) => Promise<void> {
   const stdout = openStdout();
   let id = 0;
   let turn = Promise.resolve();
@@ -23,7 +27,7 @@ export function openRelay(onLost: (error: unknown) => void): (from: Readable) =>
       try {
         return await stdout.keep(batch);
       } catch (error) {
-        if (error instanceof GoneError) throw error;
+        if (error instanceof GoneError || over.aborted) throw error;
         await sleep(RETRY_MS);
       }
   };

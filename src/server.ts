@@ -130,7 +130,7 @@ export async function startServer(options: ServerOptions): Promise<Running> {
       store: settings.store,
       redis: settings.redis,
       maxWaiting: settings.limits.waiting_calls,
-      onError: errorLogger(log, 'audit records cannot be written, and wait'),
+      onError: (sink) => errorLogger(log.child({ sink }), 'an audit sink fails: it is tried again'),
     });
     cleanups.push(async () => {
       await audit.close(settings.shutdown.grace_ms);

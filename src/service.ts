@@ -446,7 +446,8 @@ export function createService(options: ServiceOptions): Service {
         metrics.shadow(shadowHidden, shadowShown);
         const told = content(taken.call, loaded.facts, outcome, objects);
         return record(
-          { ...taken, always: shadowHidden + shadowShown > 0 },
+          // What is hidden is denied.
+          { ...taken, always: visible.length < examined || shadowHidden + shadowShown > 0 },
           loaded,
           outcome,
           told,

@@ -19,6 +19,7 @@ import {
   type Done,
   type Environment,
   type WriteOptions,
+  UnknownWriteError,
 } from './write.ts';
 import { overWorld, type Difference } from './world.ts';
 
@@ -144,15 +145,18 @@ export function openAdmin(options: AdminOptions): Admin {
       });
       return { ...body, revision, result } as AdminAnswer;
     } catch (error) {
-      const kind = error instanceof Refused ? error.kind : 'failed';
       const rule = error instanceof Refused ? error.rule : '';
       const message = error instanceof Error ? error.message : String(error);
+      // What may have been done is told as if it had been: nobody will tell it later.
+      const unknown = error instanceof UnknownWriteError ? error : undefined;
+      const failed = unknown === undefined ? 'failed' : 'unknown_outcome';
+      const kind = error instanceof Refused ? error.kind : failed;
       options.record({
         ...event,
-        revision: 0,
+        revision: unknown?.revision ?? 0,
         repeated: false,
         refused: { kind, rule, message },
-        differences: [],
+        differences: unknown?.differences ?? [],
       });
       throw error;
     }

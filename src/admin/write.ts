@@ -1,5 +1,11 @@
 /** One management operation from the facts that it needs to its commit, seen by nobody before and by all after. */
-import { StoreError, type FactKey, type FactValue, type Store } from '../store/store.ts';
+import {
+  StoreError,
+  UnknownOutcomeError,
+  type FactKey,
+  type FactValue,
+  type Store,
+} from '../store/store.ts';
 import type { Kind, RefsRecord } from '../engine/records.ts';
 import { authorityOf, type Actor } from './actor.ts';
 import type { Baseline } from './baseline.ts';
@@ -124,12 +130,17 @@ export async function write(environment: Environment, operation: Operation): Pro
       return done(expected);
     }
     const receipts = asked && (await receiptChanges(store, tenant, asked, expected + 1));
-    const result = await store.commit({
+    const commit = store.commit({
       tenant,
       expected,
       nonce: head?.nonce,
       changes: [...changesOf(differences), ...(receipts ?? [])],
       event: { actor: actorName(actor), operation: operation.name },
+    });
+    const result = await commit.catch((error: unknown) => {
+      throw error instanceof UnknownOutcomeError
+        ? new UnknownWriteError(error, expected + 1, differences)
+        : error;
     });
     if (result.committed) return done(result.head.revision);
     // Whoever lost the race looks again a little later, and not all at once.
@@ -140,6 +151,19 @@ export async function write(environment: Environment, operation: Operation): Pro
   throw new StoreError(
     `tenant \`${tenant}\` was changed by others ${MAX_ATTEMPTS} times while the operation was planned: try again`,
   );
+}
+
+/** A write that may have been done: what it would have changed, and the revision that it would have made. */
+export class UnknownWriteError extends UnknownOutcomeError {
+  readonly revision: number;
+  readonly differences: readonly Difference[];
+
+  constructor(error: UnknownOutcomeError, revision: number, differences: readonly Difference[]) {
+    super('', error.what);
+    this.message = error.message;
+    this.revision = revision;
+    this.differences = differences;
+  }
 }
 
 const NOTHING: WriteResult = {

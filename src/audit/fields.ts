@@ -126,7 +126,9 @@ const TOLD_BY_PART: ReadonlySet<string> = new Set(['resource', 'objects']);
 /** Attributes of sources and of a Filter's objects are of the same kind: what is kept shut here is kept shut there. */
 function alike({ path, action }: FieldRule): FieldRule[] {
   const [first, part, ...rest] = path;
-  if (first !== 'resource' || part === undefined) return [];
+  if (first !== 'resource') return [];
+  if (part === undefined)
+    return action === 'include' ? [] : [{ path: ['objects', 'items'], action }];
   const parts = part === 'attributes' ? ['attributes', 'sources'] : [part];
   return parts.flatMap((name) => [
     { path: ['resource', name, ...rest], action },

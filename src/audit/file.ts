@@ -1,6 +1,7 @@
 /** Keeps records in a file that is rotated by size and age, and removes old ones by number, age and size. */
 import {
   closeSync,
+  constants,
   existsSync,
   fdatasync,
   fstatSync,
@@ -13,6 +14,7 @@ import {
 } from 'node:fs';
 import { open, rename, stat, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { filesOf, rotatedName } from './files.ts';
 import { BusyError, GoneError, type Batch, type Destination } from './queue.ts';
@@ -38,9 +40,13 @@ export interface FileOptions {
 
 /** How often it is looked whether somebody else has moved the file away, ms. */
 const LOOK_MS = 1_000;
+/** How long the last write may take once the sink is closed, ms. */
+const CLOSE_MS = 1_000;
 /** How often it is looked which files are too old, ms. */
 const PRUNE_MS = 60_000;
 const LINE_FEED = 0x0a;
+/** A pipe that is full must say so, and hold no thread. */
+const APPEND = constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK;
 
 /** @throws Error where the file cannot be opened: a log that cannot be kept must not be promised */
 export function openFile(options: FileOptions): Destination {
@@ -48,8 +54,11 @@ export function openFile(options: FileOptions): Destination {
   let file = openLog(path);
   let lookedAt = performance.now();
   let prunedAt = -Infinity;
-  /** The batch that is being written, and how much of it was. */
+  /** The batch that is being kept, and how much of it was written. */
   let current: { readonly id: number; readonly bytes: Buffer; at: number } | undefined;
+  /** A write that the time to close did not wait for must not go on in a file that is not ours any more. */
+  let closed = false;
+  let working = Promise.resolve();
 
   const reopen = (): void => {
     const next = openLog(path);
@@ -57,13 +66,15 @@ export function openFile(options: FileOptions): Destination {
     file = next;
   };
 
+  const isThere = async (): Promise<boolean> =>
+    (await stat(path).catch(() => undefined))?.ino === file.inode;
+
   /** Only between batches: a line is never torn by it. */
   const settle = async (bytes: number): Promise<void> => {
     if (!file.regular) return;
     if (performance.now() - lookedAt > LOOK_MS) {
+      if (!(await isThere())) reopen();
       lookedAt = performance.now();
-      const there = await stat(path).catch(() => undefined);
-      if (there?.ino !== file.inode) reopen();
     }
     if (performance.now() - prunedAt > PRUNE_MS) {
       prunedAt = performance.now();
@@ -81,29 +92,66 @@ export function openFile(options: FileOptions): Destination {
     await syncAll(file.descriptor);
     await rename(path, rotatedName(path, new Date(at)));
     reopen();
-    if (durable) await syncDirectory(path);
     await prune(options);
   };
 
+  /** Where a try has failed and the file is not there any more, all of the batch goes into the one that will be. */
+  const startAgain = async (batch: { at: number }): Promise<void> => {
+    if (!file.regular || (await isThere())) return;
+    reopen();
+    batch.at = 0;
+  };
+
+  const sync = async (batch: { at: number }): Promise<void> => {
+    try {
+      await syncData(file.descriptor);
+      if (!file.isNamed) await syncDirectory(path);
+      file.isNamed = true;
+    } catch (error) {
+      // The system tells once that pages are lost, and forgets them: what is not surely there is written again.
+      batch.at = 0;
+      throw error;
+    }
+    if (fstatSync(file.descriptor).nlink > 0) return;
+    batch.at = 0;
+    throw new Error(`\`${path}\` was removed`);
+  };
+
+  const keep = async ({ id, lines }: Batch): Promise<void> => {
+    if (current?.id === id) await startAgain(current);
+    else {
+      const bytes = Buffer.from(`${lines.join('\n')}\n`);
+      await settle(bytes.length);
+      current = { id, bytes, at: 0 };
+    }
+    const { bytes } = current;
+    while (current.at < bytes.length) {
+      if (closed) throw new GoneError(`\`${path}\` is closed`);
+      const { bytesWritten } = await writeSome(file.descriptor, bytes, current.at).catch(
+        explainPipe,
+      );
+      current.at += bytesWritten;
+      file.bytes += bytesWritten;
+    }
+    if (durable && file.regular) await sync(current);
+    current = undefined;
+  };
+
   return {
-    async keep({ id, lines }: Batch): Promise<void> {
-      if (current?.id !== id) {
-        const bytes = Buffer.from(`${lines.join('\n')}\n`);
-        await settle(bytes.length);
-        current = { id, bytes, at: 0 };
-      }
-      const { bytes } = current;
-      while (current.at < bytes.length) {
-        const { bytesWritten } = await writeSome(file.descriptor, bytes, current.at);
-        current.at += bytesWritten;
-        file.bytes += bytesWritten;
-      }
-      if (durable && file.regular) await syncData(file.descriptor);
-      current = undefined;
+    keep(batch: Batch): Promise<void> {
+      const kept = keep(batch);
+      working = kept.catch(() => {});
+      return kept;
     },
-    async close(): Promise<void> {
-      if (file.regular) await syncAll(file.descriptor).catch(options.onError);
-      closeSync(file.descriptor);
+    close(): Promise<void> {
+      closed = true;
+      const end = async (): Promise<void> => {
+        await working;
+        if (file.regular) await syncAll(file.descriptor).catch(options.onError);
+        closeSync(file.descriptor);
+      };
+      // A write that hangs is not waited for.
+      return Promise.race([end(), sleep(CLOSE_MS, undefined, { ref: false })]);
     },
   };
 }
@@ -128,7 +176,7 @@ export function openStdout(): Destination {
 function explainPipe(error: NodeJS.ErrnoException): never {
   if (error.code === 'EAGAIN') throw new BusyError();
   // A reader that went away (`postern serve | head`) does not come back, and must not take the gate down.
-  if (error.code === 'EPIPE') throw new GoneError('stdout is closed', { cause: error });
+  if (error.code === 'EPIPE') throw new GoneError('nobody reads it any more', { cause: error });
   throw error;
 }
 
@@ -139,6 +187,8 @@ interface OpenLog {
   readonly inode: number;
   /** Of its first record, as far as the file system tells. */
   readonly bornAt: number;
+  /** A file that is new has a name on the disk once its directory was synced. */
+  isNamed: boolean;
   bytes: number;
 }
 
@@ -146,11 +196,13 @@ function openLog(path: string): OpenLog {
   try {
     // Its directory, not the way to it: a mistyped path should be noticed.
     if (!existsSync(dirname(path))) mkdirSync(dirname(path));
-    const descriptor = openSync(path, 'a+', 0o640);
-    const { ino: inode, size, birthtimeMs } = fstatSync(descriptor);
-    const regular = fstatSync(descriptor).isFile();
-    const log = { descriptor, regular, inode, bornAt: size > 0 ? birthtimeMs : Date.now() };
-    return { ...log, bytes: regular ? endLine(descriptor, size) : 0 };
+    const descriptor = openSync(path, APPEND, 0o640);
+    const status = fstatSync(descriptor);
+    const { ino: inode, size, birthtimeMs } = status;
+    const regular = status.isFile();
+    const bornAt = size > 0 ? birthtimeMs : Date.now();
+    const bytes = regular ? endLine(descriptor, size) : 0;
+    return { descriptor, regular, inode, bornAt, bytes, isNamed: size > 0 };
   } catch (error) {
     throw new Error(
       `audit.sinks: \`${path}\` cannot be opened: give a file that can be appended to`,

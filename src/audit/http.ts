@@ -12,26 +12,50 @@ export interface HttpOptions {
   readonly writer: string;
 }
 
+const TOO_LARGE = 413;
+
 /** A batch counts as kept once the collector answers with 2xx. One whose answer is lost is sent again, under the same key. */
 export function openHttp(options: HttpOptions): Destination {
   const { url, authorizationFile: file, timeoutMs, writer } = options;
+  const { origin, pathname } = new URL(url);
+  /** What is too large for the collector is sent as two halves, each under a key of its own. */
+  const post = async (lines: readonly string[], key: string): Promise<void> => {
+    const response = await fetch(url, {
+      method: 'POST',
+      headers: {
+        'content-type': 'application/x-ndjson',
+        'idempotency-key': key,
+        ...(file === undefined ? {} : { authorization: authorizationOf(file) }),
+      },
+      body: `${lines.join('\n')}\n`,
+      redirect: 'error',
+      signal: AbortSignal.timeout(timeoutMs),
+    });
+    await response.body?.cancel();
+    if (response.ok) return;
+    if (response.status === TOO_LARGE && lines.length > 1) {
+      const half = Math.ceil(lines.length / 2);
+      await post(lines.slice(0, half), `${key}.1`);
+      await post(lines.slice(half), `${key}.2`);
+      return;
+    }
+    const remedy =
+      response.status === TOO_LARGE ? ': one record is too large, raise its limit on bodies' : '';
+    // Its query may hold a secret.
+    throw new Error(`audit: \`${origin}${pathname}\` answers ${response.status}${remedy}`);
+  };
   return {
-    async keep({ id, lines }: Batch): Promise<void> {
-      const response = await fetch(url, {
-        method: 'POST',
-        headers: {
-          'content-type': 'application/x-ndjson',
-          'idempotency-key': `${writer}-${id}`,
-          ...(file === undefined ? {} : { authorization: readFileSync(file, 'utf8').trim() }),
-        },
-        body: `${lines.join('\n')}\n`,
-        redirect: 'error',
-        signal: AbortSignal.timeout(timeoutMs),
-      });
-      // Else its connection would not be used again.
-      await response.arrayBuffer();
-      if (!response.ok) throw new Error(`audit: \`${url}\` answers ${response.status}`);
-    },
+    keep: ({ id, lines }: Batch) => post(lines, `${writer}-${id}`),
     close: () => Promise.resolve(),
   };
+}
+
+/** @throws Error that does not tell it */
+export function authorizationOf(file: string): string {
+  const value = readFileSync(file, 'utf8').trim();
+  if (!/^[\x20-\x7e]+$/.test(value))
+    throw new Error(
+      `audit.sinks.authorization_file: \`${file}\` is not one line of printable ASCII: write \`Bearer TOKEN\``,
+    );
+  return value;
 }

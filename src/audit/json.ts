@@ -4,7 +4,7 @@
 const PLAIN = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
 
 /** What JSON allows as it is, and terminals or line splitters act on: DEL, C1 controls, separators, direction marks. */
-const ACTIVE = /[\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g;
+const ACTIVE = /[\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g;
 
 export function quote(text: string): string {
   return PLAIN.test(text) ? `"${text}"` : stringify(text);

@@ -73,7 +73,8 @@ export function openLog(instance: string, sinks: readonly Sink[], maxWaiting: nu
     holding: () => sinks.filter((sink) => !sink.isOpen()).map(({ name }) => name),
     sinks,
     async close(ms): Promise<void> {
-      await Promise.all(sinks.map((sink) => sink.close(ms)));
+      // One that cannot be closed keeps no other from it.
+      await Promise.allSettled(sinks.map((sink) => sink.close(ms)));
     },
   };
 }

@@ -88,12 +88,14 @@ function withoutSecrets(value: unknown): unknown {
 export function authenticationLine(
   content: { readonly tenant: string; readonly why: string },
   event: RecordEvent,
+  redact: Redact | undefined,
 ): string {
-  return stringify({
+  const record = {
     ...headOf('authentication', event),
     tenant: content.tenant,
     allowed: false,
     reason: 'UNAUTHENTICATED',
     detail: content.why,
-  });
+  };
+  return stringify(redact?.record(record) ?? record);
 }

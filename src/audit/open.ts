@@ -53,7 +53,8 @@ export interface LogOptions {
   };
   /** Answers that wait for a sink at once. */
   readonly maxWaiting: number;
-  readonly onError: (error: unknown) => void;
+  /** Told of the errors of one sink. */
+  readonly onError: (sink: string) => (error: unknown) => void;
 }
 
 const HOUR_MS = 3_600_000;
@@ -70,9 +71,10 @@ export async function openAuditLog(options: LogOptions): Promise<AuditLog> {
     // Two of a kind are told apart by their place among them.
     const place = names.slice(0, index).filter((type) => type === description.type).length;
     const name = place === 0 ? description.type : `${description.type}-${place + 1}`;
-    const destination = await openDestination(description, `${instance}-${index}`, options);
+    const onError = options.onError(name);
+    const writer = `${instance}-${index}`;
+    const destination = await openDestination(description, writer, options, onError);
     const { mode, buffer_bytes: bufferBytes, timeout_ms: timeoutMs } = description;
-    const { onError } = options;
     sinks.push(openSink(destination, { name, mode, bufferBytes, timeoutMs, onError }));
   }
   return openLog(instance, sinks, options.maxWaiting);
@@ -81,7 +83,8 @@ export async function openAuditLog(options: LogOptions): Promise<AuditLog> {
 async function openDestination(
   sink: SinkDescription,
   writer: string,
-  { store, redis, onError }: LogOptions,
+  { store, redis }: LogOptions,
+  onError: (error: unknown) => void,
 ): Promise<Destination> {
   switch (sink.type) {
     case 'stdout':
@@ -91,7 +94,8 @@ async function openDestination(
         path: sink.path,
         durable: sink.mode === 'strict',
         rotateBytes: sink.rotate_bytes,
-        rotateMs: sink.rotate_hours * HOUR_MS,
+        // Else what is old would stay as long as the file is small.
+        rotateMs: (sink.rotate_hours || (sink.keep_days > 0 ? 24 : 0)) * HOUR_MS,
         keepFiles: sink.keep_files,
         keepMs: sink.keep_days * DAY_MS,
         keepBytes: sink.keep_bytes,
@@ -111,9 +115,9 @@ async function openDestination(
       });
     }
     case 'http': {
-      const { openHttp } = await import('./http.ts');
+      const { authorizationOf, openHttp } = await import('./http.ts');
       const { url, authorization_file: file, timeout_ms: timeoutMs } = sink;
-      if (file !== undefined) readBytes('audit.sinks.authorization_file', file);
+      if (file !== undefined) authorizationOf(file);
       return openHttp({ url, authorizationFile: file, timeoutMs, writer });
     }
   }

@@ -93,8 +93,11 @@ export function openSink(destination: Destination, options: SinkOptions): Sink {
   let keeping = false;
   let failing = false;
   let gone = false;
+  let closing = false;
   let closed = false;
   let retryMs: number = RETRY_MS[0];
+  /** Until then nothing is tried. */
+  let retrying: NodeJS.Timeout | undefined;
   let onOpen: () => void = () => {};
   let onEmpty: (() => void) | undefined;
 
@@ -138,7 +141,7 @@ export function openSink(destination: Destination, options: SinkOptions): Sink {
 
   const pump = (): void => {
     const [next] = queue;
-    if (keeping || gone) return;
+    if (keeping || gone || retrying !== undefined) return;
     if (next === undefined) {
       if (filling.length === 0) onEmpty?.();
       // What came while the last batch was kept is the next: a group commit.
@@ -152,6 +155,8 @@ export function openSink(destination: Destination, options: SinkOptions): Sink {
           keeping = false;
           failing = false;
           retryMs = RETRY_MS[0];
+          // It was counted as lost when the time to close was over.
+          if (closed) return;
           queue.shift();
           take(next);
           written += next.batch.lines.length;
@@ -171,8 +176,9 @@ export function openSink(destination: Destination, options: SinkOptions): Sink {
   };
 
   const failed = (error: unknown): void => {
+    if (closed) return;
     if (error instanceof BusyError) {
-      setTimeout(pump, BUSY_MS).unref();
+      retryAfter(BUSY_MS);
       return;
     }
     failing = true;
@@ -183,8 +189,15 @@ export function openSink(destination: Destination, options: SinkOptions): Sink {
       return;
     }
     // Not all instances at the same moment.
-    setTimeout(pump, retryMs * (0.75 + Math.random() / 2)).unref();
-    retryMs = Math.min(retryMs * 2, RETRY_MS[1]);
+    retryAfter(retryMs * (0.75 + Math.random() / 2));
+    retryMs = Math.min(retryMs * 2, closing ? RETRY_MS[0] : RETRY_MS[1]);
+  };
+
+  const retryAfter = (ms: number): void => {
+    retrying = setTimeout(() => {
+      retrying = undefined;
+      pump();
+    }, ms).unref();
   };
 
   const lose = (): void => {
@@ -225,13 +238,11 @@ export function openSink(destination: Destination, options: SinkOptions): Sink {
       fillingCharacters += more;
       characters += more;
       lines++;
-      if (mode === 'strict') {
-        if (!keeping) flushSoon();
-        return waiting();
-      }
+      const kept = mode === 'strict' ? waiting() : undefined;
       if (fillingCharacters > BATCH_CHARACTERS) flush();
-      else flushSoon();
-      return undefined;
+      // In `strict`, what comes while a batch is being kept is the next one.
+      else if (mode !== 'strict' || !keeping) flushSoon();
+      return kept;
     },
     onOpen(listener): void {
       onOpen = listener;
@@ -242,7 +253,12 @@ export function openSink(destination: Destination, options: SinkOptions): Sink {
     },
     stats: () => ({ written, dropped, queued: lines }),
     async close(ms): Promise<void> {
+      closing = true;
+      clearTimeout(retrying);
+      retrying = undefined;
+      retryMs = RETRY_MS[0];
       flush();
+      pump();
       if (queue.length > 0)
         await new Promise<void>((done) => {
           const late = setTimeout(done, ms);

@@ -28,7 +28,10 @@ const sink = z.discriminatedUnion('type', [
     path: z.string().min(1).meta({ description: 'The file that is appended to' }),
     ...common,
     rotate_bytes: amount(104_857_600, 'Size at which a file is rotated; 0: never'),
-    rotate_hours: amount(0, 'Age at which a file is rotated; 0: never'),
+    rotate_hours: amount(
+      0,
+      'Age at which a file is rotated; 0: never, or daily where keep_days is set',
+    ),
     keep_files: amount(0, 'Rotated files that stay; 0: all'),
     keep_days: amount(0, 'Age of rotated files that stay; 0: all'),
     keep_bytes: amount(0, 'Size of all rotated files that stay; 0: all'),
@@ -46,7 +49,10 @@ const sink = z.discriminatedUnion('type', [
     type: z.literal('http'),
     url: z
       .string()
-      .regex(/^https?:\/\/[^\s/]+/, 'is not a URL such as https://collector/audit')
+      .regex(
+        /^https?:\/\/[^\s/@]+(\/\S*)?$/,
+        'is not a URL without user and password, such as https://collector/audit',
+      )
       .meta({ description: 'Takes a POST a batch, a JSON object a line' }),
     authorization_file: z
       .string()

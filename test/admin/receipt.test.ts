@@ -7,6 +7,7 @@ import { readAll, UnknownOutcomeError, type Store } from '../../src/store/store.
 import type { StateFile } from '../../src/config/state.ts';
 import { openMemoryStore } from '../support/memory-store.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
+import { manager } from '../support/admin.ts';
 import { put, role } from '../support/records.ts';
 
 const STATE: StateFile = { tenant: 't', users: [{ id: 'alice' }] };
@@ -62,6 +63,29 @@ describe.each([
     await expect(apply(losing, STATE, 'k')).rejects.toThrow('UNKNOWN outcome');
     expect(await apply(losing, STATE, 'k')).toMatchObject({ revision: 1, repeated: true });
     expect(lost).toBe(1);
+    await store.close();
+  });
+
+  it('a change whose outcome is not known is told whole: nobody tells it later (ADM-7)', async () => {
+    const store = open();
+    await manager(store).as('operator', 'CreateTenant', { owner: 'root' });
+    const losing: Store = {
+      ...store,
+      async commit(commit) {
+        await store.commit(commit);
+        throw new UnknownOutcomeError('too few replicas have it', 'done');
+      },
+    };
+    const { as, events } = manager(losing);
+    await expect(as('operator', 'CreateUser', { user: { id: 'eve' } })).rejects.toThrow('UNKNOWN');
+    expect(events.at(-1)).toMatchObject({
+      operation: 'user.create',
+      revision: 2,
+      refused: { kind: 'unknown_outcome' },
+      differences: expect.arrayContaining([
+        expect.objectContaining({ kind: 'user', id: 'eve' }),
+      ]) as unknown,
+    });
     await store.close();
   });
 

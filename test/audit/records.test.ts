@@ -7,7 +7,11 @@ import { describe, expect, it } from 'vitest';
 import { CHAIN_START, chainHash, openChain, sealOf } from '../../src/audit/chain.ts';
 import { contentOf, eventOf, type DecisionContent } from '../../src/audit/event.ts';
 import { compileRedaction, type FieldRule, type RedactOptions } from '../../src/audit/fields.ts';
-import { managementLine, type ManagementContent } from '../../src/audit/management.ts';
+import {
+  authenticationLine,
+  managementLine,
+  type ManagementContent,
+} from '../../src/audit/management.ts';
 import { compileSampling } from '../../src/audit/sampling.ts';
 import type { Attributes, Resource } from '../../src/engine/model.ts';
 import { startTestServer } from '../support/server.ts';
@@ -154,6 +158,27 @@ describe('the field policy', () => {
     const record = recordOf({ attributes: true, rules }, { objects });
     expect(JSON.stringify(record)).not.toContain('s3cret');
     expect(record['omitted']).toEqual(['resource.attributes', 'resource.sources', 'objects.items']);
+  });
+
+  it('of a whole resource holds for the objects of a Filter, and of a detail for authentication', () => {
+    const objects = {
+      items: [RESOURCE],
+      offset: 0,
+      limit: 0,
+      visible: [0],
+      shadowHidden: 0,
+      shadowShown: 0,
+    };
+    for (const action of ['drop', 'hash', 'mask'] as const) {
+      const record = recordOf(
+        { attributes: true, rules: [rule('resource', action)] },
+        { objects, request: CONTENT.request },
+      );
+      expect(JSON.stringify(record)).not.toMatch(/m1|work\.a|s3cret/);
+    }
+    const redact = compileRedaction({ ...NOTHING_SET, rules: [rule('detail', 'drop')] });
+    const event = { time: 't', instance: 'i', seq: 1, id: 'i-1' };
+    expect(authenticationLine({ tenant: 't', why: 'key `k1`' }, event, redact)).not.toContain('k1');
   });
 
   it('hashes with a key, alike for alike; masks; and drops', () => {

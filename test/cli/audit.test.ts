@@ -62,10 +62,12 @@ describe('a full disk', () => {
 
 describe('signals', () => {
   it('a second SIGTERM does not cut the drain short', async () => {
-    const own = await serve(['--demo'], { settings: settings('{ sinks: [] }') });
+    const own = await serve(['--demo'], {
+      settings: `${settings('{ sinks: [] }')}limits: { max_wait_ms: 400 }\n`,
+    });
     const client = connectTo(own.grpc);
     const waiting = client
-      .call('Check', { ...read, min_revision: 99 }, 400)
+      .call('Check', { ...read, min_revision: 99 }, 10_000)
       .catch((e: unknown) => e);
     await new Promise((done) => setTimeout(done, 50));
     own.child.kill('SIGTERM');

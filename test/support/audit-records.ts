@@ -85,7 +85,7 @@ export function openRecorder(instance = '0123456789ab', key?: Buffer): Recorder 
       };
       return seal(managementLine(content, next(), undefined));
     },
-    authentication: (why) => authenticationLine({ tenant: 'acme', why }, next()),
+    authentication: (why) => authenticationLine({ tenant: 'acme', why }, next(), undefined),
   };
 }
 

@@ -127,7 +127,7 @@ function apply({ admin, authenticate, maxStateBytes, onError }: AdminServiceOpti
   return (call: ServerReadableStream<ApplyMessage, object>, reply: Reply): void => {
     const pieces: Buffer[] = [];
     let bytes = 0;
-    let first: AdminRequest | undefined;
+    let first: { readonly request: AdminRequest; readonly actor: Promise<Actor> } | undefined;
     let over = false;
     const fail = (error: unknown): void => {
       if (over) return;
@@ -135,17 +135,19 @@ function apply({ admin, authenticate, maxStateBytes, onError }: AdminServiceOpti
       pieces.length = 0;
       reply(toServiceError(translated(error), onError));
     };
-    const admitted = async (message: AdminRequest): Promise<Actor> =>
-      authenticate(callerOf(call.metadata, message.tenant));
+    /** Once a call: each refusal is a record. */
+    const admit = async (request: AdminRequest): Promise<Actor> => {
+      const actor = await authenticate(callerOf(call.metadata, request.tenant));
+      await admin.mayApply(actor, request);
+      return actor;
+    };
     call.on('data', (message: ApplyMessage) => {
       if (over) return;
       if (message === UNREADABLE) return fail(unreadable());
       if (first === undefined) {
-        first = message;
         // Before the whole state is here: nobody else fills our memory.
-        admitted(message)
-          .then((actor) => admin.mayApply(actor, message))
-          .catch(fail);
+        first = { request: message, actor: admit(message) };
+        first.actor.catch(fail);
       }
       bytes += message.chunk.length;
       pieces.push(message.chunk);
@@ -161,14 +163,16 @@ function apply({ admin, authenticate, maxStateBytes, onError }: AdminServiceOpti
     call.on('error', fail);
     call.on('end', () => {
       if (over) return;
-      const request = first ?? { tenant: '' };
-      admitted(request)
-        .then((actor) => admin.apply(actor, request, decoded(Buffer.concat(pieces))))
+      const { request, actor } = first ?? { request: NO_TENANT, actor: admit(NO_TENANT) };
+      actor
+        .then((known) => admin.apply(known, request, decoded(Buffer.concat(pieces))))
         .then((answer) => reply(null, toWire(answer)))
         .catch(fail);
     });
   };
 }
+
+const NO_TENANT: AdminRequest = { tenant: '' };
 
 type ApplyMessage = AdminRequest & { readonly chunk: Buffer };
 
