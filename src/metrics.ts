@@ -2,12 +2,11 @@
  * Every instrument, declared once. The hot path adds to typed arrays; Prometheus text is made at scrape time.
  * Labels are enums only, never ids.
  */
-import {
-  AggregatorRegistry,
+import type {
+  MetricObjectWithValues,
+  MetricValue,
+  PrometheusContentType,
   Registry,
-  type MetricObjectWithValues,
-  type MetricValue,
-  type PrometheusContentType,
 } from 'prom-client';
 import { APIS, type Api } from './audit/event.ts';
 import type { Sink } from './audit/queue.ts';
@@ -107,10 +106,7 @@ export function createMetrics(gauges: Gauges): Metrics {
   const overloads = { lag: 0, memory: 0 };
   let sheds = 0;
   const reloads = { ok: 0, refused: 0 };
-  const registry = new Registry();
-
-  const declare: Declare = (name, help, type, values) =>
-    registry.registerMetric(instrument(name, help, type, values));
+  const { declare, registry } = openRegistry();
 
   declare('postern_decisions_total', 'Decisions by outcome.', 'counter', () =>
     APIS.flatMap((api, a) =>
@@ -298,12 +294,12 @@ export function createMetrics(gauges: Gauges): Metrics {
       sheds++;
     },
     async render(): Promise<string> {
-      const text = await registry.metrics();
+      const text = await (await registry()).metrics();
       runtime.taken();
       return text;
     },
-    snapshot: () => snapshotOf(registry, runtime),
-    contentType: registry.contentType,
+    snapshot: async () => snapshotOf(await registry(), runtime),
+    contentType: CONTENT_TYPE,
   };
 }
 
@@ -337,12 +333,10 @@ export function createPrimaryMetrics({
   restarts,
   ready,
 }: PrimaryGauges): Pick<Metrics, 'snapshot'> {
-  const registry = new Registry();
-  const declare: Declare = (name, help, type, values) =>
-    registry.registerMetric(instrument(name, help, type, values));
+  const { declare, registry } = openRegistry();
   declareReady(declare, ready);
   const runtime = declareProcess(declare, { workers: 0, restarts });
-  return { snapshot: () => snapshotOf(registry, runtime) };
+  return { snapshot: async () => snapshotOf(await registry(), runtime) };
 }
 
 /** Functions do not travel to other processes. */
@@ -359,11 +353,14 @@ export function together(snapshots: readonly Snapshot[]): {
   readonly snapshot: () => Promise<Snapshot>;
   readonly contentType: string;
 } {
-  const registry = AggregatorRegistry.aggregate<PrometheusContentType>([...snapshots]);
+  const aggregated = async (): Promise<Registry> => {
+    const { default: library } = await import('prom-client');
+    return library.AggregatorRegistry.aggregate<PrometheusContentType>([...snapshots]);
+  };
   return {
-    text: () => registry.metrics(),
-    snapshot: () => snapshotOf(registry),
-    contentType: registry.contentType,
+    text: async () => (await aggregated()).metrics(),
+    snapshot: async () => snapshotOf(await aggregated()),
+    contentType: CONTENT_TYPE,
   };
 }
 
@@ -401,6 +398,11 @@ function declareProcess(
     });
   return runtime;
 }
+
+/** Of Prometheus text; that of the library. */
+const CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
+
+type Instrument = Parameters<Registry['registerMetric']>[0];
 
 type Declare = (
   name: string,
@@ -456,13 +458,31 @@ function histograms(
   };
 }
 
+/** The library is loaded where somebody scrapes: a server that nobody watches is smaller. */
+function openRegistry(): { readonly declare: Declare; readonly registry: () => Promise<Registry> } {
+  const instruments: Instrument[] = [];
+  let made: Promise<Registry> | undefined;
+  const make = async (): Promise<Registry> => {
+    // A package of CommonJS: in the bundle its default is all that there is.
+    const { default: library } = await import('prom-client');
+    const registry = new library.Registry();
+    for (const one of instruments) registry.registerMetric(one);
+    return registry;
+  };
+  return {
+    declare: (name, help, type, values) =>
+      void instruments.push(instrument(name, help, type, values)),
+    registry: () => (made ??= make()),
+  };
+}
+
 /** A metric whose values are made when it is scraped. */
 function instrument(
   name: string,
   help: string,
   type: 'counter' | 'gauge' | 'histogram',
   values: () => Value[],
-): Parameters<Registry['registerMetric']>[0] {
+): Instrument {
   const collected = (): MetricObjectWithValues<MetricValue<string>> => ({
     name,
     help,
@@ -477,7 +497,5 @@ function instrument(
     })),
   });
   // The registry asks a metric for nothing but its name and `get`.
-  return { name, get: () => Promise.resolve(collected()) } as unknown as Parameters<
-    Registry['registerMetric']
-  >[0];
+  return { name, get: () => Promise.resolve(collected()) } as unknown as Instrument;
 }

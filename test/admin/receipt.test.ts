@@ -76,9 +76,11 @@ describe.each([
         throw new UnknownOutcomeError('too few replicas have it', 'done');
       },
     };
-    const { as, events } = manager(losing);
-    await expect(as('operator', 'CreateUser', { user: { id: 'eve' } })).rejects.toThrow('UNKNOWN');
-    expect(events.at(-1)).toMatchObject({
+    const managing = manager(losing);
+    await expect(managing.as('operator', 'CreateUser', { user: { id: 'eve' } })).rejects.toThrow(
+      'UNKNOWN',
+    );
+    expect(managing.events.at(-1)).toMatchObject({
       operation: 'user.create',
       revision: 2,
       refused: { kind: 'unknown_outcome' },

@@ -544,7 +544,11 @@ describe('a file', () => {
 });
 
 describe('a destination that fails', () => {
-  const failing = (): { readonly tries: number[]; readonly sink: Sink; mend(): void } => {
+  const failing = (): {
+    readonly tries: number[];
+    readonly sink: Sink;
+    readonly mend: () => void;
+  } => {
     const tries: number[] = [];
     const state = { works: false };
     const destination: Destination = {
@@ -556,7 +560,7 @@ describe('a destination that fails', () => {
     };
     const options = { name: 'x', mode: 'drop', bufferBytes: 1e6, timeoutMs: 500 } as const;
     const sink = openSink(destination, { ...options, onError: () => {} });
-    return { tries, sink, mend: () => (state.works = true) };
+    return { tries, sink, mend: () => void (state.works = true) };
   };
 
   it('is tried less and less often, however much comes', async () => {
