@@ -11,6 +11,7 @@ import type { World } from '../oracle/oracle.ts';
 import { toEngine } from '../oracle/translate.ts';
 import { filterRequestArb, makeWorldArb, requestArb } from '../oracle/worlds.ts';
 import { postern } from '../support/process.ts';
+import { startRedis } from '../support/redis-server.ts';
 import { startTestServer, type TestClient } from '../support/server.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import {
@@ -472,6 +473,19 @@ describe('the log of a shop', () => {
     const ran = await postern(['replay', '--log', log, '--state', stateOf('same'), ...given]);
     expect(ran.stderr).toContain(message);
     expect(ran.code).toBe(2);
+  });
+
+  it('of a Redis that has no such stream is refused, and does not hang', async () => {
+    const redis = await startRedis();
+    for (const args of [
+      ['replay', '--log', redis.url, '--state', stateOf('same')],
+      ['policy-set', 'report', 'own', '--redis', redis.url, '--tenant', 'shop'],
+    ]) {
+      const ran = await postern(args);
+      expect(ran.stderr).toContain('--stream: there is no stream `postern:audit`');
+      expect(ran.code).toBe(2);
+    }
+    await redis.dispose();
   });
 
   it('reads what was rotated out, once; counts what is no record, or was erased', async () => {
