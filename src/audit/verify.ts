@@ -29,8 +29,9 @@ export interface InstanceReport {
   readonly first: number;
   readonly last: number;
   readonly missing: number;
-  /** Chained records, and of them those that a subject was erased from. */
+  /** Chained records. */
   readonly management: number;
+  /** Records that a subject was erased from. */
   readonly erased: number;
 }
 
@@ -119,9 +120,9 @@ export function openVerifier(options: VerifyOptions): Verifier {
     if (seq < instance.newest)
       tell({ kind: 'order', ...at, message: `it comes after number ${instance.newest}` });
     instance.newest = Math.max(instance.newest, seq);
+    if (record['erased'] === true) instance.erased++;
     if (type !== 'management') return;
     instance.management++;
-    if (record['erased'] === true) instance.erased++;
     const message = chainProblem(record, line, instance);
     if (message !== undefined) tell({ kind: 'chain', ...at, message });
   };

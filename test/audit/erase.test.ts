@@ -130,7 +130,7 @@ describe('a subject', () => {
     await erase();
     const verify = ['audit', 'verify', '--file', file, '-o', 'json'];
     const { code, stdout } = await postern([...verify, '--schema', '--complete']);
-    expect(JSON.parse(stdout)).toMatchObject({ whole: true, records: 7, erased: 2 });
+    expect(JSON.parse(stdout)).toMatchObject({ whole: true, records: 7, erased: 6 });
     expect(code).toBe(0);
     // What was not erased is proven as before.
     const text = readFileSync(rotated, 'utf8');
@@ -296,7 +296,8 @@ describe('a file', () => {
       recorder.decision({ subject: at % 2 === 0 ? 'alice' : 'bob' }),
     );
     const old = joined(lines);
-    const anonymous = (text: string): string => text.replace(PSEUDONYM, 'alice');
+    const anonymous = (text: string): string =>
+      text.replace(PSEUDONYM, 'alice').replaceAll(',"erased":true', '');
     const names = [1, 2, 3].map((at) => rotatedName(file, new Date(at)));
     const seen = { old: 0, new: 0 };
     for (let round = 0; round < 9; round++) {
