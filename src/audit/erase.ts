@@ -65,12 +65,12 @@ export function openEraser(options: EraseOptions): (line: string) => Erased | un
 
 /**
  * Says that a subject was erased, so that nobody takes the rest for what was asked or done. A seal stays, last: it is the
- * one of what the record was, the chain goes on, this link can no longer be proven.
+ * one of what the record was, the chain goes on, this link can no longer be proven, nor a guess at what it was: the salt goes.
  */
 function marked(record: Fields, line: string): string {
   const { erased: _erased, ...rest } = record;
   if (sealOf(line) === undefined) return stringify({ ...rest, erased: true });
-  const { prev_hash, hash, ...body } = rest;
+  const { salt: _salt, prev_hash, hash, ...body } = rest;
   return stringify({ ...body, erased: true, prev_hash, hash });
 }
 

@@ -179,6 +179,14 @@ const management = z
     }),
     omitted,
     erased,
+    salt: z
+      .string()
+      .regex(/^[\w-]{22}$/)
+      .optional()
+      .meta({
+        description:
+          'Random: from the `hash` of an erased record, which has none, nothing can be guessed',
+      }),
     prev_hash: hash.meta({
       description: "`hash` of the instance's management record before it; the first: 64 zeros",
     }),
