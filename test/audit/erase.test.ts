@@ -3,9 +3,11 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
   chmodSync,
+  existsSync,
   readdirSync,
   readFileSync,
   statSync,
+  unlinkSync,
   utimesSync,
   watch,
   writeFileSync,
@@ -232,11 +234,12 @@ describe('a subject', () => {
 describe('a file', () => {
   it('keeps its mode and its time', async () => {
     writeFileSync(rotated, joined(records()));
-    chmodSync(rotated, 0o640);
+    // More than the umask lets through.
+    chmodSync(rotated, 0o666);
     utimesSync(rotated, 1_000, 2_000);
     await erase();
     const { mode, mtimeMs } = statSync(rotated);
-    expect([mode & 0o777, mtimeMs]).toEqual([0o640, 2_000_000]);
+    expect([mode & 0o7777, mtimeMs]).toEqual([0o666, 2_000_000]);
     expect(readdirSync(directory)).toHaveLength(1);
   });
 
@@ -250,6 +253,30 @@ describe('a file', () => {
       expect(stdout).toContain('it may be written to: erase with --current');
       expect(readFileSync(file, 'utf8')).toContain('user:alice');
     }
+  });
+
+  it('that is named twice is erased once', async () => {
+    writeFileSync(file, joined(records()));
+    const twice = await erase('--file', `${directory}/./audit.jsonl`, '--current', '-o', 'json');
+    expect(JSON.parse(twice.stdout)).toMatchObject({ found: [{ records: 6, erased: true }] });
+    expect(twice.code).toBe(0);
+  });
+
+  it('that retention removes meanwhile names nobody', async () => {
+    const removed = rotatedName(workerName(file, 1), new Date(1_000));
+    for (const name of [file, removed]) writeFileSync(name, joined(records()));
+    const erasing = erase('--current', '-o', 'json');
+    // It waits for the sink of the first one.
+    await expect.poll(() => existsSync(file), { timeout: 20_000, interval: 10 }).toBe(false);
+    unlinkSync(removed);
+    const { code, stdout } = await erasing;
+    expect(JSON.parse(stdout)).toMatchObject({
+      found: [
+        { records: 6, erased: true },
+        { where: removed, records: 0, erased: false, left: '' },
+      ],
+    });
+    expect(code).toBe(0);
   });
 
   it('of a worker is a file of the log', async () => {
