@@ -59,14 +59,18 @@ export function openEraser(options: EraseOptions): (line: string) => Erased | un
       return `erased:${hash.digest('base64url')}`;
     };
     const told = withoutSubjects(record, subjects, pseudonym);
-    return places === 0 ? undefined : { tenant, places, text: sealed(told, line) };
+    return places === 0 ? undefined : { tenant, places, text: marked(told, line) };
   };
 }
 
-/** The seal of what the record was stays: the chain goes on, this link can no longer be proven. */
-function sealed(record: Fields, line: string): string {
-  if (sealOf(line) === undefined) return stringify(record);
-  const { erased: _erased, prev_hash, hash, ...body } = record;
+/**
+ * Says that a subject was erased, so that nobody takes the rest for what was asked or done. A seal stays, last: it is the
+ * one of what the record was, the chain goes on, this link can no longer be proven, nor a guess at what it was: the salt goes.
+ */
+function marked(record: Fields, line: string): string {
+  const { erased: _erased, ...rest } = record;
+  if (sealOf(line) === undefined) return stringify({ ...rest, erased: true });
+  const { salt: _salt, prev_hash, hash, ...body } = rest;
   return stringify({ ...body, erased: true, prev_hash, hash });
 }
 

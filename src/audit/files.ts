@@ -1,6 +1,5 @@
 /** How the files of one audit log are named, and how their lines are read. */
-import { createReadStream } from 'node:fs';
-import { readdir, type FileHandle } from 'node:fs/promises';
+import { open, readdir, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 
 /** One line of a log, and where it stands, for messages. */
@@ -21,7 +20,9 @@ export interface FileLine extends Line {
 /** A line is at most so long: a reader that meets more reads no audit log. */
 const MAX_LINE_BYTES = 64 * 1024 * 1024;
 const LINE_FEED = 0x0a;
-/** What is read at once from the end, bytes. */
+/** What is read at once, bytes. */
+const READ_BYTES = 1024 * 1024;
+/** The same from the end. */
 const BLOCK_BYTES = 256 * 1024;
 
 /** `audit.jsonl` of worker 2 is `audit-worker-2.jsonl`: each process numbers its records, and appends to a file of its own. */
@@ -60,6 +61,42 @@ export async function filesOf(file: string): Promise<readonly string[]> {
   );
   const current = names.filter((name) => name === basename(file));
   return [...rotated.sort(), ...current].map((name) => join(dirname(file), name));
+}
+
+/** A log at one moment: whatever is renamed afterwards, no line is lost or read twice. */
+export interface Snapshot {
+  /** Oldest first. */
+  readonly rotated: readonly string[];
+  /** The file that is written to; `undefined`: there is none. Whoever asked closes it. */
+  readonly current: FileHandle | undefined;
+}
+
+/** Opens the file that is written to between two rotations. */
+export async function snapshotOf(file: string): Promise<Snapshot> {
+  const list = async (): Promise<readonly string[]> =>
+    (await filesOf(file)).filter((name) => basename(name) !== basename(file));
+  for (;;) {
+    const rotated = await list();
+    const current = await openIfThere(file);
+    let isOne = false;
+    try {
+      isOne = (await list()).at(-1) === rotated.at(-1);
+    } finally {
+      if (!isOne) await current?.close();
+    }
+    if (isOne) return { rotated, current };
+  }
+}
+
+/** `undefined`: there is no such file. @throws any other error */
+export function openIfThere(file: string): Promise<FileHandle | undefined> {
+  return open(file, 'r').catch(absent);
+}
+
+/** What stands for a file that is not there, or no longer. @throws any other error */
+export function absent(error: unknown): undefined {
+  if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+  throw error;
 }
 
 /** The log of this name, and those of workers, by the files that each is written to: there may be none of them yet. */
@@ -120,8 +157,13 @@ export function openSplitter(where: () => string): Splitter {
  * The lines of a file.
  * @throws Error where the file cannot be read, or a line is longer than 64 MiB
  */
-export function linesOf(file: string): AsyncGenerator<FileLine> {
-  return linesIn(createReadStream(file, { highWaterMark: 1024 * 1024 }), file);
+export async function* linesOf(file: string): AsyncGenerator<FileLine> {
+  yield* linesFrom(await open(file, 'r'), file);
+}
+
+/** The lines of an open file, which is closed at their end. @param name of it, for messages */
+export function linesFrom(file: FileHandle, name: string): AsyncGenerator<FileLine> {
+  return linesIn(file.createReadStream({ highWaterMark: READ_BYTES }), name);
 }
 
 /** The lines of a stream of bytes. @param name of it, for messages */

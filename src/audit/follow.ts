@@ -1,12 +1,19 @@
 /** Follows the file that a log is written to: through rotation, however often, and truncation, no line twice, none left out. */
-import { open, stat, type FileHandle } from 'node:fs/promises';
-import { normalize } from 'node:path';
-import { filesOf, linesBackwards, openSplitter, type Line, type Splitter } from './files.ts';
+import { stat, type FileHandle } from 'node:fs/promises';
+import {
+  absent,
+  linesBackwards,
+  openIfThere,
+  openSplitter,
+  snapshotOf,
+  type Line,
+  type Splitter,
+} from './files.ts';
 
 export interface Follower {
   /** The lines that were there when it was opened, newest first. To be read before the next ones. */
   before(): AsyncGenerator<Line>;
-  /** The lines that were ended since the last look. A file that was renamed is written to no more. */
+  /** The lines that were ended since the last look, of a file that was moved away also those that it still gets. */
   grown(): AsyncGenerator<Line>;
   close(): Promise<void>;
 }
@@ -18,108 +25,116 @@ interface Opened {
   readonly id: string;
   offset: number;
   readonly splitter: Splitter;
-  readonly buffer: Buffer;
 }
 
 const READ_BYTES = 1024 * 1024;
+/** A file that somebody else has moved away is written to until its sink looks, which it does once a second; ms. */
+const LEAVING_MS = 2_000;
 
-export async function openFollower(named: string): Promise<Follower> {
-  // As its neighbours are named.
-  const file = normalize(named);
-  const rotated = async (): Promise<readonly string[]> =>
-    (await filesOf(file)).filter((name) => name !== file);
-  const { past, beginning } = await begin(file, rotated);
+export async function openFollower(file: string): Promise<Follower> {
+  const { past, beginning } = await begin(file);
   const start = beginning?.offset ?? 0;
   let current = beginning;
+  /** Files that were moved away, and until when they are read on. As long as one is open, no other has its inode. */
+  const leaving = new Map<Opened, number>();
   /** The newest rotated file that is done with. */
   let newest = past.at(-1) ?? '';
 
-  /** Files that came and went since the last look, and the one that is written to now. @param left is done with */
-  async function* goOn(left: Opened | undefined): AsyncGenerator<Line> {
-    for (;;) {
-      for (const name of (await rotated()).filter((one) => one > newest)) {
-        newest = name;
-        const one = await openIfThere(name);
-        if (one === undefined) continue;
-        if (one.id !== left?.id) yield* finish(one);
+  async function* leave(one: Opened, until: number): AsyncGenerator<Line> {
+    const isOver = performance.now() > until;
+    yield* drain(one, await sizeOf(one));
+    if (!isOver) return;
+    yield* one.splitter.end();
+    leaving.delete(one);
+    await one.handle.close();
+  }
+
+  /** Files that came and went since the last look, and the one that is written to now. */
+  async function* goOn(): AsyncGenerator<Line> {
+    const { rotated, current: handle } = await snapshotOf(file);
+    current = await openedOf(handle, file);
+    for (const name of rotated.filter((one) => one > newest)) {
+      newest = name;
+      const one = await openedOf(await openIfThere(name), name);
+      if (one === undefined) continue;
+      try {
+        if ([...leaving.keys()].some(({ id }) => id === one.id)) continue;
+        yield* drain(one, await sizeOf(one));
+        yield* one.splitter.end();
+      } finally {
         await one.handle.close();
       }
-      current = await openIfThere(file);
-      if (((await rotated()).at(-1) ?? '') <= newest) break;
-      // It was rotated while it was opened.
-      await current?.handle.close();
     }
-    if (current !== undefined) yield* drain(current);
+    if (current !== undefined) yield* drain(current, await sizeOf(current));
   }
 
   return {
     async *before(): AsyncGenerator<Line> {
       if (beginning !== undefined) yield* backwards(beginning.handle, start, file);
       for (const name of past.toReversed()) {
-        const one = await openIfThere(name);
-        if (one === undefined) continue;
-        yield* backwards(one.handle, (await one.handle.stat()).size, name);
-        await one.handle.close();
+        const handle = await openIfThere(name);
+        if (handle === undefined) continue;
+        try {
+          yield* backwards(handle, (await handle.stat()).size, name);
+        } finally {
+          await handle.close();
+        }
       }
     },
     async *grown(): AsyncGenerator<Line> {
-      if (current !== undefined) yield* drain(current);
+      // What stands there by now comes after all that its sink has written to the files before it.
+      const end = current === undefined ? 0 : await sizeOf(current);
+      for (const [one, until] of leaving) yield* leave(one, until);
+      if (current !== undefined) yield* drain(current, end);
       if ((await idOf(file)) === current?.id) return;
-      // It was renamed: what it had meanwhile comes first.
-      const left = current;
-      if (left !== undefined) yield* finish(left);
-      yield* goOn(left);
-      // Not before: as long as it is open, no other file can have its inode.
-      await left?.handle.close();
+      if (current !== undefined) {
+        leaving.set(current, performance.now() + LEAVING_MS);
+        yield* drain(current, await sizeOf(current));
+      }
+      yield* goOn();
     },
     async close(): Promise<void> {
+      for (const one of leaving.keys()) await one.handle.close();
+      leaving.clear();
       await current?.handle.close();
       current = undefined;
     },
   };
 }
 
-/** Opens the file behind its last whole line, between two rotations. */
+/** Opens the file behind its last whole line. */
 async function begin(
   file: string,
-  rotated: () => Promise<readonly string[]>,
 ): Promise<{ readonly past: readonly string[]; readonly beginning: Opened | undefined }> {
-  for (;;) {
-    const past = await rotated();
-    const beginning = await openIfThere(file);
-    if ((await rotated()).at(-1) !== past.at(-1)) {
-      await beginning?.handle.close();
-      continue;
-    }
-    if (beginning === undefined) return { past, beginning };
-    const { size } = await beginning.handle.stat();
+  const { rotated: past, current } = await snapshotOf(file);
+  const beginning = await openedOf(current, file);
+  if (beginning !== undefined) {
+    const size = await sizeOf(beginning);
     const { value: unfinished } = await linesBackwards(beginning.handle, size).next();
     beginning.offset = size - (unfinished?.length ?? 0);
-    return { past, beginning };
   }
+  return { past, beginning };
 }
 
-/** Reads on, to the end. */
-async function* drain(one: Opened): AsyncGenerator<Line> {
-  const { handle, buffer, splitter } = one;
-  if ((await handle.stat()).size < one.offset) {
+/** Reads on, to what is its end. */
+async function* drain(one: Opened, end: number): AsyncGenerator<Line> {
+  const { handle, splitter } = one;
+  if (end < one.offset) {
     // Cut to nothing, to be written anew (logrotate's `copytruncate`).
     yield* splitter.end();
     one.offset = 0;
   }
-  for (;;) {
+  while (one.offset < end) {
+    const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, end - one.offset));
     const { bytesRead } = await handle.read(buffer, 0, buffer.length, one.offset);
     if (bytesRead === 0) return;
     one.offset += bytesRead;
-    // A copy: lines that are not ended keep their bytes.
-    yield* splitter.push(Buffer.from(buffer.subarray(0, bytesRead)));
+    yield* splitter.push(buffer.subarray(0, bytesRead));
   }
 }
 
-/** Reads a file that is written to no more. */
-async function* finish(one: Opened): AsyncGenerator<Line> {
-  yield* drain(one);
-  yield* one.splitter.end();
+async function sizeOf({ handle }: Opened): Promise<number> {
+  return (await handle.stat()).size;
 }
 
 /** Lines newest first; what no line feed ends is one that was cut off. */
@@ -131,29 +146,14 @@ async function* backwards(handle: FileHandle, end: number, name: string): AsyncG
   }
 }
 
-async function openIfThere(file: string): Promise<Opened | undefined> {
-  try {
-    const handle = await open(file, 'r');
-    const { dev, ino } = await handle.stat({ bigint: true });
-    const splitter = openSplitter(() => file);
-    const buffer = Buffer.allocUnsafe(READ_BYTES);
-    return { handle, id: `${dev}:${ino}`, offset: 0, splitter, buffer };
-  } catch (error) {
-    return absent(error);
-  }
+/** @param name for messages */
+async function openedOf(handle: FileHandle | undefined, name: string): Promise<Opened | undefined> {
+  if (handle === undefined) return undefined;
+  const { dev, ino } = await handle.stat({ bigint: true });
+  return { handle, id: `${dev}:${ino}`, offset: 0, splitter: openSplitter(() => name) };
 }
 
 async function idOf(file: string): Promise<string | undefined> {
-  try {
-    const { dev, ino } = await stat(file, { bigint: true });
-    return `${dev}:${ino}`;
-  } catch (error) {
-    return absent(error);
-  }
-}
-
-/** A file that is not there, between two names. @throws any other error */
-function absent(error: unknown): undefined {
-  if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
-  throw error;
+  const found = await stat(file, { bigint: true }).catch(absent);
+  return found === undefined ? undefined : `${found.dev}:${found.ino}`;
 }

@@ -3,18 +3,23 @@ import type { KeyRecord, PolicySetRecord } from '../engine/records.ts';
 import type { Line } from './files.ts';
 import type { Carrier } from './impact.ts';
 import { quote } from './json.ts';
-import { readRecord, type ManagementRecord } from './recorded.ts';
+import { readRecord, type DecisionRecord, type ManagementRecord } from './recorded.ts';
 import { isSelected, type Selection } from './selection.ts';
 
 export interface History {
-  /** Revision of the last change of the set; 0: the log tells of none. */
-  readonly setAt: number;
-  /** The same for keys that carry it. */
-  readonly keysAt: ReadonlyMap<string, number>;
+  /** Whether a decision of a key is from before the last change of the set or of the key that the log tells of. */
+  isOutdated(record: DecisionRecord, keyId: string): boolean;
   /** Keys on which the log shows the set. */
   readonly carriers: ReadonlyMap<string, Carrier>;
 }
 
+/** Of changes the highest revision, and the latest time, ms: where facts were restored, revisions begin anew. */
+interface Latest {
+  readonly revision: number;
+  readonly time: number;
+}
+
+const NEVER: Latest = { revision: 0, time: -Infinity };
 const NOT_ALONE: Carrier = { alone: { enforce: false, report_only: false } };
 
 export async function historyOf(
@@ -22,8 +27,8 @@ export async function historyOf(
   selection: Selection,
   lines: AsyncIterable<Line>,
 ): Promise<History> {
-  let setAt = 0;
-  const keysAt = new Map<string, number>();
+  let ofSet = NEVER;
+  const ofKeys = new Map<string, Latest>();
   const carriers = new Map<string, Carrier>();
   // Most lines are passed over unread.
   const named = quote(`${set}/`).slice(1, -1);
@@ -38,12 +43,26 @@ export async function historyOf(
     // What was changed before the time that is looked at counts as well.
     if (record.type !== 'management' || !isSelected(record, { ...selection, from: undefined }))
       continue;
-    const { revision } = record;
     const changed = changedBy(record, set);
-    if (changed.set) setAt = Math.max(setAt, revision);
-    for (const id of changed.keys) keysAt.set(id, Math.max(keysAt.get(id) ?? 0, revision));
+    if (changed.set) ofSet = latest(ofSet, record);
+    for (const id of changed.keys) ofKeys.set(id, latest(ofKeys.get(id), record));
   }
-  return { setAt, keysAt, carriers };
+  return {
+    isOutdated: (record, keyId) =>
+      isBefore(record, ofSet) || isBefore(record, ofKeys.get(keyId) ?? NEVER),
+    carriers,
+  };
+}
+
+function latest(known = NEVER, { revision, time }: ManagementRecord): Latest {
+  return {
+    revision: Math.max(known.revision, revision),
+    time: Math.max(known.time, Date.parse(time)),
+  };
+}
+
+function isBefore({ revision, time }: DecisionRecord, change: Latest): boolean {
+  return revision < change.revision || Date.parse(time) < change.time;
 }
 
 /** Whether a management operation changed what the set says, and which keys with it act otherwise since. */

@@ -1,7 +1,7 @@
 /** Rewrites a file of a log in one step: whatever happens meanwhile, it is the old one or the new one, whole. */
 import { randomBytes } from 'node:crypto';
 import { createWriteStream, type Stats } from 'node:fs';
-import { chown, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
+import { chmod, chown, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { syncDirectory } from './file.ts';
@@ -27,6 +27,8 @@ export async function rewrite(
     const out = createWriteStream(temporary, { flags: 'wx', mode: before.mode, flush: true });
     await pipeline(changed(file, change), out);
     await keepOwner(temporary, before);
+    // What it was made with, the umask has cut.
+    await chmod(temporary, before.mode & 0o7777);
     // Retention goes by it.
     await utimes(temporary, before.atime, before.mtime);
     if (!isSame(before, await stat(file)))

@@ -95,12 +95,12 @@ export async function reportOn(
     }
     if (record.type !== 'decision' || !isSelected(record, selection)) continue;
     count.decisions++;
-    const { key_id = '', action, revision } = record;
+    const { key_id = '', action } = record;
     if (record.omitted?.includes('key_id') === true) count.without_key++;
     const carrier = carriers.get(key_id);
     const impact = carrier && impactOf(record, trial, carrier);
     if (impact === undefined) continue;
-    if (revision < Math.max(history.setAt, history.keysAt.get(key_id) ?? 0)) {
+    if (history.isOutdated(record, key_id)) {
       count.outdated++;
       continue;
     }

@@ -84,6 +84,9 @@ const omitted = z.array(z.string()).optional().meta({
   description:
     'What the request had and the record leaves out or alters, for example `resource.attributes`; absent: nothing',
 });
+const erased = z.literal(true).optional().meta({
+  description: 'A subject was erased from it',
+});
 const revision = z.int().min(0);
 
 const decision = z
@@ -129,6 +132,7 @@ const decision = z
       .optional()
       .meta({ description: 'Mode of the key' }),
     omitted,
+    erased,
   })
   .meta({ title: 'decision' });
 
@@ -174,15 +178,21 @@ const management = z
       description: 'Changes beyond those that `before` and `after` tell',
     }),
     omitted,
-    erased: z.literal(true).optional().meta({
-      description: 'A subject was erased from it: its hash is the one of what it was',
-    }),
+    erased,
+    salt: z
+      .string()
+      .regex(/^[\w-]{22}$/)
+      .optional()
+      .meta({
+        description:
+          'Random: from the `hash` of an erased record, which has none, nothing can be guessed',
+      }),
     prev_hash: hash.meta({
       description: "`hash` of the instance's management record before it; the first: 64 zeros",
     }),
     hash: hash.meta({
       description:
-        'SHA-256, or HMAC-SHA256 under the key of the chain, of `prev_hash` and the line without both',
+        'SHA-256, or HMAC-SHA256 under the key of the chain, of `prev_hash` and the line without both, as it was before anything was erased',
     }),
   })
   .meta({ title: 'management' });
@@ -196,6 +206,7 @@ const authentication = z
     reason: reason.meta({ description: 'Always UNAUTHENTICATED' }),
     detail: text('Why, without anything of the credential'),
     omitted,
+    erased,
   })
   .meta({ title: 'authentication' });
 

@@ -1,7 +1,18 @@
 /** Where audit records are read from: logs on disk, standard input, Redis streams. */
 import { stat } from 'node:fs/promises';
-import { resolve } from 'node:path';
-import { filesOf, linesIn, linesOf, logsOf, rotatedAt, type Line } from './files.ts';
+import { normalize, resolve } from 'node:path';
+import {
+  absent,
+  filesOf,
+  linesFrom,
+  linesIn,
+  logsOf,
+  openIfThere,
+  rotatedAt,
+  snapshotOf,
+  type Line,
+  type Snapshot,
+} from './files.ts';
 import { openFollower, type Follower } from './follow.ts';
 
 /** Times of records, ms since the epoch; `undefined`: no bound. */
@@ -50,23 +61,42 @@ export function writtenWithin({ from, to }: Range): Range {
   };
 }
 
-/** @param files of logs, each the one that is written to; `-`, alone: standard input */
-export function openFiles(files: readonly string[]): Source {
-  return files.includes('-') ? standardInput(files) : logs(files);
+/**
+ * @param files of logs, each the one that is written to; `-`, alone: standard input
+ * @param onProblem told of records that can no longer be read
+ */
+export function openFiles(files: readonly string[], onProblem: (message: string) => void): Source {
+  return files.includes('-') ? standardInput(files) : logs(files, onProblem);
 }
 
-function logs(files: readonly string[]): Source {
+function logs(files: readonly string[], onProblem: (message: string) => void): Source {
   const followers: Follower[] = [];
+  async function* linesOfRotated(name: string): AsyncGenerator<Line> {
+    const file = await openIfThere(name);
+    if (file === undefined)
+      onProblem(`\`${name}\` was removed before it was read: its records are not looked at`);
+    else yield* linesFrom(file, name);
+  }
   return {
     async *read(range): AsyncGenerator<Line> {
-      for (const log of await logsOnce(files))
-        for (const one of withinRange(log, range)) yield* linesOf(one);
+      const taken: (Snapshot & { readonly file: string })[] = [];
+      try {
+        for (const file of await logsOnce(files))
+          taken.push({ file: normalize(file), ...(await snapshotOf(file)) });
+        const isNew = firstTime();
+        for (const { file, rotated, current } of taken) {
+          const names = current === undefined ? rotated : [...rotated, file];
+          for (const name of withinRange(names, range).filter(isNew))
+            yield* name === file && current !== undefined
+              ? linesFrom(current, name)
+              : linesOfRotated(name);
+        }
+      } finally {
+        for (const { current } of taken) await current?.close();
+      }
     },
     async follow(): Promise<Following> {
-      for (const file of files) {
-        await existing(file);
-        for (const log of await logsOf(file)) followers.push(await openFollower(log));
-      }
+      for (const log of await logsOnce(files)) followers.push(await openFollower(log));
       return {
         before: () => followers.map((one) => one.before()),
         async *after(signal): AsyncGenerator<Line> {
@@ -78,8 +108,10 @@ function logs(files: readonly string[]): Source {
       };
     },
     async size(): Promise<number> {
-      const sizes = (await logsOnce(files)).flat().map(async (file) => (await stat(file)).size);
-      return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
+      let bytes = 0;
+      for (const file of await filesOnce(files))
+        bytes += (await stat(file).catch(absent))?.size ?? 0;
+      return bytes;
     },
     async close(): Promise<void> {
       for (const one of followers.splice(0)) await one.close();
@@ -87,12 +119,20 @@ function logs(files: readonly string[]): Source {
   };
 }
 
-/** The files of some logs: where a log and one of its rotated files are both named, no record comes twice. */
-async function logsOnce(files: readonly string[]): Promise<readonly (readonly string[])[]> {
+/** Whether a file is named for the first time, however it is spelled. */
+function firstTime(): (name: string) => boolean {
   const known = new Set<string>();
-  const isNew = (file: string): boolean =>
-    !known.has(resolve(file)) && known.add(resolve(file)).size > 0;
-  return (await Promise.all(files.map(existing))).flat().map((log) => log.filter(isNew));
+  return (name) => known.size < known.add(resolve(name)).size;
+}
+
+/** The logs of these names and of their workers, each once. @throws Error where a name has none */
+async function logsOnce(files: readonly string[]): Promise<readonly string[]> {
+  return (await Promise.all(files.map(existing))).flat().filter(firstTime());
+}
+
+/** Their files, each once. @throws Error where a name has none */
+export async function filesOnce(files: readonly string[]): Promise<readonly string[]> {
+  return (await Promise.all((await logsOnce(files)).map(filesOf))).flat().filter(firstTime());
 }
 
 function standardInput(files: readonly string[]): Source {
@@ -114,16 +154,14 @@ function standardInput(files: readonly string[]): Source {
   };
 }
 
-/** The files of a log and of its workers' logs, of each by itself. @throws Error where there are none */
-export async function existing(file: string): Promise<readonly (readonly string[])[]> {
+async function existing(file: string): Promise<readonly string[]> {
   const names = await logsOf(file).catch((error: unknown) => {
     throw new Error(`\`${file}\`: its directory cannot be read: check the path`, { cause: error });
   });
-  const found = await Promise.all(names.map(filesOf));
   // A mistyped path should be noticed.
-  if (found.flat().length === 0)
+  if ((await Promise.all(names.map(filesOf))).flat().length === 0)
     throw new Error(`\`${file}\`: there is no such file, and none rotated from it: check the path`);
-  return found;
+  return names;
 }
 
 /** Of files in their order, those that may hold records of a range: a file begins where the one before it was rotated. */

@@ -73,7 +73,7 @@ export function openStream(options: StreamOptions): Source {
       await client.ready(TIMEOUT_MS);
       if ((await client.command(TIMEOUT_MS, 'EXISTS', key)) === 0)
         throw new Error(
-          `--key: there is no stream \`${key}\` at \`${withoutSecrets(url)}\`: check both`,
+          `--stream: there is no stream \`${key}\` at \`${withoutSecrets(url)}\`: check both`,
         );
       const { from, to } = writtenWithin(range);
       const end = to === undefined ? '+' : String(Math.max(0, to));

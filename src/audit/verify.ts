@@ -3,7 +3,7 @@
  * nobody has broken. What is kept meanwhile grows with instances and gaps, not with records.
  */
 import { isUtf8 } from 'node:buffer';
-import { CHAIN_START, chainHash, sealOf } from './chain.ts';
+import { CHAIN_START, chainHash, sealOf, type Seal } from './chain.ts';
 import type { FileLine, Line } from './files.ts';
 import { openIntervals, type Intervals } from './intervals.ts';
 import { parseRecord, type AuditRecord } from './record.ts';
@@ -29,8 +29,9 @@ export interface InstanceReport {
   readonly first: number;
   readonly last: number;
   readonly missing: number;
-  /** Chained records, and of them those that a subject was erased from. */
+  /** Chained records. */
   readonly management: number;
+  /** Records that a subject was erased from. */
   readonly erased: number;
 }
 
@@ -119,25 +120,28 @@ export function openVerifier(options: VerifyOptions): Verifier {
     if (seq < instance.newest)
       tell({ kind: 'order', ...at, message: `it comes after number ${instance.newest}` });
     instance.newest = Math.max(instance.newest, seq);
-    if (type !== 'management') return;
-    instance.management++;
     if (record['erased'] === true) instance.erased++;
-    const message = chainProblem(record, line, instance);
+    const seal = sealOf(line.text);
+    if (type === 'management') instance.management++;
+    else if (seal === undefined) return;
+    const message = chainProblem(record, seal, line.where, instance);
     if (message !== undefined) tell({ kind: 'chain', ...at, message });
   };
 
   /** What is wrong at a link of the chain; the chain goes on from what the record says of itself. */
   const chainProblem = (
     record: AuditRecord,
-    { text, where }: Line,
+    seal: Seal | undefined,
+    where: string,
     instance: Instance,
   ): string | undefined => {
-    const seal = sealOf(text);
     if (seal === undefined) return 'it has no hash: it was added, or its hash was taken away';
     const { sealed } = instance;
     const isFirst = instance.seqs.first() === 1;
     const expected = sealed?.hash ?? (isFirst ? CHAIN_START : seal.prevHash);
     instance.sealed = { hash: seal.hash, seq: record.seq, where };
+    if (record.type !== 'management')
+      return 'only management records have a hash: it was one, and its type was changed';
     if (record['erased'] !== true) {
       const { chainKey } = options;
       if (chainHash(chainKey, seal.prevHash, seal.body) !== seal.hash)

@@ -4,9 +4,9 @@ import { existsSync } from 'node:fs';
 import { rename, stat } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { openEraser, type Erased } from '../audit/erase.ts';
-import { linesOf, rotatedAt, rotatedName, type Line } from '../audit/files.ts';
+import { absent, linesOf, rotatedAt, rotatedName, type Line } from '../audit/files.ts';
 import { rewrite } from '../audit/rewrite.ts';
-import { ALWAYS, existing } from '../audit/source.ts';
+import { ALWAYS, filesOnce } from '../audit/source.ts';
 import { idProblem } from '../engine/id.ts';
 import { collect } from './arguments.ts';
 import {
@@ -88,14 +88,14 @@ async function erase(options: Flags): Promise<number> {
   // Known to this process alone, and to nobody once it ends.
   const key = randomBytes(32);
   const eraser = openEraser({ subjects, tenant, key });
-  const files = (await Promise.all(logs.files.map(existing))).flat(2);
+  const files = await filesOnce(logs.files);
   const tell = progress(await bytesOf(files));
 
   const tenants = new Set<string>();
   const plan: Found[] = [];
   for (const file of files) {
     tell(`look: ${file}`);
-    plan.push(await countIn(file, linesOf(file), eraser, tenants));
+    plan.push(await inFile(file, countIn(file, linesOf(file), eraser, tenants)));
   }
   const streamed = await streamsOf(logs, eraser, tenants);
   if (tenants.size > 1 && options.allTenants !== true)
@@ -108,7 +108,7 @@ async function erase(options: Flags): Promise<number> {
     if (one.places > 0) tell(`erase: ${one.where}`);
     done.push(await eraseIn(one, options, eraser));
   }
-  if (done.some(({ erased }) => erased)) done.push(...(await newIn(logs, done, eraser)));
+  if (!dryRun) done.push(...(await newIn(logs, done, eraser)));
   key.fill(0);
   const found = [...done, ...streamed];
   const isLeft = found.some(({ left }) => left !== '');
@@ -125,7 +125,7 @@ function subjectName(given: string): string {
 
 async function bytesOf(files: readonly string[]): Promise<number> {
   let bytes = 0;
-  for (const file of files) bytes += (await stat(file)).size;
+  for (const file of files) bytes += (await stat(file).catch(absent))?.size ?? 0;
   return bytes;
 }
 
@@ -151,13 +151,24 @@ async function countIn(
   return { where, records, places, erased: false, left: '' };
 }
 
-/** What names the subjects still: records that came while others were erased. */
+/** A file that retention has removed meanwhile names nobody. */
+async function inFile(where: string, work: Promise<Found>): Promise<Found> {
+  try {
+    return await work;
+  } catch (error) {
+    // The one that is written to has another name now.
+    if (rotatedAt(where) === undefined || existsSync(where)) throw error;
+    absent(error);
+    return { where, records: 0, places: 0, erased: false, left: '' };
+  }
+}
+
+/** What names the subjects still: records that came meanwhile, or were in a file that was renamed. */
 async function newIn(logs: Logs, done: readonly Found[], eraser: Eraser): Promise<Found[]> {
   const left = new Set(done.flatMap((one) => (one.left === '' ? [] : [one.where])));
-  const files = (await Promise.all(logs.files.map(existing))).flat(2);
   const found: Found[] = [];
-  for (const file of files.filter((name) => !left.has(name))) {
-    const one = await countIn(file, linesOf(file), eraser, new Set());
+  for (const file of (await filesOnce(logs.files)).filter((name) => !left.has(name))) {
+    const one = await inFile(file, countIn(file, linesOf(file), eraser, new Set()));
     if (one.places > 0) found.push({ ...one, left: 'it came meanwhile: erase again' });
   }
   return found;
@@ -202,6 +213,10 @@ async function eraseIn(found: Found, { dryRun, current }: Flags, eraser: Eraser)
     return { ...found, left: 'it may be written to: erase with --current, or once it is rotated' };
   if (dryRun === true) return found;
   const file = isCurrent ? await rotate(found.where) : found.where;
+  return inFile(file, eraseFrom(file, eraser));
+}
+
+async function eraseFrom(file: string, eraser: Eraser): Promise<Found> {
   const counts = { records: 0, places: 0 };
   await rewrite(file, (text) => {
     const erased = eraser(text);

@@ -72,7 +72,10 @@ export function namedLogs({ file = [], redis, stream, config, packageRoot }: Sou
 export async function sourceOf({ files, streams, areOptions }: Logs): Promise<Source> {
   const [stream] = streams;
   if (stream === undefined || files.length > 0)
-    return openFiles(areOptions ? files : files.slice(0, 1));
+    return openFiles(
+      areOptions ? files : files.slice(0, 1),
+      (message) => void process.stderr.write(`warning: ${visible(message)}\n`),
+    );
   const { openStream } = await import('../audit/stream.ts');
   return openStream({
     ...stream,

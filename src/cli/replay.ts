@@ -9,6 +9,7 @@ import {
   type Told,
 } from '../replay/changes.ts';
 import { replay, type Replayed } from '../replay/replay.ts';
+import type { Source } from '../audit/source.ts';
 import type { Tally } from '../audit/tally.ts';
 import { namedLogs, rangeOf, sourceOf, type RangeFlags } from './audit-source.ts';
 import { withCandidate, type CandidateOptions } from './candidate.ts';
@@ -37,8 +38,16 @@ export interface ReplayOptions extends CandidateOptions, RangeFlags {
 
 /** Exit code 1: there are differences of the kind that fails; 2: nothing could be replayed. */
 export async function replayCommand(options: ReplayOptions): Promise<number> {
-  const range = rangeOf(options);
   const source = await sourceOf(logsOf(options));
+  try {
+    return await replayFrom(source, options);
+  } finally {
+    await source.close();
+  }
+}
+
+async function replayFrom(source: Source, options: ReplayOptions): Promise<number> {
+  const range = rangeOf(options);
   const selection = { tenant: options.tenant, ...range };
   const bytes = await source.size();
   const startedAt = performance.now();
@@ -48,7 +57,6 @@ export async function replayCommand(options: ReplayOptions): Promise<number> {
     // A file that is refused is no difference.
     throw error instanceof ConfigError ? new CliError(error.message) : error;
   });
-  await source.close();
   const seconds = (performance.now() - startedAt) / 1_000;
   const failing = FAIL_ON[options.failOn] ?? CHANGES;
   if (options.junit !== undefined) writeJunit(options.junit, casesOf(replayed, failing));

@@ -2,6 +2,7 @@
 import { fromDefaults, toFacts } from '../admin/state.ts';
 import { carriersOf, type Carrier, type Direction } from '../audit/impact.ts';
 import { reportOn, type RolloutReport } from '../audit/rollout.ts';
+import type { Source } from '../audit/source.ts';
 import type { Tally } from '../audit/tally.ts';
 import { readSource } from '../config/document.ts';
 import { ConfigError } from '../config/problem.ts';
@@ -30,10 +31,18 @@ interface Keys {
 
 /** Exit code 0: no recorded request would change; 1: some would; 2: there is not enough to tell. */
 export async function reportCommand(options: ReportOptions, name: string): Promise<number> {
-  const range = rangeOf(options);
   if (options.file?.includes('-') === true)
     throw new CliError('--file: `-` can be read once, a report reads twice: name a file');
   const source = await sourceOf(namedLogs(options));
+  try {
+    return await reportFrom(source, options, name);
+  } finally {
+    await source.close();
+  }
+}
+
+async function reportFrom(source: Source, options: ReportOptions, name: string): Promise<number> {
+  const range = rangeOf(options);
   const bytes = await source.size();
   const keys = await keysOf(options, name).catch((error: unknown) => {
     // That the set is not there, or a file is refused, is no word on what it would change.
@@ -50,7 +59,6 @@ export async function reportCommand(options: ReportOptions, name: string): Promi
   const report = await reportOn({ set: name, selection, carriers, onTrial }, () =>
     onBar(progressBar(bytes, 'records'), source.read(range)),
   );
-  await source.close();
   const verdict = verdictOf(report);
   const told = { set: name, tenant, keys_from: keys.from, verdict, ...report };
   print(options.output, told, () => draw(told));

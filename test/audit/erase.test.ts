@@ -3,15 +3,18 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
   chmodSync,
+  existsSync,
   readdirSync,
   readFileSync,
   statSync,
+  unlinkSync,
   utimesSync,
   watch,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { CHAIN_START, chainHash, sealOf } from '../../src/audit/chain.ts';
 import { rotatedName, workerName } from '../../src/audit/files.ts';
 import { openRecorder } from '../support/audit-records.ts';
 import { postern, serve, type Ran } from '../support/process.ts';
@@ -130,13 +133,27 @@ describe('a subject', () => {
     await erase();
     const verify = ['audit', 'verify', '--file', file, '-o', 'json'];
     const { code, stdout } = await postern([...verify, '--schema', '--complete']);
-    expect(JSON.parse(stdout)).toMatchObject({ whole: true, records: 7, erased: 2 });
+    expect(JSON.parse(stdout)).toMatchObject({ whole: true, records: 7, erased: 6 });
     expect(code).toBe(0);
     // What was not erased is proven as before.
     const text = readFileSync(rotated, 'utf8');
     writeFileSync(rotated, text.replace('"actor":"user:bob"', '"actor":"user:eve"'));
     const spoilt = await postern(['audit', 'verify', '--file', file]);
     expect(spoilt.stdout).toContain(`tampered: ${rotated}:5, instance 0123456789ab, record 5`);
+  });
+
+  it('cannot be guessed from the hash that stays', async () => {
+    const [, , , line = ''] = records();
+    writeFileSync(rotated, joined([line]));
+    await erase();
+    const erased = readFileSync(rotated, 'utf8').trimEnd();
+    const left = sealOf(erased);
+    const hashOf = (body = ''): string => chainHash(undefined, CHAIN_START, body);
+    // What it was proves itself by its salt, of which nothing is left.
+    const body = sealOf(line)?.body;
+    expect(left?.hash).toBe(hashOf(body));
+    expect(erased).not.toContain('"salt"');
+    expect(left?.hash).not.toBe(hashOf(body?.replace(/,"salt":"[\w-]{22}"/, '')));
   });
 
   it('that only looks alike stays, byte for byte', async () => {
@@ -217,11 +234,12 @@ describe('a subject', () => {
 describe('a file', () => {
   it('keeps its mode and its time', async () => {
     writeFileSync(rotated, joined(records()));
-    chmodSync(rotated, 0o640);
+    // More than the umask lets through.
+    chmodSync(rotated, 0o666);
     utimesSync(rotated, 1_000, 2_000);
     await erase();
     const { mode, mtimeMs } = statSync(rotated);
-    expect([mode & 0o777, mtimeMs]).toEqual([0o640, 2_000_000]);
+    expect([mode & 0o7777, mtimeMs]).toEqual([0o666, 2_000_000]);
     expect(readdirSync(directory)).toHaveLength(1);
   });
 
@@ -235,6 +253,30 @@ describe('a file', () => {
       expect(stdout).toContain('it may be written to: erase with --current');
       expect(readFileSync(file, 'utf8')).toContain('user:alice');
     }
+  });
+
+  it('that is named twice is erased once', async () => {
+    writeFileSync(file, joined(records()));
+    const twice = await erase('--file', `${directory}/./audit.jsonl`, '--current', '-o', 'json');
+    expect(JSON.parse(twice.stdout)).toMatchObject({ found: [{ records: 6, erased: true }] });
+    expect(twice.code).toBe(0);
+  });
+
+  it('that retention removes meanwhile names nobody', async () => {
+    const removed = rotatedName(workerName(file, 1), new Date(1_000));
+    for (const name of [file, removed]) writeFileSync(name, joined(records()));
+    const erasing = erase('--current', '-o', 'json');
+    // It waits for the sink of the first one.
+    await expect.poll(() => existsSync(file), { timeout: 20_000, interval: 10 }).toBe(false);
+    unlinkSync(removed);
+    const { code, stdout } = await erasing;
+    expect(JSON.parse(stdout)).toMatchObject({
+      found: [
+        { records: 6, erased: true },
+        { where: removed, records: 0, erased: false, left: '' },
+      ],
+    });
+    expect(code).toBe(0);
   });
 
   it('of a worker is a file of the log', async () => {
@@ -296,7 +338,8 @@ describe('a file', () => {
       recorder.decision({ subject: at % 2 === 0 ? 'alice' : 'bob' }),
     );
     const old = joined(lines);
-    const anonymous = (text: string): string => text.replace(PSEUDONYM, 'alice');
+    const anonymous = (text: string): string =>
+      text.replace(PSEUDONYM, 'alice').replaceAll(',"erased":true', '');
     const names = [1, 2, 3].map((at) => rotatedName(file, new Date(at)));
     const seen = { old: 0, new: 0 };
     for (let round = 0; round < 9; round++) {

@@ -1,11 +1,12 @@
 /** `postern audit query`: filters and time ranges over files, standard input and a Redis stream. */
 import { spawnSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { rotatedName } from '../../src/audit/files.ts';
+import { ALWAYS, openFiles } from '../../src/audit/source.ts';
 import { DENIED, openRecorder, type Decided } from '../support/audit-records.ts';
 import { postern } from '../support/process.ts';
 import { startRedis, type RedisServer } from '../support/redis-server.ts';
@@ -227,6 +228,49 @@ describe('a time range', () => {
     expect(await read('--to', at(2))).toEqual([[1, 2], 1]);
     expect(await read('--from', at(4), '--to', at(6))).toEqual([[5, 6], 1]);
     expect(await read('--from', at(2), '--to', at(6))).toEqual([[3, 4, 5, 6], 2]);
+  });
+});
+
+describe('a log that changes while it is read', () => {
+  let file: string;
+  const problems: string[] = [];
+  /** The numbers that are read; `change` comes once the first line was. */
+  async function numbersRead(change: () => void): Promise<number[]> {
+    problems.length = 0;
+    const numbers: number[] = [];
+    for await (const { text } of openFiles([file], (one) => problems.push(one)).read(ALWAYS))
+      if (numbers.push((JSON.parse(text) as { seq: number }).seq) === 1) change();
+    return numbers;
+  }
+  const rotatedAt = (ms: number): string => rotatedName(file, new Date(ms));
+  let records: (count: number) => string;
+  beforeEach(() => {
+    file = join(temporaryDirectory(), 'audit.jsonl');
+    const recorder = openRecorder();
+    records = (count) => Array.from({ length: count }, () => `${recorder.decision()}\n`).join('');
+  });
+
+  it('is read as it was, however often it is rotated meanwhile', async () => {
+    writeFileSync(rotatedAt(1), records(10_000));
+    writeFileSync(file, records(5_000));
+    const numbers = await numbersRead(() => {
+      for (const at of [2, 3]) {
+        renameSync(file, rotatedAt(at));
+        writeFileSync(file, records(10));
+      }
+    });
+    expect(numbers).toEqual(Array.from({ length: 15_000 }, (_, at) => at + 1));
+    expect(problems).toEqual([]);
+  });
+
+  it('tells which file retention has removed before it was read', async () => {
+    writeFileSync(rotatedAt(1), records(2));
+    writeFileSync(rotatedAt(2), records(2));
+    writeFileSync(file, records(2));
+    expect(await numbersRead(() => unlinkSync(rotatedAt(2)))).toEqual([1, 2, 5, 6]);
+    expect(problems).toEqual([
+      `\`${rotatedAt(2)}\` was removed before it was read: its records are not looked at`,
+    ]);
   });
 });
 

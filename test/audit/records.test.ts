@@ -326,6 +326,7 @@ describe('the chain of management records', () => {
       expect(seal?.prevHash).toBe(last);
       expect(seal?.hash).toBe(chainHash(undefined, last, seal?.body ?? ''));
       expect(JSON.parse(seal?.body ?? '')).not.toHaveProperty('hash');
+      expect(seal?.body).toMatch(/,"salt":"[\w-]{22}"}$/);
       expect(JSON.parse(line)).toMatchObject({ type: 'management', hash: seal?.hash });
       last = seal?.hash ?? '';
     }

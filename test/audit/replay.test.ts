@@ -11,6 +11,7 @@ import type { World } from '../oracle/oracle.ts';
 import { toEngine } from '../oracle/translate.ts';
 import { filterRequestArb, makeWorldArb, requestArb } from '../oracle/worlds.ts';
 import { postern } from '../support/process.ts';
+import { startRedis } from '../support/redis-server.ts';
 import { startTestServer, type TestClient } from '../support/server.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import {
@@ -474,20 +475,34 @@ describe('the log of a shop', () => {
     expect(ran.code).toBe(2);
   });
 
+  it('of a Redis that has no such stream is refused, and does not hang', async () => {
+    const redis = await startRedis();
+    for (const args of [
+      ['replay', '--log', redis.url, '--state', stateOf('same')],
+      ['policy-set', 'report', 'own', '--redis', redis.url, '--tenant', 'shop'],
+    ]) {
+      const ran = await postern(args);
+      expect(ran.stderr).toContain('--stream: there is no stream `postern:audit`');
+      expect(ran.code).toBe(2);
+    }
+    await redis.dispose();
+  });
+
   it('reads what was rotated out, once; counts what is no record, or was erased', async () => {
     const lines = readFileSync(log, 'utf8').trimEnd().split('\n');
     const other = join(directory, 'rotated.jsonl');
     const rotated = join(directory, 'rotated-20300101T000000000Z.jsonl');
     writeFileSync(rotated, `${lines.slice(0, 6).join('\n')}\n`);
-    const erased = `${lines[1]?.slice(0, -1) ?? ''},"erased":true}`;
-    const rest = [...lines.slice(6), erased, 'rubbish', '{"v":2,"type":"decision"}', '{"v":1,"ty'];
+    const erase = ['audit', 'erase', '--subject', 'bob', '--tenant', 'shop', '--file', rotated];
+    expect(await postern(erase)).toMatchObject({ code: 0 });
+    const rest = [...lines.slice(6), 'rubbish', '{"v":2,"type":"decision"}', '{"v":1,"ty'];
     writeFileSync(other, rest.join('\n'));
     const args = ['--log', other, '--log', rotated, '--state', stateOf('same'), '-o', 'json'];
     const ran = await postern(['replay', ...args]);
     const told = JSON.parse(ran.stdout) as Replayed;
-    expect(told).toMatchObject({ decisions: 14, unchanged: 10, unreadable: { lines: 3 } });
+    expect(told).toMatchObject({ decisions: 13, unchanged: 9, unreadable: { lines: 3 } });
     expect(told.causes).toContainEqual(expect.objectContaining({ cause: 'erased', requests: 1 }));
-    expect(ran.stderr).toContain(`3 line(s) are no records, the first: ${other}:9: `);
+    expect(ran.stderr).toContain(`3 line(s) are no records, the first: ${other}:8: `);
   });
 });
 

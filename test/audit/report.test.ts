@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import type { Line } from '../../src/audit/files.ts';
 import { reportOn } from '../../src/audit/rollout.ts';
+import { DENIED, openRecorder } from '../support/audit-records.ts';
 import { postern, serve, type Ran, type Serving } from '../support/process.ts';
 import { PACKAGE_ROOT, startTestServer, type TestClient } from '../support/server.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
@@ -293,6 +294,36 @@ describe('several sets on trial', () => {
     expect(ran.code).toBe(2);
     expect(ran.stderr).toContain('nor both in force');
   });
+});
+
+it('passes over what was decided before a change, also where a restore has set revisions back', async () => {
+  const recorder = openRecorder();
+  const at = (second: number): Date => new Date(Date.UTC(2026, 0, 1, 0, 0, second));
+  const decided = (second: number): string =>
+    recorder.decision({ tenant: 't', keyId: 'k', time: at(second), shadow: DENIED });
+  const changed = (kind: string, id: string, after: object): string =>
+    recorder.management({
+      tenant: 't',
+      // That of decisions is 7.
+      revision: 3,
+      time: at(2),
+      changes: [{ kind, id, before: undefined, after: { id, ...after } }],
+    });
+  async function reported(change: string): ReturnType<typeof reportOn> {
+    async function* lines(): AsyncGenerator<Line> {
+      for (const text of [decided(1), change, decided(3)])
+        yield { text, where: 'test', whole: true };
+    }
+    const carriers = new Map([['k', { alone: { enforce: true, report_only: true } }]]);
+    return reportOn({ set: 'set', selection: { tenant: 't' }, carriers, onTrial: true }, lines);
+  }
+  for (const change of [
+    changed('policy_set', 'set', { mode: 'report_only' }),
+    changed('key', 'k', { policySets: ['set'] }),
+  ])
+    expect(await reported(change)).toMatchObject({ outdated: 1, took_part: { requests: 1 } });
+  const other = changed('key', 'other', { policySets: ['set'] });
+  expect(await reported(other)).toMatchObject({ outdated: 0, took_part: { requests: 2 } });
 });
 
 it('keeps its memory however many keys, actions and attributes there are, and tells what it did not list', async () => {

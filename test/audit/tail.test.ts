@@ -1,12 +1,15 @@
 /** `postern audit tail`: every line once, whatever becomes of the file, and nothing in a record that a terminal obeys. */
 import {
   appendFileSync,
+  closeSync,
   copyFileSync,
+  openSync,
   readdirSync,
   renameSync,
   truncateSync,
   unlinkSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
@@ -139,7 +142,7 @@ describe('each line comes once', () => {
 
   it('where the file was rotated several times between two looks', async () => {
     writeFileSync(file, records(2));
-    const log = openFiles([file]);
+    const log = openFiles([file], (message) => expect.unreachable(message));
     const following = await log.follow();
     const ending = new AbortController();
     const seen: number[] = [];
@@ -181,6 +184,26 @@ describe('each line comes once', () => {
     unlinkSync(file);
     writeFileSync(file, records(2));
     await expect.poll(shown, PATIENT).toEqual(numbers(1, 6));
+  });
+
+  it('where its writer goes on for a second after the file was moved away', async () => {
+    writeFileSync(file, records(2));
+    const shown = await tail();
+    await expect.poll(shown, PATIENT).toEqual([1, 2]);
+    const writer = openSync(file, 'a');
+    // As logrotate does it.
+    renameSync(file, `${file}.1`);
+    writeFileSync(file, '');
+    for (let at = 0; at < 10; at++) {
+      writeSync(writer, records(1));
+      await new Promise((done) => setTimeout(done, 100));
+    }
+    closeSync(writer);
+    appendFileSync(file, records(3));
+    await expect.poll(shown, PATIENT).toEqual(numbers(1, 15));
+    // Nothing comes twice once the old file is left.
+    await new Promise((done) => setTimeout(done, 1_500));
+    expect(shown()).toEqual(numbers(1, 15));
   });
 
   it('where the file was copied and cut to nothing', async () => {

@@ -174,6 +174,12 @@ describe('the chain of management records', () => {
     expect(report.findings[0]).toMatchObject({ kind: 'chain', seq: 40 });
   });
 
+  it.each([40, 100])('finds a record that was given another type: %i', async (seq) => {
+    const retyped = altered(lines(), seq, '"type":"management"', '"type":"authentication"');
+    const { report } = await verify(joined(retyped));
+    expect(bare(report)).toEqual([{ kind: 'chain', where: `log:${seq}`, instance: INSTANCE, seq }]);
+  });
+
   it('finds a record whose hash was taken away', async () => {
     const all = lines();
     const { report } = await verify(joined(all.with(39, sealOf(all[39] ?? '')?.body ?? '')));

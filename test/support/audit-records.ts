@@ -10,7 +10,7 @@ import type { Resource } from '../../src/engine/model.ts';
 
 export interface Recorder {
   decision(fields?: Decided): string;
-  management(fields?: Partial<ManagementContent>): string;
+  management(fields?: Partial<ManagementContent> & { readonly time?: Date }): string;
   authentication(why: string): string;
 }
 
@@ -83,7 +83,7 @@ export function openRecorder(instance = '0123456789ab', key?: Buffer): Recorder 
         changes: [],
         ...fields,
       };
-      return seal(managementLine(content, next(), undefined));
+      return seal(managementLine(content, next(fields.time), undefined));
     },
     authentication: (why) => authenticationLine({ tenant: 'acme', why }, next(), undefined),
   };
