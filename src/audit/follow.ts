@@ -49,7 +49,7 @@ export async function openFollower(file: string): Promise<Follower> {
     await one.handle.close();
   }
 
-  /** Files that came and went since the last look, and the one that is written to now. */
+  /** Files that came and went since the last look. The one that is written to now comes with the next look. */
   async function* goOn(): AsyncGenerator<Line> {
     const { rotated, current: handle } = await snapshotOf(file);
     current = await openedOf(handle, file);
@@ -65,7 +65,6 @@ export async function openFollower(file: string): Promise<Follower> {
         await one.handle.close();
       }
     }
-    if (current !== undefined) yield* drain(current, await sizeOf(current));
   }
 
   return {
