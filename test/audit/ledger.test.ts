@@ -142,7 +142,7 @@ describe('the ledger', () => {
       const clients = Array.from({ length: CLIENTS }, () => connectTo(own.grpc));
       const server = { dead: false };
       // At an answer, so that it is under load.
-      let left = 100 + Math.floor(Math.random() * 900);
+      let left = 101 + Math.floor(Math.random() * 900);
       const asking = clients.flatMap((client, index) =>
         Array.from({ length: 8 }, async (_, lane) => {
           for (let n = index + lane; !server.dead; n++)
@@ -177,7 +177,14 @@ describe('the ledger', () => {
     },
   );
 
-  it('without that promise, records are lost by a kill: what is tested can fail', async () => {
-    expect((await killed('drop', 4)).length).toBeGreaterThan(0);
-  });
+  it(
+    'without that promise, records are lost by a kill: what is tested can fail',
+    { timeout: 300_000 },
+    async () => {
+      // A kill loses what the last 20 ms held; where this process is late to ask for it, that is nothing.
+      let lost = 0;
+      for (let kill = 0; kill < 60 && lost === 0; kill++) lost = (await killed('drop', 1)).length;
+      expect(lost).toBeGreaterThan(0);
+    },
+  );
 });
