@@ -152,7 +152,8 @@ export function looksAtMetadata({ named, macro, constrainedAllow }: ActionPolicy
 }
 
 function firstHolding(rules: readonly Rule[] | undefined, resource: Resource): Rule | undefined {
-  if (rules !== undefined)
-    for (const rule of rules) if (allHold(rule.constraints, resource)) return rule;
+  // Most lists are empty, and Filter asks of every object: even an iterator would count.
+  if (rules === undefined || rules.length === 0) return undefined;
+  for (const rule of rules) if (allHold(rule.constraints, resource)) return rule;
   return undefined;
 }

@@ -32,10 +32,15 @@ export interface FilterResult {
 export function filter(query: FilterQuery, facts: Facts): FilterResult {
   const { action, objects, limit, offset } = query;
   const prepared = new Map<string, Prepared>();
+  // Objects of one type mostly follow each other.
+  let last: Prepared | undefined;
+  let lastType = '';
   const prepareFor = (type: string): Prepared => {
-    const known = prepared.get(type) ?? prepare(action, type, facts);
-    prepared.set(type, known);
-    return known;
+    if (last !== undefined && type === lastType) return last;
+    last = prepared.get(type) ?? prepare(action, type, facts);
+    lastType = type;
+    prepared.set(type, last);
+    return last;
   };
   const visible: number[] = [];
   const shadowHidden: number[] = [];
