@@ -1,10 +1,12 @@
 /**
- * The load generator, a process of its own: keeps a fixed number of calls in flight over several connections
- * and prints what it saw as JSON. Small calls go as bare frames (`wire.ts`), streams and large messages by
+ * The load generator, a process of its own: for each slice that it is asked for, keeps a fixed number of calls in
+ * flight over several connections, waits for the last of them, and prints what it saw as JSON. Between slices the
+ * connections stay, and nothing is asked. Small calls go as bare frames (`wire.ts`), streams and large messages by
  * Node's HTTP/2 client.
  */
 import { connect, constants, type ClientHttp2Session } from 'node:http2';
 import { readFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
 import { openWire } from './wire.ts';
 
 export interface LoadOptions {
@@ -14,19 +16,20 @@ export interface LoadOptions {
   readonly requests: string;
   readonly connections: number;
   readonly inFlight: number;
-  readonly warmUpCalls: number;
-  readonly ms: number;
   readonly by: 'frames' | 'http2' | 'stream';
 }
 
-export interface LoadResult {
+/** A line of standard input: so many calls, or calls for so long. */
+export type SliceRequest = { readonly calls: number } | { readonly ms: number };
+
+/** A line of standard output. */
+export interface SliceResult {
   readonly calls: number;
+  /** Until the last call was answered. */
   readonly seconds: number;
-  /** Latencies in milliseconds. */
-  readonly p50: number;
-  readonly p99: number;
-  readonly p999: number;
-  /** CPU time of this process during the measurement, seconds. */
+  /** Milliseconds, of every call. */
+  readonly latencies: readonly number[];
+  /** CPU time of this process, seconds. */
   readonly loadCpu: number;
 }
 
@@ -48,22 +51,32 @@ function fail(message: string): never {
   process.exit(1);
 }
 
-const latencies: number[] = [];
+let latencies: number[] = [];
 let next = 0;
-let done = 0;
-let recording = false;
-let stopping = false;
-let onWarm: () => void = () => {};
+/** Calls of this slice that may still begin. */
+let left = 0;
+/** What would ask next, once a slice begins. */
+let idle: (() => void)[] = [];
+let onIdle: () => void = () => {};
 
 function message(): Buffer {
   next = next + 1 === messages.length ? 0 : next + 1;
   return messages[next] ?? fail('no requests');
 }
 
+/** The next call of a lane, now or when the next slice begins. */
+function go(ask: () => void): void {
+  if (left > 0) {
+    left--;
+    ask();
+    return;
+  }
+  idle.push(ask);
+  if (idle.length === lanes) onIdle();
+}
+
 function answered(startedAt: number): void {
-  done++;
-  if (recording) latencies.push(performance.now() - startedAt);
-  else if (done === options.warmUpCalls) onWarm();
+  latencies.push(performance.now() - startedAt);
 }
 
 const headers = {
@@ -75,7 +88,6 @@ const headers = {
 
 /** One call after the other. */
 function unaryLoop(session: ClientHttp2Session): void {
-  if (stopping) return;
   const startedAt = performance.now();
   const call = session.request(headers);
   let size = 0;
@@ -88,7 +100,7 @@ function unaryLoop(session: ClientHttp2Session): void {
   });
   call.on('end', () => {
     answered(startedAt);
-    unaryLoop(session);
+    go(() => unaryLoop(session));
   });
   call.on('error', (error) => fail(`failed: ${error.message}`));
   call.end(message());
@@ -112,7 +124,7 @@ function streamLoop(session: ClientHttp2Session, inFlight: number): void {
       if (end > rest.length) break;
       at = end;
       answered(asked[first++] ?? 0);
-      if (!stopping) ask();
+      go(ask);
     }
     rest = rest.subarray(at);
     if (first > 10_000) {
@@ -121,7 +133,7 @@ function streamLoop(session: ClientHttp2Session, inFlight: number): void {
     }
   });
   call.on('error', (error) => fail(`failed: ${error.message}`));
-  for (let i = 0; i < inFlight; i++) ask();
+  for (let i = 0; i < inFlight; i++) go(ask);
 }
 
 async function openSession(): Promise<ClientHttp2Session> {
@@ -142,44 +154,37 @@ async function frameLoops(inFlight: number): Promise<void> {
   const onAnswer = (id: number): void => {
     answered(startedAt.get(id) ?? NaN);
     startedAt.delete(id);
-    if (!stopping) ask();
+    go(ask);
   };
   const wire = await openWire(options.address, options.path, onAnswer, fail);
-  for (let i = 0; i < inFlight; i++) ask();
+  for (let i = 0; i < inFlight; i++) go(ask);
 }
 
-const warm = new Promise<void>((go) => (onWarm = go));
 const each = Math.ceil(options.inFlight / options.connections);
+const lanes = each * options.connections;
 for (let i = 0; i < options.connections; i++)
   if (options.by === 'frames') await frameLoops(each);
   else {
     const session = await openSession();
     if (options.by === 'stream') streamLoop(session, each);
-    else for (let lane = 0; lane < each; lane++) unaryLoop(session);
+    else for (let lane = 0; lane < each; lane++) go(() => unaryLoop(session));
   }
-await warm;
-// Tells the caller to read the server's CPU clock, and that the measurement begins.
-process.stdout.write('begin\n');
-recording = true;
-const before = done;
-const cpu = process.cpuUsage();
-const startedAt = performance.now();
-await new Promise((over) => setTimeout(over, options.ms));
-const seconds = (performance.now() - startedAt) / 1000;
-const { user, system } = process.cpuUsage(cpu);
-recording = false;
-const calls = done - before;
-process.stdout.write('end\n');
-latencies.sort((a, b) => a - b);
-const at = (share: number): number =>
-  latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * share))] ?? NaN;
-const result: LoadResult = {
-  calls,
-  seconds,
-  p50: at(0.5),
-  p99: at(0.99),
-  p999: at(0.999),
-  loadCpu: (user + system) / 1e6,
-};
-stopping = true;
-process.stdout.write(`${JSON.stringify(result)}\n`, () => process.exit(0));
+
+async function slice(asked: SliceRequest): Promise<SliceResult> {
+  latencies = [];
+  left = 'calls' in asked ? asked.calls : Infinity;
+  const over = new Promise<void>((done) => (onIdle = done));
+  const cpu = process.cpuUsage();
+  const startedAt = performance.now();
+  if ('ms' in asked) setTimeout(() => (left = 0), asked.ms);
+  for (const ask of idle.splice(0)) go(ask);
+  await over;
+  const seconds = (performance.now() - startedAt) / 1000;
+  const { user, system } = process.cpuUsage(cpu);
+  return { calls: latencies.length, seconds, latencies, loadCpu: (user + system) / 1e6 };
+}
+
+process.stdout.write('ready\n');
+for await (const line of createInterface({ input: process.stdin }))
+  process.stdout.write(`${JSON.stringify(await slice(JSON.parse(line) as SliceRequest))}\n`);
+process.exit(0);

@@ -3,9 +3,10 @@ import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_pr
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
 import { build } from 'esbuild';
 import { stringify } from 'yaml';
-import type { LoadOptions, LoadResult } from './load.ts';
+import type { LoadOptions, SliceRequest, SliceResult } from './load.ts';
 import { CATALOG, STATE } from './world.ts';
 
 /** As `npm start` has it. */
@@ -129,7 +130,92 @@ function pinned(
   return spawn(program, rest, { stdio: [...stdio], cwd: root });
 }
 
-export interface Measured extends LoadResult {
+/** A slice of load, and what it cost the server. */
+export interface Slice extends SliceResult {
+  /** CPU time of the server, seconds. */
+  readonly serverCpu: number;
+}
+
+export interface Load {
+  slice(asked: SliceRequest): Promise<Slice>;
+  close(): void;
+}
+
+/** Connects a load generator to a server; nothing is asked yet. */
+export async function openLoad(server: RunningServer, options: LoadOptions): Promise<Load> {
+  const child = pinned(
+    LOAD_CORE,
+    [join(root, 'bench/load.ts'), JSON.stringify(options)],
+    ['pipe', 'pipe', 'inherit'],
+  );
+  const { stdin, stdout } = child;
+  if (stdin === null || stdout === null) throw new Error('the load generator has no pipes');
+  const lines = createInterface({ input: stdout })[Symbol.asyncIterator]();
+  const line = async (): Promise<string> => {
+    const { done, value } = await lines.next();
+    if (done === true) throw new Error('the load generator has failed');
+    return value;
+  };
+  await line();
+  return {
+    async slice(asked): Promise<Slice> {
+      const before = cpuSeconds(server.pid);
+      stdin.write(`${JSON.stringify(asked)}\n`);
+      const result = JSON.parse(await line()) as SliceResult;
+      return { ...result, serverCpu: cpuSeconds(server.pid) - before };
+    },
+    close: () => stdin.end(),
+  };
+}
+
+/** Several servers under the same load, by name. */
+export type Contest<Name extends string> = Readonly<Record<Name, RunningServer>>;
+
+export interface Turns {
+  /** How many slices each gets. */
+  readonly slices: number;
+  readonly ms: number;
+  readonly warmUpCalls: number;
+}
+
+/**
+ * Gives each of the servers a short slice in turn, again and again: a machine that others share is seldom the same
+ * for a second, and what is compared must have met the same machine.
+ */
+export async function inTurns<Name extends string>(
+  contest: Contest<Name>,
+  load: (address: string) => LoadOptions,
+  { slices, ms, warmUpCalls }: Turns,
+): Promise<Readonly<Record<Name, readonly Slice[]>>> {
+  const loads: { readonly name: Name; readonly load: Load; readonly taken: Slice[] }[] = [];
+  try {
+    // The keys of a record are its names.
+    for (const name of Object.keys(contest) as Name[])
+      loads.push({
+        name,
+        load: await openLoad(contest[name], load(contest[name].address)),
+        taken: [],
+      });
+    for (const one of loads) await one.load.slice({ calls: warmUpCalls });
+    for (let turn = 0; turn < slices; turn++) {
+      const first = turn % loads.length;
+      for (const one of [...loads.slice(first), ...loads.slice(0, first)])
+        one.taken.push(await one.load.slice({ ms }));
+    }
+  } finally {
+    for (const one of loads) one.load.close();
+  }
+  return Object.fromEntries(loads.map(({ name, taken }) => [name, taken])) as Record<Name, Slice[]>;
+}
+
+/** What slices of one server come to. */
+export interface Measured {
+  /** Calls a second. */
+  readonly rate: number;
+  /** Latencies, ms. */
+  readonly p50: number;
+  readonly p99: number;
+  readonly p999: number;
   /** CPU time of the server a call, microseconds. */
   readonly serverCpuUs: number;
   /** Of the server's and of the load's core, how much was used. */
@@ -137,38 +223,24 @@ export interface Measured extends LoadResult {
   readonly loadLoad: number;
 }
 
-/** Runs the load generator against a server. */
-export function runLoad(server: RunningServer, options: LoadOptions): Promise<Measured> {
-  const load = pinned(
-    LOAD_CORE,
-    [join(root, 'bench/load.ts'), JSON.stringify(options)],
-    ['ignore', 'pipe', 'inherit'],
-  );
-  let text = '';
-  let before = 0;
-  let after = 0;
-  load.stdout?.on('data', (bytes: Buffer) => {
-    const was = text;
-    text += bytes.toString();
-    if (!was.includes('begin') && text.includes('begin')) before = cpuSeconds(server.pid);
-    if (!was.includes('end\n') && text.includes('end\n')) after = cpuSeconds(server.pid);
-  });
-  return new Promise((done, failed) => {
-    load.once('exit', (code) => {
-      const line = text.trim().split('\n').at(-1) ?? '';
-      if (code !== 0 || !line.startsWith('{')) {
-        failed(new Error(`the load generator ended with ${code}`));
-        return;
-      }
-      const result = JSON.parse(line) as LoadResult;
-      done({
-        ...result,
-        serverCpuUs: ((after - before) / result.calls) * 1e6,
-        serverLoad: (after - before) / result.seconds,
-        loadLoad: result.loadCpu / result.seconds,
-      });
-    });
-  });
+export function summary(slices: readonly Slice[]): Measured {
+  const sum = (value: (slice: Slice) => number): number =>
+    slices.reduce((total, slice) => total + value(slice), 0);
+  const calls = sum((slice) => slice.calls);
+  const seconds = sum((slice) => slice.seconds);
+  const serverCpu = sum((slice) => slice.serverCpu);
+  const latencies = slices.flatMap((slice) => slice.latencies).sort((a, b) => a - b);
+  const at = (share: number): number =>
+    latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * share))] ?? NaN;
+  return {
+    rate: calls / seconds,
+    p50: at(0.5),
+    p99: at(0.99),
+    p999: at(0.999),
+    serverCpuUs: (serverCpu / calls) * 1e6,
+    serverLoad: serverCpu / seconds,
+    loadLoad: sum((slice) => slice.loadCpu) / seconds,
+  };
 }
 
 /** User and system time of a process so far, from Linux's `/proc`, seconds. */

@@ -3,18 +3,12 @@ import { checks, SERVICE } from '../messages.ts';
 import { median } from '../measure.ts';
 import { VARIETY } from '../world.ts';
 import { time, type Row, type RunOptions, type Scenario } from '../scenario.ts';
-import {
-  runLoad,
-  startPostern,
-  withDirectory,
-  type Measured,
-  type RunningServer,
-} from '../servers.ts';
-import { PROCESSES, requestFile } from './grpc.ts';
+import { inTurns, startPostern, summary, withDirectory, type Measured } from '../servers.ts';
+import { PROCESSES, QUICK_SLICES, requestFile, SLICES } from './grpc.ts';
 
 const MODES = ['off', 'file', 'strict'] as const;
 type Mode = (typeof MODES)[number];
-type Turn = Readonly<Record<Mode, Measured>>;
+type Round = Readonly<Record<Mode, Measured>>;
 
 const NAMES: Readonly<Record<Mode, string>> = {
   off: 'audit off',
@@ -27,7 +21,6 @@ const COSTS: Readonly<Record<Mode, number | undefined>> = {
   file: 0.1,
   strict: 0.3,
 };
-const TURNS = 3;
 const IN_FLIGHT = 64;
 
 export const auditCost: Scenario = {
@@ -35,46 +28,45 @@ export const auditCost: Scenario = {
   run: ({ quick }: RunOptions) =>
     withDirectory(async (directory) => {
       const requests = requestFile(directory, 'audit', checks());
-      const turns: Turn[] = [];
+      const rounds: Round[] = [];
       for (let process = 0; process < (quick ? 1 : PROCESSES); process++) {
-        const servers = new Map<Mode, RunningServer>();
-        for (const mode of MODES) servers.set(mode, await startPostern(directory, mode));
-        for (let turn = 0; turn < (quick ? 1 : TURNS); turn++) {
-          const measured: Partial<Record<Mode, Measured>> = {};
-          const first = turn % MODES.length;
-          for (const mode of [...MODES.slice(first), ...MODES.slice(0, first)]) {
-            const server = servers.get(mode);
-            if (server === undefined) continue;
-            measured[mode] = await runLoad(server, {
-              address: server.address,
-              path: `${SERVICE}/Check`,
-              requests,
-              connections: 4,
-              inFlight: IN_FLIGHT,
-              warmUpCalls: turn === 0 ? 10_000 : 1_000,
-              ms: quick ? 500 : 800,
-              by: 'frames',
-            });
-          }
-          // Every mode was measured in the loop.
-          turns.push(measured as Turn);
-        }
-        for (const server of servers.values()) await server.stop();
+        const servers = {
+          off: await startPostern(directory, 'off'),
+          file: await startPostern(directory, 'file'),
+          strict: await startPostern(directory, 'strict'),
+        };
+        const taken = await inTurns(
+          servers,
+          (address) => ({
+            address,
+            path: `${SERVICE}/Check`,
+            requests,
+            connections: 4,
+            inFlight: IN_FLIGHT,
+            by: 'frames',
+          }),
+          { warmUpCalls: 10_000, ...(quick ? QUICK_SLICES : SLICES) },
+        );
+        rounds.push({
+          off: summary(taken.off),
+          file: summary(taken.file),
+          strict: summary(taken.strict),
+        });
+        for (const server of Object.values(servers)) await server.stop();
       }
-      return { name: 'audit', rows: MODES.map((mode) => rowOf(mode, turns)) };
+      return { name: 'audit', rows: MODES.map((mode) => rowOf(mode, rounds)) };
     }),
 };
 
-function rowOf(mode: Mode, turns: readonly Turn[]): Row {
-  const rate = ({ calls, seconds }: Measured): number => calls / seconds;
+function rowOf(mode: Mode, rounds: readonly Round[]): Row {
   const of = (value: (measured: Measured) => number): number =>
-    median(turns.map((turn) => value(turn[mode])));
-  const cost = 1 - median(turns.map((turn) => rate(turn[mode]) / rate(turn.off)));
+    median(rounds.map((round) => value(round[mode])));
+  const cost = 1 - median(rounds.map((round) => round[mode].rate / round.off.rate));
   const most = COSTS[mode];
   const row = {
     scenario: `Check, ${VARIETY} questions, ${IN_FLIGHT} in flight, ${NAMES[mode]}`,
     cells: {
-      'calls/s': Math.round(of(rate)).toLocaleString('en-US'),
+      'calls/s': Math.round(of(({ rate }) => rate)).toLocaleString('en-US'),
       'cost of throughput': `${(cost * 100).toFixed(1)} %`,
       p50: `${of(({ p50 }) => p50).toFixed(2)} ms`,
       p99: `${of(({ p99 }) => p99).toFixed(2)} ms`,

@@ -15,10 +15,12 @@ import {
 } from '../scenario.ts';
 import type { LoadOptions } from '../load.ts';
 import {
+  inTurns,
+  openLoad,
   rssBytes,
-  runLoad,
   startNoop,
   startPostern,
+  summary,
   withDirectory,
   type Measured,
   type RunningServer,
@@ -35,8 +37,9 @@ const NEVER_THE_SAME = 20_000;
  * other for as long as they live: what is compared is the program.
  */
 export const PROCESSES = 5;
-/** In each of them. */
-const TURNS = 3;
+/** In each of them, every server gets so many slices of the load, of so many milliseconds. */
+export const SLICES = { slices: 12, ms: 200 };
+export const QUICK_SLICES = { slices: 3, ms: 150 };
 const BATCH = 50;
 const FILTER = 1_000;
 const CONNECTIONS = 4;
@@ -100,25 +103,25 @@ const WORKLOADS: readonly Workload[] = [
 
 type Contender = 'no-op' | 'Postern, audit to a file' | 'Postern, audit off';
 type Servers = Readonly<Record<Contender, RunningServer>>;
-/** All contenders, one after the other. */
-type Turn = Readonly<Record<Contender, Measured>>;
+/** All contenders, in one set of processes. */
+type Round = Readonly<Record<Contender, Measured>>;
 
 export const grpc: Scenario = {
   name: 'grpc',
   run: ({ quick }: RunOptions) =>
     withDirectory(async (directory) => {
-      const turns: Turn[][] = WORKLOADS.map(() => []);
+      const rounds: Round[][] = WORKLOADS.map(() => []);
       for (let process = 0; process < (quick ? 1 : PROCESSES); process++) {
         const servers = await startAll(directory);
         try {
           for (const [index, workload] of WORKLOADS.entries())
-            turns[index]?.push(...(await compareServers(workload, servers, directory, quick)));
+            rounds[index]?.push(await compareServers(workload, servers, directory, quick));
         } finally {
           await stopAll(servers);
         }
       }
       const rows = WORKLOADS.flatMap((workload, index) =>
-        CONTENDERS.map((name) => contenderRow(workload, name, turns[index] ?? [])),
+        CONTENDERS.map((name) => contenderRow(workload, name, rounds[index] ?? [])),
       );
       return { name: 'grpc', rows };
     }),
@@ -133,17 +136,18 @@ export const grpcMemory: Scenario = {
       try {
         await sleep(SETTLE_MS);
         const idle = memoryOf(servers);
-        for (const server of Object.values(servers))
-          await runLoad(server, {
+        for (const server of Object.values(servers)) {
+          const load = await openLoad(server, {
             address: server.address,
             path: `${SERVICE}/Check`,
             requests: requestFile(directory, 'memory', checks()),
             connections: CONNECTIONS,
             inFlight: 32,
-            warmUpCalls: MEMORY_CALLS,
-            ms: 10,
             by: 'frames',
           });
+          await load.slice({ calls: MEMORY_CALLS });
+          load.close();
+        }
         await sleep(quick ? 0 : SETTLE_MS);
         const after = memoryOf(servers);
         return {
@@ -278,62 +282,47 @@ export function requestFile(directory: string, name: string, messages: readonly 
   return file;
 }
 
-/** Runs all contenders in turns, several times: they are compared within each turn. */
 async function compareServers(
-  workload: Workload,
+  { method, by, inFlight, warmUpCalls, requests }: Workload,
   servers: Servers,
   directory: string,
   quick: boolean,
-): Promise<readonly Turn[]> {
-  const { method, by, inFlight, warmUpCalls } = workload;
-  const requests = requestFile(
-    directory,
-    `${method}-${workload.requests.length}`,
-    workload.requests,
-  );
-  const turns: Turn[] = [];
-  const load = (name: Contender): Promise<Measured> =>
-    runLoad(servers[name], {
-      address: servers[name].address,
+): Promise<Round> {
+  const file = requestFile(directory, `${method}-${requests.length}`, requests);
+  const taken = await inTurns(
+    servers,
+    (address) => ({
+      address,
       path: `${SERVICE}/${method}`,
-      requests,
+      requests: file,
       connections: Math.min(CONNECTIONS, inFlight),
       inFlight,
-      warmUpCalls: turns.length === 0 ? warmUpCalls : warmUpCalls / 10,
-      ms: quick ? 500 : 800,
       by,
-    });
-  for (let turn = 0; turn < (quick ? 1 : TURNS); turn++) {
-    const measured: Partial<Record<Contender, Measured>> = {};
-    // Each goes first as often as last: a machine that others share is seldom the same for long.
-    for (const name of turnOrder(turn)) measured[name] = await load(name);
-    // Every contender was measured in the loop.
-    turns.push(measured as Turn);
-  }
-  return turns;
-}
-
-function turnOrder(turn: number): readonly Contender[] {
-  const first = turn % CONTENDERS.length;
-  return [...CONTENDERS.slice(first), ...CONTENDERS.slice(0, first)];
+    }),
+    { warmUpCalls, ...(quick ? QUICK_SLICES : SLICES) },
+  );
+  return {
+    'no-op': summary(taken['no-op']),
+    'Postern, audit to a file': summary(taken['Postern, audit to a file']),
+    'Postern, audit off': summary(taken['Postern, audit off']),
+  };
 }
 
 function contenderRow(
   { scenario, target }: Workload,
   name: Contender,
-  turns: readonly Turn[],
+  rounds: readonly Round[],
 ): Row {
   const of = (value: (measured: Measured) => number): number =>
-    median(turns.map((turn) => value(turn[name])));
+    median(rounds.map((round) => value(round[name])));
   const ratioOf = (value: (measured: Measured) => number): number =>
-    median(turns.map((turn) => value(turn[name]) / value(turn['no-op'])));
-  const rate = ({ calls, seconds }: Measured): number => calls / seconds;
-  const ratio = ratioOf(rate);
+    median(rounds.map((round) => value(round[name]) / value(round['no-op'])));
+  const ratio = ratioOf(({ rate }) => rate);
   const ms = (value: number): string => `${value.toFixed(2)} ms`;
   const percent = (share: number): string => `${(share * 100).toFixed(0)} %`;
   const cells = {
     server: name,
-    'calls/s': Math.round(of(rate)).toLocaleString('en-US'),
+    'calls/s': Math.round(of(({ rate }) => rate)).toLocaleString('en-US'),
     'to no-op': ratio.toFixed(2),
     p50: ms(of(({ p50 }) => p50)),
     p99: ms(of(({ p99 }) => p99)),

@@ -1,4 +1,6 @@
 /** The gRPC API on a real server over real HTTP/2: answers, errors, limits, streams, health, drain. */
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import type { EventEmitter } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -391,6 +393,42 @@ describe('robustness', () => {
     );
     session.close();
     expect(limit).toBe(256);
+  });
+});
+
+describe('calls that are over', () => {
+  const streams: EventEmitter[] = [];
+  const note = (message: unknown): void =>
+    void streams.push((message as { readonly stream: EventEmitter }).stream);
+  beforeAll(() => subscribe('http2.server.stream.close', note));
+  afterAll(() => unsubscribe('http2.server.stream.close', note));
+
+  it('are let go of, however they end: answered, refused, cancelled, or cut with their connection', async () => {
+    await call('Check', read);
+    await refused('Check', { ...alice, action: 'kb:' });
+    const client = connectTo(server.running.addresses.grpc);
+    const cancelled = client.stream();
+    cancelled.on('error', () => {});
+    await new Promise<void>((answered) => {
+      cancelled.once('data', () => answered());
+      cancelled.write(read);
+    });
+    cancelled.cancel();
+    const session = http2.connect(`http://${server.running.addresses.grpc}`);
+    const cut = session.request({
+      ':method': 'POST',
+      ':path': `${SERVICE}/CheckStream`,
+      'content-type': 'application/grpc',
+      te: 'trailers',
+    });
+    cut.on('error', () => {});
+    await new Promise<void>((connected) => session.once('connect', () => connected()));
+    await new Promise<void>((pong) => session.ping(() => pong()));
+    session.destroy();
+    client.close();
+    await expect
+      .poll(() => streams.map((stream) => stream.eventNames().length))
+      .toEqual([0, 0, 0, 0]);
   });
 });
 

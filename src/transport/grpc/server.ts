@@ -9,7 +9,8 @@ import {
   type ServiceDefinition,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
-import type { EventEmitter } from 'node:events';
+import { subscribe } from 'node:diagnostics_channel';
+import { EventEmitter } from 'node:events';
 import { clearStaleSocket, setSocketMode } from '../unix-socket.ts';
 import type { Method, Methods } from './methods.ts';
 import { openOverload, type Overload, type OverloadCause } from './overload.ts';
@@ -169,6 +170,29 @@ export function rawMethod(path: string, stream: boolean): ServiceDefinition[stri
 const keptForItsShape: { call: unknown } = { call: undefined };
 /** Largest message that is kept with it, bytes. */
 const KEPT_BYTES = 4_096;
+
+/**
+ * An HTTP/2 session keeps its streams in a Map. Each table that the Map has outgrown points to the next one, so that
+ * once one of them is old, all that follow, and every stream in them, outlive the young generation's collections,
+ * and through its listeners each stream keeps its whole call: a seventh of the time was spent copying dead calls. A
+ * stream that is destroyed emits no more, and lets go of its call.
+ */
+const closing: (EventEmitter & { readonly destroyed: boolean })[] = [];
+
+subscribe('http2.server.stream.close', (message) => {
+  const { stream } = message as { readonly stream: (typeof closing)[number] };
+  if (closing.push(stream) === 1) setImmediate(letGo);
+});
+
+function letGo(): void {
+  for (const stream of closing)
+    if (stream.destroyed) {
+      // Without the first, each that goes would be told of; a Readable's own would look for a reader in another tick.
+      EventEmitter.prototype.removeAllListeners.call(stream, 'removeListener');
+      EventEmitter.prototype.removeAllListeners.call(stream);
+    }
+  closing.length = 0;
+}
 
 function unaryHandler(method: Method, options: Serving, traced?: TracedMethod) {
   return (call: ServerUnaryCall<Buffer, Buffer>, reply: sendUnaryData<Buffer>): void => {
