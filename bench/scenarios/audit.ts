@@ -4,7 +4,7 @@ import { median } from '../measure.ts';
 import { VARIETY } from '../world.ts';
 import { time, type Row, type RunOptions, type Scenario } from '../scenario.ts';
 import { inTurns, startPostern, summary, withDirectory, type Measured } from '../servers.ts';
-import { PROCESSES, QUICK_SLICES, requestFile, SLICES } from './grpc.ts';
+import { PROCESSES, QUICK_SLICES, requestFile, SLICES, WARM_UP_CALLS } from './grpc.ts';
 
 const MODES = ['off', 'file', 'strict'] as const;
 type Mode = (typeof MODES)[number];
@@ -45,7 +45,7 @@ export const auditCost: Scenario = {
             inFlight: IN_FLIGHT,
             by: 'frames',
           }),
-          { warmUpCalls: 10_000, ...(quick ? QUICK_SLICES : SLICES) },
+          { warmUpCalls: WARM_UP_CALLS, ...(quick ? QUICK_SLICES : SLICES) },
         );
         rounds.push({
           off: summary(taken.off),

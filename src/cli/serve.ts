@@ -6,7 +6,7 @@ import type { RunningWorkers } from '../primary.ts';
 import type { ServerOptions } from '../server.ts';
 import { withoutSecrets } from '../store/redis/address.ts';
 import { CliError, EXIT } from './output.ts';
-import { tendMemory } from './release-memory.ts';
+import { startLean, tendMemory } from './release-memory.ts';
 import { stopSignal } from './signals.ts';
 
 export interface ServeOptions {
@@ -21,6 +21,7 @@ export interface ServeOptions {
 
 export async function serve(options: ServeOptions): Promise<number> {
   const startedAt = performance.now();
+  startLean();
   const { packageRoot, version } = options;
   const { settings, adminToken, file, warnings } = loadSettings(
     options.config,
