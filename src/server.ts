@@ -3,12 +3,10 @@ import { pino, type Logger } from 'pino';
 import type { Baseline } from './admin/baseline.ts';
 import { openChain } from './audit/chain.ts';
 import { compileRedaction, type Redact } from './audit/fields.ts';
-import { workerName } from './audit/files.ts';
 import type { AuditLog } from './audit/log.ts';
 import { openAuditLog, readKey } from './audit/open.ts';
 import { compileSampling } from './audit/sampling.ts';
 import { counted, MANAGEMENT_OPERATIONS } from './counted.ts';
-import type { SinkSettings } from './config/audit.ts';
 import { readSource } from './config/document.ts';
 import { loadMigrations } from './config/migration.ts';
 import { ConfigError } from './config/problem.ts';
@@ -126,7 +124,9 @@ export async function startServer(options: ServerOptions): Promise<Running> {
         });
     }
     const audit = await openAuditLog({
-      sinks: settings.audit.sinks.map((sink) => ofWorker(sink, worker)),
+      sinks: settings.audit.sinks,
+      worker,
+      workers: settings.workers,
       store: settings.store,
       redis: settings.redis,
       maxWaiting: settings.limits.waiting_calls,
@@ -249,12 +249,6 @@ export async function startServer(options: ServerOptions): Promise<Running> {
     await cleanUp();
     throw error;
   }
-}
-
-function ofWorker(sink: SinkSettings, worker: number | undefined): SinkSettings {
-  return sink.type === 'file' && worker !== undefined
-    ? { ...sink, path: workerName(sink.path, worker) }
-    : sink;
 }
 
 function openFactsAndMetrics(

@@ -16,7 +16,7 @@ import { open, rename, stat, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { filesOf, rotatedName } from './files.ts';
+import { absent, filesOf, rotatedName } from './files.ts';
 import { BusyError, GoneError, type Batch, type Destination } from './queue.ts';
 
 const writeSome = promisify(write);
@@ -34,6 +34,8 @@ export interface FileOptions {
   readonly keepFiles: number;
   readonly keepMs: number;
   readonly keepBytes: number;
+  /** Other logs that this retention is also for, by the files that were written to; absent: none. */
+  readonly abandoned?: (() => Promise<readonly string[]>) | undefined;
   /** Told of what does not keep a record from being kept: a file that cannot be removed. */
   readonly onError: (error: unknown) => void;
 }
@@ -219,22 +221,35 @@ function endLine(descriptor: number, size: number): number {
   return size + writeSync(descriptor, '\n');
 }
 
-/** Removes what retention no longer wants; never the file that is written to. */
-async function prune({ path, keepFiles, keepMs, keepBytes, onError }: FileOptions): Promise<void> {
+/** Removes what retention no longer wants, log by log; never the file that is written to. */
+async function prune(options: FileOptions): Promise<void> {
+  const { path, keepFiles, keepMs, keepBytes } = options;
   if (keepFiles === 0 && keepMs === 0 && keepBytes === 0) return;
   try {
-    const files = (await filesOf(path)).filter((name) => name !== path).toReversed();
-    let bytes = 0;
-    for (const [index, name] of files.entries()) {
-      const { size, mtimeMs } = await stat(name);
-      bytes += size;
-      const tooMany = keepFiles > 0 && index >= keepFiles;
-      const tooOld = keepMs > 0 && Date.now() - mtimeMs > keepMs;
-      const tooMuch = keepBytes > 0 && bytes > keepBytes;
-      if (tooMany || tooOld || tooMuch) await unlink(name);
-    }
+    await pruneLog(
+      (await filesOf(path)).filter((name) => name !== path),
+      options,
+    );
+    for (const log of (await options.abandoned?.()) ?? [])
+      await pruneLog(await filesOf(log), options);
   } catch (error) {
-    onError(error);
+    options.onError(error);
+  }
+}
+
+/** @param files oldest first */
+async function pruneLog(files: readonly string[], options: FileOptions): Promise<void> {
+  const { keepFiles, keepMs, keepBytes } = options;
+  let bytes = 0;
+  for (const [index, name] of files.toReversed().entries()) {
+    const status = await stat(name).catch(absent);
+    if (status === undefined) continue;
+    const { size, mtimeMs } = status;
+    bytes += size;
+    const tooMany = keepFiles > 0 && index >= keepFiles;
+    const tooOld = keepMs > 0 && Date.now() - mtimeMs > keepMs;
+    const tooMuch = keepBytes > 0 && bytes > keepBytes;
+    if (tooMany || tooOld || tooMuch) await unlink(name).catch(absent);
   }
 }
 

@@ -113,6 +113,18 @@ export async function logsOf(file: string): Promise<readonly string[]> {
   return [file, ...numbers.map((worker) => workerName(file, worker))];
 }
 
+/**
+ * The logs of this name that nobody writes to any more, since fewer workers run now, or more than none.
+ * @param workers how many processes write; 1: one, to the file itself
+ */
+export async function abandonedLogs(file: string, workers: number): Promise<readonly string[]> {
+  const written =
+    workers === 1
+      ? [file]
+      : Array.from({ length: workers }, (_, index) => workerName(file, index + 1));
+  return (await logsOf(file)).filter((log) => !written.includes(log));
+}
+
 /** Cuts bytes into lines. Only a line feed ends a line: JSON texts may hold the other separators. */
 export interface Splitter {
   /** The lines that end in these bytes. @throws Error where one is longer than 64 MiB */

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { TlsFiles } from '../store/redis/client.ts';
 import { openFile, openStdout } from './file.ts';
+import { abandonedLogs, workerName } from './files.ts';
 import { newInstance, openLog, type AuditLog } from './log.ts';
 import { openSink, type Destination, type Sink, type SinkMode } from './queue.ts';
 
@@ -51,6 +52,9 @@ export interface LogOptions {
       readonly server_name?: string | undefined;
     };
   };
+  /** Which of several processes this is, from 1; `undefined`: the only one. */
+  readonly worker: number | undefined;
+  readonly workers: number;
   /** Answers that wait for a sink at once. */
   readonly maxWaiting: number;
   /** Told of the errors of one sink. */
@@ -83,7 +87,7 @@ export async function openAuditLog(options: LogOptions): Promise<AuditLog> {
 async function openDestination(
   sink: SinkDescription,
   writer: string,
-  { store, redis }: LogOptions,
+  { store, redis, worker, workers }: LogOptions,
   onError: (error: unknown) => void,
 ): Promise<Destination> {
   switch (sink.type) {
@@ -91,7 +95,12 @@ async function openDestination(
       return openStdout();
     case 'file':
       return openFile({
-        path: sink.path,
+        path: worker === undefined ? sink.path : workerName(sink.path, worker),
+        // Of those that are gone, one takes care.
+        abandoned:
+          worker === undefined || worker === 1
+            ? (): Promise<readonly string[]> => abandonedLogs(sink.path, workers)
+            : undefined,
         durable: sink.mode === 'strict',
         rotateBytes: sink.rotate_bytes,
         // Else what is old would stay as long as the file is small.

@@ -9,15 +9,16 @@ import {
   renameSync,
   rmSync,
   statSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { createServer, type IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openFile, type FileOptions } from '../../src/audit/file.ts';
-import { filesOf, linesOf } from '../../src/audit/files.ts';
+import { abandonedLogs, filesOf, linesOf, rotatedName, workerName } from '../../src/audit/files.ts';
 import { openHttp } from '../../src/audit/http.ts';
 import { openSink, type Destination, type Sink, type SinkMode } from '../../src/audit/queue.ts';
 import { openRedisSink } from '../../src/audit/redis.ts';
@@ -487,6 +488,28 @@ describe('a file', () => {
     await sink.close(1_000);
     expect(text()).toBe('{"n":3}\n');
     expect(readdirSync(directory).length).toBe(2);
+  });
+
+  it('is kept as long as any other of its log where its worker is gone', async () => {
+    const base = join(directory, 'audit.jsonl');
+    const old = (worker: number): readonly string[] => {
+      const current = workerName(base, worker);
+      return [current, rotatedName(current, new Date(0))];
+    };
+    const [gone, alive] = [old(3), old(2)];
+    const young = workerName(base, 4);
+    const other = join(directory, 'audit-worker-3.txt');
+    for (const file of [...gone, ...alive, other, base]) {
+      writeFileSync(file, '{"n":0}\n');
+      utimesSync(file, 0, 0);
+    }
+    writeFileSync(young, '{"n":0}\n');
+    const path = workerName(base, 1);
+    const sink = open({ path, keepMs: 60_000, abandoned: () => abandonedLogs(base, 2) });
+    expect(await sink.write('{"n":1}')).toBe(true);
+    await sink.close(1_000);
+    const left = [path, ...alive, young, other].map((file) => basename(file));
+    expect(readdirSync(directory).toSorted()).toEqual(left.toSorted());
   });
 
   it('that somebody else moves away is opened anew', async () => {
