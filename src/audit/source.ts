@@ -84,13 +84,17 @@ function logs(files: readonly string[], onProblem: (message: string) => void): S
         for (const file of await logsOnce(files))
           taken.push({ file: normalize(file), ...(await snapshotOf(file)) });
         const isNew = firstTime();
-        for (const { file, rotated, current } of taken) {
+        const each = taken.map(({ file, rotated, current }) => {
           const names = current === undefined ? rotated : [...rotated, file];
-          for (const name of withinRange(names, range).filter(isNew))
-            yield* name === file && current !== undefined
-              ? linesFrom(current, name)
-              : linesOfRotated(name);
-        }
+          const wanted = withinRange(names, range).filter(isNew);
+          return (async function* (): AsyncGenerator<Line> {
+            for (const name of wanted)
+              yield* name === file && current !== undefined
+                ? linesFrom(current, name)
+                : linesOfRotated(name);
+          })();
+        });
+        yield* byTime(each);
       } finally {
         for (const { current } of taken) await current?.close();
       }
@@ -117,6 +121,37 @@ function logs(files: readonly string[], onProblem: (message: string) => void): S
       for (const one of followers.splice(0)) await one.close();
     },
   };
+}
+
+/** The lines of several logs, each in its order, by the times of their records. */
+async function* byTime(logs: readonly AsyncGenerator<Line>[]): AsyncGenerator<Line> {
+  const [only] = logs;
+  if (logs.length === 1 && only !== undefined) {
+    yield* only;
+    return;
+  }
+  const heads: { readonly log: AsyncGenerator<Line>; line: Line; time: string }[] = [];
+  try {
+    for (const log of logs) {
+      const { done, value: line } = await log.next();
+      if (done !== true) heads.push({ log, line, time: timeOf(line) ?? '' });
+    }
+    while (heads.length > 0) {
+      const first = heads.reduce((least, one) => (one.time < least.time ? one : least));
+      yield first.line;
+      const { done, value: line } = await first.log.next();
+      if (done === true) heads.splice(heads.indexOf(first), 1);
+      // What is no record goes with the one before it.
+      else Object.assign(first, { line, time: timeOf(line) ?? first.time });
+    }
+  } finally {
+    for (const log of logs) await log.return(undefined);
+  }
+}
+
+/** Of a record as it is written, without reading all of it: ISO 8601 of one length, so that texts compare as times. */
+function timeOf({ text }: Line): string | undefined {
+  return /^\{"v":\d+,"type":"[a-z]+","time":"([^"]+)"/.exec(text)?.[1];
 }
 
 /** Whether a file is named for the first time, however it is spelled. */

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { rotatedName } from '../../src/audit/files.ts';
+import { rotatedName, workerName } from '../../src/audit/files.ts';
 import { ALWAYS, openFiles } from '../../src/audit/source.ts';
 import { DENIED, openRecorder, type Decided } from '../support/audit-records.ts';
 import { postern } from '../support/process.ts';
@@ -228,6 +228,38 @@ describe('a time range', () => {
     expect(await read('--to', at(2))).toEqual([[1, 2], 1]);
     expect(await read('--from', at(4), '--to', at(6))).toEqual([[5, 6], 1]);
     expect(await read('--from', at(2), '--to', at(6))).toEqual([[3, 4, 5, 6], 2]);
+  });
+});
+
+describe('several logs', () => {
+  it('are read in the order of time; what is no record goes with the one before it', async () => {
+    const file = join(temporaryDirectory(), 'audit.jsonl');
+    const at = (minute: number): { readonly time: Date } => ({
+      time: new Date(NOON + minute * 60_000),
+    });
+    const [one, two] = [openRecorder('000000000001'), openRecorder('000000000002')];
+    const logs: readonly (readonly [name: string, lines: readonly string[]])[] = [
+      [rotatedName(workerName(file, 1), at(5).time), [one.decision(at(0)), one.decision(at(4))]],
+      [workerName(file, 1), ['torn', one.management(at(8)), '{"v":1,"type":"de']],
+      [workerName(file, 2), [two.decision(at(2)), two.decision(at(6)), two.decision(at(9))]],
+      // Written to before there were workers.
+      [file, ['torn at first', openRecorder().decision(at(-5))]],
+    ];
+    for (const [name, lines] of logs)
+      writeFileSync(name, lines.map((line) => `${line}\n`).join(''));
+    const read: string[] = [];
+    for await (const { text } of openFiles([file], () => {}).read(ALWAYS)) read.push(text);
+    const [first, second, third, unsplit] = logs.map(([, lines]) => lines);
+    expect(read).toEqual([
+      ...(unsplit ?? []),
+      first?.[0],
+      third?.[0],
+      first?.[1],
+      second?.[0],
+      third?.[1],
+      ...(second?.slice(1) ?? []),
+      third?.[2],
+    ]);
   });
 });
 
