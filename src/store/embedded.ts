@@ -35,8 +35,8 @@ const LAYOUT = 1;
 export const FEED_LENGTH = 10_000;
 /** LMDB's keys are bounded; longer ids (paths of 64 labels) are stored under their hash. */
 const MAX_KEY_CHARS = 512;
-/** Between the two looks at a change that another process makes. */
-const SECOND_LOOK_MS = 10;
+/** How long after each other it is looked again for a change that another process makes, ms. */
+const LATER_LOOKS_MS = [10, 50, 250];
 /** Address space, not memory: the file grows as it is filled. */
 const MAP_BYTES = 64 * 1024 ** 3;
 
@@ -110,14 +110,20 @@ export function openEmbeddedStore(directory: string): Store {
 
   /** Commits of other processes: LMDB writes its file with ordinary writes, which inotify reports. */
   const watchOthers = (): FSWatcher | undefined => {
-    let again: NodeJS.Timeout | undefined;
+    let later: NodeJS.Timeout | undefined;
+    // The file changes shortly before LMDB shows the commit to readers, and its writer may be held up in between.
+    const lookAgain = (looks: number): void => {
+      clearTimeout(later);
+      const ms = LATER_LOOKS_MS[looks];
+      if (ms === undefined) return;
+      later = setTimeout(() => {
+        notify();
+        lookAgain(looks + 1);
+      }, ms).unref();
+    };
     const hint = (): void => {
       notify();
-      // The file changes shortly before LMDB shows the commit to readers: look once more.
-      again ??= setTimeout(() => {
-        again = undefined;
-        notify();
-      }, SECOND_LOOK_MS).unref();
+      lookAgain(0);
     };
     try {
       // A hint only: readers look on their own at every heartbeat.
