@@ -114,7 +114,8 @@ export async function logsOf(file: string): Promise<readonly string[]> {
 }
 
 /**
- * The logs of this name that nobody writes to any more, since fewer workers run now, or more than none.
+ * The logs of this name that nobody writes to any more: of workers above their number, and of the single process that
+ * was there before them.
  * @param workers how many processes write; 1: one, to the file itself
  */
 export async function abandonedLogs(file: string, workers: number): Promise<readonly string[]> {

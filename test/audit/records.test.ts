@@ -5,7 +5,12 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CHAIN_START, chainHash, openChain, sealOf } from '../../src/audit/chain.ts';
-import { contentOf, eventOf, type DecisionContent } from '../../src/audit/event.ts';
+import {
+  contentOf,
+  eventOf,
+  type DecisionContent,
+  type FilteredObjects,
+} from '../../src/audit/event.ts';
 import { compileRedaction, type FieldRule, type RedactOptions } from '../../src/audit/fields.ts';
 import {
   authenticationLine,
@@ -72,6 +77,15 @@ function recordOf(
     unknown
   >;
 }
+
+const oneObject = (): FilteredObjects => ({
+  items: [RESOURCE],
+  offset: 0,
+  limit: 0,
+  visible: [0],
+  shadowHidden: 0,
+  shadowShown: 0,
+});
 
 describe('inputs of a decision', () => {
   it('are left out by default, and the record says which', () => {
@@ -146,14 +160,7 @@ describe('the field policy', () => {
   });
 
   it('drops one attribute wherever its like stands: in sources and in the objects of a Filter', () => {
-    const objects = {
-      items: [RESOURCE],
-      offset: 0,
-      limit: 0,
-      visible: [0],
-      shadowHidden: 0,
-      shadowShown: 0,
-    };
+    const objects = oneObject();
     const rules = [rule('resource.attributes.secret', 'drop')];
     const record = recordOf({ attributes: true, rules }, { objects });
     expect(JSON.stringify(record)).not.toContain('s3cret');
@@ -161,14 +168,7 @@ describe('the field policy', () => {
   });
 
   it('of a whole resource holds for the objects of a Filter, and of a detail for authentication', () => {
-    const objects = {
-      items: [RESOURCE],
-      offset: 0,
-      limit: 0,
-      visible: [0],
-      shadowHidden: 0,
-      shadowShown: 0,
-    };
+    const objects = oneObject();
     for (const action of ['drop', 'hash', 'mask'] as const) {
       const record = recordOf(
         { attributes: true, rules: [rule('resource', action)] },
