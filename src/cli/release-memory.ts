@@ -2,15 +2,20 @@
 import { setFlagsFromString } from 'node:v8';
 import { collectGarbage } from '../memory.ts';
 
-/** V8's own measure, bytes of a function. */
-const OPTIMIZED_BYTES = 60 * 1024;
+/** V8's optimizing compilers, each of which has a filter for the names of functions. */
+const OPTIMIZERS = ['maglev', 'turbo'];
+
+function optimize(names: '*' | '-*'): void {
+  for (const optimizer of OPTIMIZERS) setFlagsFromString(`--${optimizer}-filter=${names}`);
+}
 
 /**
- * Keeps V8 from optimizing what is hot while a server starts, such as finding its modules: none of it is called again,
- * and V8's optimizing compiler alone is 5 MiB of code that would be read into memory. Until `tendMemory`.
+ * Keeps V8 from optimizing what is hot while a server starts, such as finding its modules: little of it is called
+ * again, and V8's optimizing compilers are 5 MiB of code that would be read into memory. Until `tendMemory`. A limit
+ * of size would do the same, but what was hot in the meantime would never be optimized afterwards.
  */
 export function startLean(): void {
-  setFlagsFromString('--max-optimized-bytecode-size=0');
+  optimize('-*');
 }
 
 /** What a start leaves behind has been collected by then. */
@@ -21,7 +26,7 @@ const SETTLED_MS = 10_000;
  * as a server is idle. One full collection, once, costs about 15 ms and a fifth less resident memory.
  */
 function releaseStartupMemory(): void {
-  setFlagsFromString(`--max-optimized-bytecode-size=${OPTIMIZED_BYTES}`);
+  optimize('*');
   collectGarbage();
   // Once it has settled, a pause must not cost compiled code: what the engine's own collections in a pause find dead
   // are the shapes of the calls before, and with these goes the code for the calls after.
