@@ -37,8 +37,11 @@ function releaseStartupMemory(): void {
 
 /** Bytes of caches from which on what is evicted from them makes most of the garbage that lives long. */
 const LARGE_CACHES = 8 * 1024 * 1024;
-/** How far the heap may then grow beyond what is in use; 0 leaves it to V8. */
-const GROWTH_PERCENT = 30;
+/**
+ * How far the heap may then grow beyond what is in use; 0 leaves it to V8. It is overshot while the dead are looked for,
+ * and V8 keeps the pages: 30 instead of 15 takes 10 MB more, for a tenth more questions about users who are not cached.
+ */
+const GROWTH_PERCENT = 15;
 
 /**
  * Keeps a server whose caches turn over small: left alone, V8 lets the heap grow to four times what is in use before
@@ -54,8 +57,8 @@ function heapLimiter(): (cachedBytes: number) => void {
   };
 }
 
-/** How often the size of the caches is looked at, ms. */
-const LOOK_MS = 1_000;
+/** How often the size of the caches is looked at, ms: they may be filled within a second. */
+const LOOK_MS = 250;
 
 /** Keeps the memory of a server that has just started as small as it may be. */
 export function tendMemory({ cachedBytes }: { readonly cachedBytes: () => number }): void {
