@@ -88,18 +88,22 @@ function usedAfterCollection(): number {
   return usedBytes();
 }
 
+type Flavor = 'regular' | 'last-resort';
 type Collect = (options: {
   readonly type: 'major';
   readonly execution: 'sync';
-  readonly flavor: 'last-resort';
+  readonly flavor: Flavor;
 }) => void;
 
 let collect: Collect | undefined;
 
-/** One full collection, at once, that gives the memory back to the system. */
-export function collectGarbage(): void {
+/**
+ * One full collection, at once.
+ * @param flavor the last resort gives the memory back to the system, and takes four times as long
+ */
+export function collectGarbage(flavor: Flavor = 'last-resort'): void {
   collect ??= exposedCollector();
-  collect({ type: 'major', execution: 'sync', flavor: 'last-resort' });
+  collect({ type: 'major', execution: 'sync', flavor });
 }
 
 function exposedCollector(): Collect {

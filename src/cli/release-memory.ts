@@ -54,6 +54,8 @@ function heapLimiter(): (cachedBytes: number) => void {
     if (cachedBytes > LARGE_CACHES === limited) return;
     limited = !limited;
     setFlagsFromString(`--heap-growing-percent=${limited ? GROWTH_PERCENT : 0}`);
+    // V8 measures after a collection: it would first grow once more as far as it had meant to, and keep the pages.
+    if (limited) collectGarbage('regular');
   };
 }
 
