@@ -51,7 +51,8 @@ const GROWTH_PERCENT = 15;
 function heapLimiter(): (cachedBytes: number) => void {
   let limited = false;
   return (cachedBytes) => {
-    if (cachedBytes > LARGE_CACHES === limited) return;
+    // Caches about as large as that must not cost one collection after the other.
+    if (cachedBytes > (limited ? LARGE_CACHES / 2 : LARGE_CACHES) === limited) return;
     limited = !limited;
     setFlagsFromString(`--heap-growing-percent=${limited ? GROWTH_PERCENT : 0}`);
     // V8 measures after a collection: it would first grow once more as far as it had meant to, and keep the pages.

@@ -1,5 +1,5 @@
 /** `workers: N`: several processes on one address, watched over by another, look like one server from outside. */
-import { execFileSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -34,12 +34,13 @@ const settings = (more: object): string =>
 const start = (more: object = {}): Promise<Serving> =>
   serve(['--demo'], { settings: settings(more), environment: { POSTERN_ADMIN_TOKEN: TOKEN } });
 
-/** The processes that a server has started. */
-const workersOf = ({ child }: Serving): readonly number[] =>
-  execFileSync('ps', ['--ppid', String(child.pid), '-o', 'pid='], { encoding: 'utf8' })
-    .trim()
-    .split(/\s+/)
-    .map(Number);
+/** The processes that a server has started and that live; of none, `ps` makes an error. */
+const workersOf = ({ child }: Serving): readonly number[] => {
+  const { stdout } = spawnSync('ps', ['--ppid', String(child.pid), '-o', 'pid='], {
+    encoding: 'utf8',
+  });
+  return (stdout.match(/\d+/g) ?? []).map(Number);
+};
 
 /** Questions on connections of their own, which go to the workers in turn. */
 async function ask(grpc: string, times: number, request: object = READ): Promise<Answer[]> {
