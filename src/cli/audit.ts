@@ -20,6 +20,7 @@ import {
 } from './audit-source.ts';
 import { auditVerify } from './audit-verify.ts';
 import { EXIT, printLines, type Format } from './output.ts';
+import { untilStopped } from './signals.ts';
 import { limitOption, parseLimit, type LimitFlag } from './verb.ts';
 
 type Flags = SourceFlags & FilterFlags & { readonly output: Format };
@@ -79,11 +80,9 @@ Example:
 async function tail(options: Flags & { readonly lines: string }): Promise<number> {
   const count = parseInteger('--lines', options.lines, 0, MOST);
   const draw = drawing(options, ALWAYS);
-  const ending = new AbortController();
-  const end = (): void => ending.abort();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, end);
+  const ending = untilStopped();
   // Whoever read the lines has seen enough.
-  process.stdout.once('error', end);
+  process.stdout.once('error', () => ending.abort());
   const source = await sourceOf(namedLogs(options));
   try {
     const following = await source.follow();

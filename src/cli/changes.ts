@@ -5,6 +5,7 @@ import type { Admin } from './admin-client.ts';
 import { parseUint64 } from './arguments.ts';
 import { CliError, EXIT, print, visible } from './output.ts';
 import { listing } from './report.ts';
+import { untilStopped } from './signals.ts';
 import { limitOption, parseLimit, runner, type LimitFlag } from './verb.ts';
 
 interface Change {
@@ -80,11 +81,9 @@ async function list(admin: Admin, options: AfterFlag & LimitFlag): Promise<numbe
 }
 
 async function watch(admin: Admin, options: AfterFlag): Promise<number> {
-  const ending = new AbortController();
-  const end = (): void => ending.abort();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, end);
+  const ending = untilStopped();
   // Whoever read the lines has seen enough.
-  process.stdout.once('error', end);
+  process.stdout.once('error', () => ending.abort());
   let last = afterOf(options);
   const goOn = (): string => (last === undefined ? '' : `: go on with --after ${last}`);
   try {

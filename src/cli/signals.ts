@@ -1,4 +1,4 @@
-/** Signals that end a server: at once as long as it starts, in order when it serves. */
+/** Signals that end a process: a server at once as long as it starts, in order when it serves. */
 import { EXIT } from './output.ts';
 
 const STOPPING = ['SIGTERM', 'SIGINT'] as const;
@@ -16,9 +16,21 @@ export function endAtOnce(): () => void {
   };
 }
 
-/** The first signal to stop. Those after it are passed over, so that none cuts the drain short. */
+/**
+ * The first signal to stop. Those after it are passed over, so that none cuts the drain short: npm sends a second to
+ * what it runs, some milliseconds after the terminal's own.
+ */
 export function stopSignal(): Promise<NodeJS.Signals> {
+  // Node takes its time to end by itself, and gives the signals back before it has: a second one would kill it.
+  process.once('beforeExit', () => process.exit());
   return new Promise((done) => {
     for (const signal of STOPPING) process.on(signal, done);
   });
+}
+
+/** Aborted by the first signal to stop. */
+export function untilStopped(): AbortController {
+  const ending = new AbortController();
+  void stopSignal().then(() => ending.abort());
+  return ending;
 }
