@@ -2,6 +2,7 @@
  * What decisions read. Policies and groups of a tenant are all here (`plane.ts`); users and keys are read on
  * demand and kept in bounded caches, dropped by the change feed. A warm resolve neither awaits nor reads.
  */
+import type { LRUCache } from 'lru-cache';
 import { actingSubject, compileKey, type KeyFacts } from '../engine/abac.ts';
 import type { Catalog } from '../engine/action.ts';
 import type { Facts, Request, Subject } from '../engine/model.ts';
@@ -13,7 +14,7 @@ import {
   type Directory,
   type SubjectFacts,
 } from '../engine/subject.ts';
-import type { FactKey, FeedEntry, Store } from '../store/store.ts';
+import type { FactKey, FeedEntry, OnChange, Store } from '../store/store.ts';
 import { bounded } from './bounded.ts';
 import { inTime, timed } from './timed.ts';
 import { follow, groupsIn, isOfHistory, loadPlane, planeOf, type Plane } from './plane.ts';
@@ -109,6 +110,8 @@ interface Cached<Record, Compiled> {
   of: object;
   generation: number;
   compiled: Compiled;
+  /** In which tick it was last used. */
+  tick: number;
 }
 type CachedUser = Cached<UserRecord, SubjectFacts>;
 type CachedKey = Cached<KeyRecord, KeyFacts | undefined>;
@@ -130,8 +133,16 @@ interface Waiter {
 const MAX_ROUNDS = 20;
 /** Planes that are read at a time at the start. */
 const MAX_LOADS = 8;
+/**
+ * Uses of an entry within so many milliseconds count as one for which go first: to note each would touch as much of a
+ * large cache again as to find the entry.
+ */
+const TICK_MS = 50;
 /** Looks at one tenant's feed at a time. */
 const MAX_LOOKS = 4;
+/** Reads ahead of a question at a time, and how large what is read again may be, bytes: the rest is read when it is asked for. */
+const MAX_AHEAD = 64;
+const MAX_AHEAD_BYTES = 65_536;
 const EMPTY_DIRECTORY: Directory = { roles: new Map(), workspaces: new Map() };
 
 export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOptions): FactsRoom {
@@ -277,7 +288,7 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
   };
 
   /** Somebody has committed: to this tenant, or to any. */
-  const hinted = (tenant: string | undefined): void => {
+  const hinted: OnChange = (tenant, changed = []) => {
     if (tenant === undefined) {
       beat();
       return;
@@ -285,7 +296,37 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
     absentTenants.delete(tenant);
     const plane = planes.peek(tenant);
     if (plane === undefined) wake(tenant);
-    else lookAt(plane);
+    else {
+      lookAt(plane);
+      readAhead(plane, changed);
+    }
+  };
+
+  let ahead = 0;
+  /**
+   * Reads what is kept here again, in the round trip of the look that finds it changed: a revoke is in force that much
+   * sooner. Nothing is taken from the hint: what is read is filled in as for a question, or not.
+   */
+  const readAhead = (plane: Plane, changed: readonly FactKey[]): void => {
+    if (ahead >= MAX_AHEAD) return;
+    const wanted = changed.filter((key) => isSmallHere(plane, key));
+    if (wanted.length === 0) return;
+    ahead++;
+    const done = (): void => void ahead--;
+    // That the store does not answer is told by the look.
+    fetch(plane, wanted).then(done, done);
+  };
+
+  /** Whether it is kept, and small. */
+  const isSmallHere = ({ tenant, identity }: Plane, { kind, id }: FactKey): boolean => {
+    const name = cacheKey(kind, tenant, id);
+    const isSmall = <T extends { of: object }>(
+      cached: T | undefined,
+      sizeOf: (cached: T) => number,
+    ): boolean => cached?.of === identity && sizeOf(cached) <= MAX_AHEAD_BYTES;
+    return kind === 'user'
+      ? isSmall(users.peek(name) ?? absentUsers.peek(name), sizeOfUser)
+      : isSmall(keys.peek(name) ?? absentKeys.peek(name), sizeOfKey);
   };
   const unwatch = store.watch(hinted);
   const heartbeat = setInterval(beat, options.heartbeatMs).unref();
@@ -312,20 +353,21 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
 
   const resolve = (who: Who, minRevision: number, waitMs: number): MaybePromise<Loaded> => {
     const plane = planes.get(who.tenant);
+    const at = now();
     if (
       plane !== undefined &&
       !plane.broken &&
       minRevision <= plane.head.revision &&
-      now() - plane.confirmedAt <= options.maxStalenessMs
+      at - plane.confirmedAt <= options.maxStalenessMs
     ) {
-      const answer = fromCaches(plane, who);
+      const answer = fromCaches(plane, who, at);
       if (!Array.isArray(answer)) {
         hits++;
         return answer;
       }
     }
     misses++;
-    const resolving = resolveSlowly(who, minRevision, now() + waitMs);
+    const resolving = resolveSlowly(who, minRevision, at + waitMs);
     return inTime(resolving, waitMs, () => tooLate(who.tenant, minRevision, waitMs));
   };
 
@@ -379,7 +421,7 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
               true,
             );
         }
-        const answer = fromCaches(plane, who);
+        const answer = fromCaches(plane, who, now());
         if (!Array.isArray(answer)) return answer;
         held = plane;
         await fetch(plane, answer);
@@ -446,15 +488,16 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
   });
 
   /** Facts from what is here, or the keys that must be read first. */
-  const fromCaches = (plane: Plane, { subject, keyId }: Who): Loaded | FactKey[] => {
+  const fromCaches = (plane: Plane, { subject, keyId }: Who, at: number): Loaded | FactKey[] => {
+    const tick = Math.trunc(at / TICK_MS);
     let key: Facts['key'];
     let asking = subject;
     if (keyId !== undefined) {
-      const cached = cachedKey(plane, keyId);
+      const cached = cachedKey(plane, keyId, tick);
       if (cached === undefined) {
         const missing: FactKey[] = [{ kind: 'key', id: keyId }];
         // Both in one round trip.
-        if (subject?.type === 'user' && cachedUser(plane, subject.id) === undefined)
+        if (subject?.type === 'user' && cachedUser(plane, subject.id, tick) === undefined)
           missing.push({ kind: 'user', id: subject.id });
         return missing;
       }
@@ -469,7 +512,7 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
     let known: SubjectFacts | undefined;
     if (asking !== undefined && key !== 'invalid') {
       if (asking.type === 'user') {
-        known = cachedUser(plane, asking.id)?.compiled;
+        known = cachedUser(plane, asking.id, tick)?.compiled;
         if (known === undefined) return [{ kind: 'user', id: asking.id }];
       } else known = groupOf(plane, asking);
     }
@@ -477,16 +520,30 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
       facts: { catalog, tenantExists: true, key, subject: known },
       directory: plane.directory,
       revision: plane.head.revision,
-      ageMs: now() - plane.confirmedAt,
+      ageMs: at - plane.confirmedAt,
     };
+  };
+
+  /** An entry that is kept, and the use of it noted. */
+  const used = <T extends { tick: number }>(
+    cache: LRUCache<string, T>,
+    name: string,
+    tick: number,
+  ): T | undefined => {
+    const cached = cache.peek(name);
+    if (cached !== undefined && cached.tick !== tick) {
+      cached.tick = tick;
+      cache.get(name);
+    }
+    return cached;
   };
 
   const hasExpired = ({ expiresAt }: KeyRecord): boolean =>
     expiresAt !== undefined && expiresAt <= options.wallNow();
 
-  const cachedUser = (plane: Plane, id: string): CachedUser | undefined => {
+  const cachedUser = (plane: Plane, id: string, tick: number): CachedUser | undefined => {
     const name = cacheKey('user', plane.tenant, id);
-    const cached = users.get(name) ?? absentUsers.get(name);
+    const cached = used(users, name, tick) ?? used(absentUsers, name, tick);
     if (cached === undefined || cached.of !== plane.identity) return undefined;
     if (cached.generation !== plane.generation) {
       cached.compiled = compiledUser(plane, id, cached.record);
@@ -495,9 +552,9 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
     return cached;
   };
 
-  const cachedKey = (plane: Plane, id: string): CachedKey | undefined => {
+  const cachedKey = (plane: Plane, id: string, tick: number): CachedKey | undefined => {
     const name = cacheKey('key', plane.tenant, id);
-    const cached = keys.get(name) ?? absentKeys.get(name);
+    const cached = used(keys, name, tick) ?? used(absentKeys, name, tick);
     if (cached === undefined || cached.of !== plane.identity) return undefined;
     if (cached.generation !== plane.generation) {
       cached.compiled = compiledKey(plane, cached.record);
@@ -543,6 +600,8 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
     await Promise.resolve();
     const from = plane.head.revision;
     const { head, values } = await store.get(plane.tenant, wanted);
+    // A look under way may be about to bring what this was read at.
+    if (head?.nonce !== plane.head.nonce) await looks.get(plane)?.newest;
     if (head?.nonce !== plane.head.nonce) await catchUp(plane);
     if (plane.broken || head === undefined) return;
     // Read ahead of the feed, or from another history, or before a change that nobody has noted: not for this plane.
@@ -573,6 +632,7 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
         of: plane.identity,
         generation,
         compiled,
+        tick: 0,
       });
     } else {
       const record = value as KeyRecord | undefined;
@@ -583,6 +643,7 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
         of: plane.identity,
         generation,
         compiled,
+        tick: 0,
       });
     }
   };

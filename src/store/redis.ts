@@ -19,6 +19,7 @@ import {
   type FeedEntry,
   type FactKey,
   type Head,
+  type OnChange,
   type Page,
   type Snapshot,
   type Store,
@@ -69,6 +70,8 @@ const MAX_CHANGES = 500_000;
 const CHANGE_MS = 0.05;
 /** Keys that a feed entry names; an entry of more says that everything must be read again. */
 const MAX_NAMED = 1_000;
+/** Users and keys that a hint names: it goes to all instances, and to all nodes of a cluster. */
+const MAX_HINTED = 8;
 /** Between two looks at a Redis that was not usable, ms. */
 const RECHECK_MS = 200;
 /** Between two tries of a commit whose outcome is not known, ms. */
@@ -99,9 +102,9 @@ export function openRedisStore(options: RedisOptions): Store {
   const reader = client(options.readTimeoutMs);
   const read = options.readTimeoutMs;
   const keys = keysOf(options.keyPrefix, options.shards);
-  const listeners = new Set<(tenant: string | undefined) => void>();
-  const notify = (tenant: string | undefined): void => {
-    for (const listener of listeners) listener(tenant);
+  const listeners = new Set<OnChange>();
+  const notify: OnChange = (...changed) => {
+    for (const listener of listeners) listener(...changed);
   };
   // Connections of their own: a commit that waits for replicas holds up no read, and a subscriber may do nothing else.
   let writer: Client | undefined;
@@ -162,7 +165,7 @@ export function openRedisStore(options: RedisOptions): Store {
       );
     const head: Head = { revision: Number(revision), nonce: name };
     if (committed !== 1) return { committed: false, head: head.revision === 0 ? undefined : head };
-    notify(tenant);
+    notify(tenant, namedIn(asked));
     if (sent.replicas < options.waitReplicas)
       throw new UnknownOutcomeError(
         `revision ${head.revision} of \`${tenant}\` is committed, but ${sent.replicas} of ${options.waitReplicas} replicas have it after ${options.waitMs} ms, and a fail-over could lose it`,
@@ -283,7 +286,7 @@ export function openRedisStore(options: RedisOptions): Store {
       listeners.add(onChange);
       if (subscriber === undefined && !closed) {
         subscriber = client(read);
-        subscriber.subscribe(keys.channel, notify);
+        subscriber.subscribe(keys.channel, (hint) => notify(...parseHint(hint)));
         subscriber.ready(connectTimeoutMs).catch(() => {
           // Told by `onProblem`; until it is there, readers look at every heartbeat.
         });
@@ -377,11 +380,12 @@ async function surely<T extends object>(
 }
 
 function commitArguments(
-  { tenant, expected, nonce: before, changes, event }: Commit,
+  asked: Commit,
   nonce: string,
   feedLength: number,
   channel: string,
 ): (string | number)[] {
+  const { tenant, expected, nonce: before, changes, event } = asked;
   if (changes.length > MAX_CHANGES)
     throw new StoreError(
       `the commit has ${changes.length} changes, Redis takes ${MAX_CHANGES} at once: split it`,
@@ -400,10 +404,36 @@ function commitArguments(
     channel,
     entry,
     before ?? '',
+    hintOf(asked),
   ];
   for (const { kind, id, value } of changes)
     args.push(KINDS.indexOf(kind) + 1, id, value === undefined ? '' : encoded(kind, id, value));
   return args;
+}
+
+/** What others keep of what a commit changes, if it is little: they read it again before they are asked. */
+function namedIn({ changes }: Commit): readonly FactKey[] {
+  const kept = changes.filter(({ kind }) => kind === 'user' || kind === 'key');
+  return kept.length > MAX_HINTED ? [] : kept.map(({ kind, id }) => ({ kind, id }));
+}
+
+function hintOf(commit: Commit): string {
+  const named = namedIn(commit).map(({ kind, id }) => [KINDS.indexOf(kind), id] as const);
+  return JSON.stringify([commit.tenant, ...named] satisfies Hint);
+}
+
+/** A message of the channel: the tenant, and what was changed, each by the number of its kind. */
+type Hint = readonly [tenant: string, ...changed: (readonly [kind: number, id: string])[]];
+
+/** What is not a hint of ours tells as much as one that was missed. */
+function parseHint(text: string | undefined): Parameters<OnChange> {
+  if (text === undefined) return [undefined];
+  try {
+    const [tenant, ...changed] = JSON.parse(text) as Hint;
+    return [tenant, changed.map(([kind, id]) => ({ kind: kindAt(kind), id }))];
+  } catch {
+    return [undefined];
+  }
 }
 
 function encoded(kind: Kind, id: string, value: Parameters<typeof encodeRecord>[0]): string {

@@ -77,6 +77,8 @@ export interface Feed {
   readonly entries: readonly FeedEntry[];
 }
 
+export type OnChange = (tenant: string | undefined, changed?: readonly FactKey[]) => void;
+
 /**
  * Methods may answer at once or with a promise, so that an embedded store costs no await. They throw
  * `StoreError` when the store cannot answer; a caller denies.
@@ -100,10 +102,10 @@ export interface Store {
   /** Resolves when what was committed to a tenant so far is as durable as `commit` promises. @throws StoreError */
   settle(tenant: string): Promise<void>;
   /**
-   * Calls back soon after something may have changed, with the tenant where it is known. A hint: readers also look
-   * on their own.
+   * Calls back soon after something may have changed, with the tenant where it is known, and with what was changed in
+   * it where that is known and little. A hint: readers also look on their own, and trust the feed alone.
    */
-  watch(onChange: (tenant: string | undefined) => void): () => void;
+  watch(onChange: OnChange): () => void;
   close(): Promise<void>;
 }
 

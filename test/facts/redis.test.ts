@@ -1,13 +1,16 @@
 /** What a question costs Redis: nothing when warm, two round trips at most when cold, one read for a herd. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { applyState } from '../../src/admin/apply.ts';
 import { openRedisStore, REDIS_DEFAULTS } from '../../src/store/redis.ts';
-import type { Store } from '../../src/store/store.ts';
-import { ask, askNow } from '../support/asking.ts';
-import { gone, openRoom, put, user, type TestRoom } from '../support/records.ts';
-import { startRedis, type RedisServer } from '../support/redis-server.ts';
+import { keysOf } from '../../src/store/redis/keys.ts';
+import type { Change, Store } from '../../src/store/store.ts';
+import type { MaybePromise } from '../../src/later.ts';
+import { ask, askNow, settled } from '../support/asking.ts';
+import { gone, key, openRoom, put, role, user, type TestRoom } from '../support/records.ts';
+import { startRedis, until, type RedisServer } from '../support/redis-server.ts';
 
 const DEPTH = 50;
+const CHANNEL = keysOf(REDIS_DEFAULTS.keyPrefix, REDIS_DEFAULTS.shards).channel;
 
 describe('questions to Redis', () => {
   let server: RedisServer;
@@ -110,5 +113,132 @@ describe('questions to Redis', () => {
     delays.sort((a, b) => a - b);
     // The promise is for a quiet machine, and measured by the bench; this notices a hint that does not come.
     expect(delays[50]).toBeLessThan(50);
+  });
+});
+
+describe('what a hint names (CONS-4)', () => {
+  const GRANTS = 300;
+  let server: RedisServer;
+  /** Of the room that is asked, and of one who writes elsewhere. */
+  let store: Store;
+  let other: Store;
+  let room: TestRoom;
+  /** What the room has read, by kind and id, and when it is there. */
+  const read: string[] = [];
+  let arrived: MaybePromise<unknown>;
+  /** Hints so far: how many commits others have made. */
+  let hints = 0;
+
+  beforeEach(async () => {
+    server = await startRedis();
+    const open = (): Store =>
+      openRedisStore({ ...REDIS_DEFAULTS, address: server.url, onProblem: () => {} });
+    [store, other] = [open(), open()];
+    await put(other, 't', role('reader', ['doc:read']), user('alice', { roles: ['reader'] }));
+    room = openRoom({
+      ...store,
+      get(tenant, wanted) {
+        read.push(...wanted.map(({ kind, id }) => `${kind} ${id}`));
+        const answer = store.get(tenant, wanted);
+        arrived = answer;
+        return answer;
+      },
+    });
+    // What was committed before it listened came without a hint.
+    const listens = async (): Promise<boolean> =>
+      (await server.command('PUBSUB', 'NUMSUB', CHANNEL))?.toString() === `${CHANNEL},1`;
+    await until(listens);
+    await ask(room, { user: 'alice' });
+    read.length = 0;
+    hints = 0;
+    store.watch(() => hints++);
+  });
+  afterEach(async () => {
+    room.close();
+    await store.close();
+    await other.close();
+    await server.dispose();
+  });
+
+  /** The hint has come, and the room so far, by what it answers about one who is not kept. */
+  const reached = async (revision: number): Promise<void> => {
+    await until(() => hints >= revision - 1, 20_000, 1);
+    await ask(room, { user: 'nobody', minRevision: revision });
+  };
+  /** So much was read, and nobody has asked for it. */
+  const readSoMuch = async (count: number): Promise<void> => {
+    await until(() => read.length >= count, 20_000, 1);
+    await arrived;
+    await settled();
+  };
+
+  it('is read again before it is asked about: the answer after a revoke costs no read', async () => {
+    for (let round = 1; round <= 20; round++) {
+      const roles = round % 2 === 0 ? ['reader'] : [];
+      const { revision } = await put(other, 't', user('alice', { roles }));
+      await readSoMuch(round);
+      const expected = `${round % 2 === 0 ? 'ALLOWED' : 'NO_GRANT'}@${revision}`;
+      expect(askNow(room, { user: 'alice' })).toBe(expected);
+    }
+    expect(read).toEqual(Array.from({ length: 20 }, () => 'user alice'));
+  });
+
+  it('also where it was not there: a user or a key that is made, or gone', async () => {
+    expect(await ask(room, { user: 'bob', key: 'k' })).toBe('KEY_INVALID@1');
+    expect(await ask(room, { user: 'bob' })).toBe('NO_GRANT@1');
+    expect(read).toEqual(['key k', 'user bob']);
+    await put(other, 't', user('bob', { roles: ['reader'] }), key('k', { role: 'default_allow' }));
+    await readSoMuch(4);
+    expect(askNow(room, { user: 'bob', key: 'k' })).toBe('ALLOWED@2');
+    await put(other, 't', gone('user', 'bob'), gone('key', 'k'));
+    await readSoMuch(6);
+    expect(askNow(room, { user: 'bob', key: 'k' })).toBe('KEY_INVALID@3');
+    expect(askNow(room, { user: 'bob' })).toBe('NO_GRANT@3');
+    expect(read).toHaveLength(6);
+  });
+
+  it.each<[string, Change[]]>([
+    ['not kept here', [user('dora')]],
+    ['more than eight', [...Array(9).keys()].map((n) => user(n === 0 ? 'alice' : `u${n}`))],
+    ['neither user nor key', [{ kind: 'owner', id: 'a', value: { path: 'a', owner: 'alice' } }]],
+  ])('is left where it is, if it is %s, and the change holds all the same', async (_, changes) => {
+    await put(other, 't', ...changes);
+    await reached(2);
+    expect(read).toEqual(['user nobody']);
+    const roles = changes.some(({ kind, id }) => kind === 'user' && id === 'alice');
+    expect(await ask(room, { user: 'alice' })).toBe(roles ? 'NO_GRANT@2' : 'ALLOWED@2');
+  });
+
+  it('is left where it is, if it is large', async () => {
+    const grants = Array.from({ length: GRANTS }, (_, n) => ({
+      path: `p${n}`,
+      actions: ['read' as const],
+      grantor: '',
+      grantOption: false,
+    }));
+    await put(other, 't', user('alice', { roles: ['reader'], grants }));
+    await reached(2);
+    expect(await ask(room, { user: 'alice' })).toBe('ALLOWED@2');
+    read.length = 0;
+    await put(other, 't', user('alice'));
+    await reached(3);
+    expect(read).not.toContain('user alice');
+    expect(await ask(room, { user: 'alice' })).toBe('NO_GRANT@3');
+  });
+
+  it.each([
+    ['not ours', 'x'],
+    ['a number', '5'],
+    ['an older one', 't'],
+    ['of no kind', '["t",[99,"alice"]]'],
+    ['a lie about who was changed', '["t",[1,"alice"],[1,"zoe"]]'],
+    ['a lie about the tenant', '["nobody",[1,"alice"]]'],
+    ['empty', ''],
+  ])('changes nothing where a message is %s', async (_, message) => {
+    await server.command('PUBLISH', CHANNEL, message);
+    await put(other, 't', user('alice'));
+    await until(async () => (await ask(room, { user: 'alice' })) === 'NO_GRANT@2');
+    expect(room.resyncCauses).toEqual([]);
+    expect(room.errors).toEqual([]);
   });
 });

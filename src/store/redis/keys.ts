@@ -27,7 +27,7 @@ export const LAYOUT = 1;
 export interface Keys {
   /** A string: layout version and shard count, written once when the store is created. */
   readonly layout: string;
-  /** The channel of hints; a message is the tenant that was committed to. */
+  /** The channel of hints; a message is the tenant that was committed to, and what was changed where it is little. */
   readonly channel: string;
   shardOf(tenant: string): number;
   /** A set: the tenants of a shard. */

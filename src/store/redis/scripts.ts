@@ -14,7 +14,7 @@ export interface Script {
  * full memory), and the head comes last. Sent twice, by its nonce, it is done once.
  *
  * KEYS: head, feed, tenants, then records and index of each kind.
- * ARGV: expected, nonce, tenant, feed length, channel, entry, nonce of the expected ('': any), then kind (1 is the first), id, value ('': delete) of each change.
+ * ARGV: expected, nonce, tenant, feed length, channel, entry, nonce of the expected ('': any), hint, then kind (1 is the first), id, value ('': delete) of each change.
  * Returns {1, revision, nonce} if committed, {0, revision, nonce} of the head if somebody else came first, {2, …} if
  * the feed no longer tells who it was.
  */
@@ -51,7 +51,7 @@ local function problem(at, wanted)
 end
 local wrong = problem(1, 'string') or problem(2, 'stream') or problem(3, 'set')
 local seen = {}
-for at = 8, #ARGV, 3 do
+for at = 9, #ARGV, 3 do
   local kind = ARGV[at]
   if not seen[kind] then
     seen[kind] = true
@@ -64,7 +64,7 @@ if redis.call('XRANGE', KEYS[2], next .. '-0', '+', 'COUNT', 1)[1] then
   return redis.error_reply('WRONGHEAD ' .. KEYS[1] .. ' is older than ' .. KEYS[2])
 end
 redis.call('SADD', KEYS[3], ARGV[3])
-for at = 8, #ARGV, 3 do
+for at = 9, #ARGV, 3 do
   local records = 2 + 2 * tonumber(ARGV[at])
   if ARGV[at + 2] == '' then
     redis.call('HDEL', KEYS[records], ARGV[at + 1])
@@ -76,7 +76,7 @@ for at = 8, #ARGV, 3 do
 end
 redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[4], next .. '-0', 'n', ARGV[2], 'p', nonce, 'e', ARGV[6])
 redis.call('SET', KEYS[1], next .. ' ' .. ARGV[2])
-redis.call('PUBLISH', ARGV[5], ARGV[3])
+redis.call('PUBLISH', ARGV[5], ARGV[8])
 return {1, next, ARGV[2]}`,
 };
 
