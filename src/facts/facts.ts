@@ -140,6 +140,8 @@ const MAX_LOADS = 8;
 const TICK_MS = 50;
 /** Looks at one tenant's feed at a time. */
 const MAX_LOOKS = 4;
+/** How long a look that others have begun is waited for, ms: one that hangs holds nobody up. */
+const MAX_LOOK_MS = 20;
 /** Reads ahead of a question at a time, and how large what is read again may be, bytes: the rest is read when it is asked for. */
 const MAX_AHEAD = 64;
 const MAX_AHEAD_BYTES = 65_536;
@@ -179,32 +181,41 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
         present.delete(name);
         absent.delete(name);
         const flight = flights.get(name);
-        if (flight !== undefined) flight.changedAt = revision;
+        if (flight !== undefined) flight.changedAt = Math.max(flight.changedAt, revision);
       }
   };
 
   /** Looks under way by plane: a few, so that one that hangs holds nobody up, and hints do not pile up. */
-  const looks = new Map<Plane, { running: number; newest: Promise<void>; again: boolean }>();
+  interface Looks {
+    running: number;
+    /** The one that began last. */
+    newest: Promise<void>;
+    /** Ends when `newest` has, and the look after it that somebody wants meanwhile. */
+    settled: Promise<void>;
+    again: boolean;
+  }
+  const looks = new Map<Plane, Looks>();
 
   const catchUp = (plane: Plane): MaybePromise<void> => {
     const known = looks.get(plane);
     if (known !== undefined && known.running >= MAX_LOOKS) {
       known.again = true;
-      return known.newest;
+      return known.settled;
     }
     const looked = lookOnce(plane);
     if (!(looked instanceof Promise)) return looked;
-    const state = known ?? { running: 0, newest: looked, again: false };
+    const state = known ?? { running: 0, newest: looked, settled: looked, again: false };
     looks.set(plane, state);
     state.running++;
-    state.newest = looked.then(async () => {
+    state.newest = looked;
+    state.settled = looked.then(async () => {
       state.running--;
       if (state.running === 0) looks.delete(plane);
       if (!state.again || plane.broken) return;
       state.again = false;
       await catchUp(plane);
     });
-    return state.newest;
+    return looked;
   };
 
   /** Brings one plane up to date; what went wrong is told, and shows as age. */
@@ -600,12 +611,14 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
     await Promise.resolve();
     const from = plane.head.revision;
     const { head, values } = await store.get(plane.tenant, wanted);
-    // A look under way may be about to bring what this was read at.
-    if (head?.nonce !== plane.head.nonce) await looks.get(plane)?.newest;
-    if (head?.nonce !== plane.head.nonce) await catchUp(plane);
-    if (plane.broken || head === undefined) return;
-    // Read ahead of the feed, or from another history, or before a change that nobody has noted: not for this plane.
-    if (head.revision < from || !isOfHistory(plane, head)) return;
+    const isOurs = (): boolean =>
+      head !== undefined && head.revision >= from && isOfHistory(plane, head);
+    // Where it is ahead of the feed, a look under way is about to bring that, or another does.
+    const look = isOurs() ? undefined : looks.get(plane)?.newest;
+    if (look !== undefined) await inTime(look, MAX_LOOK_MS, () => {});
+    if (!isOurs()) await catchUp(plane);
+    // From another history, or before a change that nobody has noted: not for this plane.
+    if (plane.broken || head === undefined || !isOurs()) return;
     for (const [index, { kind, id }] of wanted.entries()) {
       const name = cacheKey(kind, plane.tenant, id);
       const changedAt = flights.get(name)?.changedAt ?? 0;

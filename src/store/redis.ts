@@ -425,15 +425,23 @@ function hintOf(commit: Commit): string {
 /** A message of the channel: the tenant, and what was changed, each by the number of its kind. */
 type Hint = readonly [tenant: string, ...changed: (readonly [kind: number, id: string])[]];
 
-/** What is not a hint of ours tells as much as one that was missed. */
+/** Whoever may publish may say anything: what is not a hint is taken for a tenant's name, as it once was one. */
 function parseHint(text: string | undefined): Parameters<OnChange> {
   if (text === undefined) return [undefined];
   try {
-    const [tenant, ...changed] = JSON.parse(text) as Hint;
-    return [tenant, changed.map(([kind, id]) => ({ kind: kindAt(kind), id }))];
+    const parsed: unknown = JSON.parse(text);
+    const [tenant, ...changed] = Array.isArray(parsed) ? (parsed as unknown[]) : [];
+    if (typeof tenant === 'string' && changed.length <= MAX_HINTED && changed.every(isNamed))
+      return [tenant, changed.map(([kind, id]) => ({ kind: kindAt(kind), id }))];
   } catch {
-    return [undefined];
+    // No JSON.
   }
+  return [text];
+}
+
+function isNamed(named: unknown): named is Hint[1] {
+  const [kind, id] = Array.isArray(named) ? (named as unknown[]) : [];
+  return typeof kind === 'number' && kind in KINDS && typeof id === 'string';
 }
 
 function encoded(kind: Kind, id: string, value: Parameters<typeof encodeRecord>[0]): string {

@@ -226,16 +226,22 @@ describe('what a hint names (CONS-4)', () => {
     expect(await ask(room, { user: 'alice' })).toBe('NO_GRANT@3');
   });
 
-  it.each([
+  it.each<[what: string, message: string, read?: string[]]>([
     ['not ours', 'x'],
     ['a number', '5'],
     ['an older one', 't'],
     ['of no kind', '["t",[99,"alice"]]'],
-    ['a lie about who was changed', '["t",[1,"alice"],[1,"zoe"]]'],
+    ['a lie about who was changed', '["t",[1,"alice"],[1,"zoe"]]', ['user alice']],
     ['a lie about the tenant', '["nobody",[1,"alice"]]'],
+    ['of an id that is no text', '["t",[1,{"toString":0}],[1,null]]'],
+    ['of an id that is a number', '["t",[1,1e21]]'],
+    ['of a tenant that is no text', '[{"toString":0},[1,"alice"]]'],
+    ['of more than a hint names', `["t"${',[1,"alice"]'.repeat(9)}]`],
     ['empty', ''],
-  ])('changes nothing where a message is %s', async (_, message) => {
+  ])('changes nothing where a message is %s', async (_, message, expected = []) => {
     await server.command('PUBLISH', CHANNEL, message);
+    await until(() => hints > 0, 20_000, 1);
+    expect(read).toEqual(expected);
     await put(other, 't', user('alice'));
     await until(async () => (await ask(room, { user: 'alice' })) === 'NO_GRANT@2');
     expect(room.resyncCauses).toEqual([]);
