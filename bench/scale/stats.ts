@@ -1,4 +1,5 @@
 /** Latencies, and how they are said. */
+import { readFileSync } from 'node:fs';
 
 export interface Spread {
   readonly p50: number;
@@ -16,6 +17,25 @@ export function spread(samples: readonly number[]): Spread {
 /** Nanoseconds since some moment, the same for all processes of this machine. */
 export function nowNs(): number {
   return Number(process.hrtime.bigint());
+}
+
+/** @returns what share of the processors' time the host of this virtual machine has kept from it since the call */
+export function watchStolen(): () => number {
+  const before = processorTimes();
+  return () => {
+    const spent = processorTimes().map((time, kind) => time - (before[kind] ?? 0));
+    return (spent[STOLEN] ?? 0) / spent.reduce((sum, time) => sum + time, 0);
+  };
+}
+
+/** user, nice, system, idle, iowait, irq, softirq, steal; what follows is part of user and nice. */
+const TIMES = 8;
+const STOLEN = 7;
+
+function processorTimes(): number[] {
+  const [all = ''] = readFileSync('/proc/stat', 'utf8').split('\n');
+  const [, ...times] = all.split(/\s+/);
+  return times.slice(0, TIMES).map(Number);
 }
 
 export function count(value: number): string {

@@ -7,7 +7,7 @@ import type { RedisServer } from '../../test/support/redis-server.ts';
 import { assertAnswer } from '../scenario.ts';
 import { check } from './checks.ts';
 import type { Sidecar } from './sidecar.ts';
-import { nowNs, sleep, spread, type Spread } from './stats.ts';
+import { nowNs, sleep, spread, watchStolen, type Spread } from './stats.ts';
 import { counted, deaf, openInstance } from './stores.ts';
 import { commitTo, requestOf, userChange, type Size } from './world.ts';
 
@@ -118,6 +118,8 @@ export interface Propagation {
   readonly acknowledged: Spread;
   /** The same from when the commit was begun. */
   readonly begun: Spread;
+  /** Share of the processors' time that the host kept from this machine meanwhile. */
+  readonly stolen: number;
 }
 
 /** What another instance is asked to do: see a user allowed, then tell when it is first denied, by `nowNs`. */
@@ -132,10 +134,11 @@ async function measureRevokes(
   observer: Observer,
   revokes: number,
   skip: number,
-): Promise<Pick<Propagation, 'acknowledged' | 'begun'>> {
+): Promise<Pick<Propagation, 'acknowledged' | 'begun' | 'stolen'>> {
   const fromAcknowledged: number[] = [];
   const fromBegun: number[] = [];
   let expected = await revisionOf(store, size.tenant);
+  const stolen = watchStolen();
   for (let revoke = 0; revoke < revokes; revoke++) {
     const n = size.users - 1 - skip - revoke;
     const { denied } = await observer.arm(n);
@@ -150,7 +153,7 @@ async function measureRevokes(
     fromAcknowledged.push(Math.max(0, deniedAt - acknowledgedAt));
     fromBegun.push(deniedAt - begunAt);
   }
-  return { acknowledged: spread(fromAcknowledged), begun: spread(fromBegun) };
+  return { acknowledged: spread(fromAcknowledged), begun: spread(fromBegun), stolen: stolen() };
 }
 
 /** Two instances, each with a store connection and caches of its own, without a transport. */

@@ -384,7 +384,7 @@ function resyncRow(size: Size, scenario: string, { p50, p99, max, maxTrips }: Re
 
 function propagationRow(
   between: string,
-  { revokes, checksPerSecond, acknowledged, begun }: Propagation,
+  { revokes, checksPerSecond, acknowledged, begun, stolen }: Propagation,
 ): Row {
   return {
     scenario: `${between}, ${checksPerSecond < 1 ? 'idle' : `${count(checksPerSecond)} checks/s`}`,
@@ -395,6 +395,7 @@ function propagationRow(
       max: time(acknowledged.max),
       'p50 from begun': time(begun.p50),
       'p99 from begun': time(begun.p99),
+      'stolen by the host': `${(stolen * 100).toFixed(1)} %`,
     },
     target: { text: `p99 ≤ ${REVOKE_MS} ms`, met: acknowledged.p99 <= REVOKE_MS * 1e6 },
   };
