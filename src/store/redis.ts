@@ -149,7 +149,9 @@ export function openRedisStore(options: RedisOptions): Store {
     const nonce = randomBytes(9).toString('base64url');
     const at = [keys.head(tenant), keys.feed(tenant), keys.tenants(keys.shardOf(tenant))];
     const places = KINDS.flatMap((kind) => [keys.records(tenant, kind), keys.index(tenant, kind)]);
-    const args = commitArguments(asked, nonce, options.feedLength, keys.channel);
+    const named = namedIn(asked);
+    const hint = hintOf(tenant, named);
+    const args = commitArguments(asked, nonce, options.feedLength, keys.channel, hint);
     const allowed = options.commitTimeoutMs + asked.changes.length * CHANGE_MS;
     const deadline = performance.now() + allowed;
     const left = (): number => Math.max(1, deadline - performance.now());
@@ -165,7 +167,7 @@ export function openRedisStore(options: RedisOptions): Store {
       );
     const head: Head = { revision: Number(revision), nonce: name };
     if (committed !== 1) return { committed: false, head: head.revision === 0 ? undefined : head };
-    notify(tenant, namedIn(asked));
+    notify(tenant, named);
     if (sent.replicas < options.waitReplicas)
       throw new UnknownOutcomeError(
         `revision ${head.revision} of \`${tenant}\` is committed, but ${sent.replicas} of ${options.waitReplicas} replicas have it after ${options.waitMs} ms, and a fail-over could lose it`,
@@ -380,12 +382,12 @@ async function surely<T extends object>(
 }
 
 function commitArguments(
-  asked: Commit,
+  { tenant, expected, nonce: before, changes, event }: Commit,
   nonce: string,
   feedLength: number,
   channel: string,
+  hint: string,
 ): (string | number)[] {
-  const { tenant, expected, nonce: before, changes, event } = asked;
   if (changes.length > MAX_CHANGES)
     throw new StoreError(
       `the commit has ${changes.length} changes, Redis takes ${MAX_CHANGES} at once: split it`,
@@ -404,7 +406,7 @@ function commitArguments(
     channel,
     entry,
     before ?? '',
-    hintOf(asked),
+    hint,
   ];
   for (const { kind, id, value } of changes)
     args.push(KINDS.indexOf(kind) + 1, id, value === undefined ? '' : encoded(kind, id, value));
@@ -417,9 +419,9 @@ function namedIn({ changes }: Commit): readonly FactKey[] {
   return kept.length > MAX_HINTED ? [] : kept.map(({ kind, id }) => ({ kind, id }));
 }
 
-function hintOf(commit: Commit): string {
-  const named = namedIn(commit).map(({ kind, id }) => [KINDS.indexOf(kind), id] as const);
-  return JSON.stringify([commit.tenant, ...named] satisfies Hint);
+function hintOf(tenant: string, named: readonly FactKey[]): string {
+  const numbered = named.map(({ kind, id }) => [KINDS.indexOf(kind), id] as const);
+  return JSON.stringify([tenant, ...numbered] satisfies Hint);
 }
 
 /** A message of the channel: the tenant, and what was changed, each by the number of its kind. */

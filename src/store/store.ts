@@ -77,6 +77,7 @@ export interface Feed {
   readonly entries: readonly FeedEntry[];
 }
 
+/** @param tenant `undefined`: any may have changed @param changed nothing is said of what it leaves out */
 export type OnChange = (tenant: string | undefined, changed?: readonly FactKey[]) => void;
 
 /**

@@ -226,6 +226,28 @@ describe('what a hint names (CONS-4)', () => {
     expect(await ask(room, { user: 'alice' })).toBe('NO_GRANT@3');
   });
 
+  it('a look that hangs holds no question up, though what it reads is of a newer revision', async () => {
+    room.close();
+    /** The next look, which the hint begins, hangs; whoever asks begins another. */
+    let hangs = false;
+    room = openRoom({
+      ...store,
+      feed(...asked) {
+        if (!hangs) return store.feed(...asked);
+        hangs = false;
+        return new Promise<never>(() => {});
+      },
+    });
+    expect(await ask(room, { user: 'alice' })).toBe('ALLOWED@1');
+    hangs = true;
+    await put(other, 't', user('bob', { roles: ['reader'] }));
+    await until(() => !hangs, 20_000, 1);
+    const askedAt = performance.now();
+    expect(await ask(room, { user: 'bob', waitMs: 5_000 })).toBe('ALLOWED@2');
+    // Sooner than the look fails, by `storeTimeoutMs`.
+    expect(performance.now() - askedAt).toBeLessThan(700);
+  });
+
   it.each<[what: string, message: string, read?: string[]]>([
     ['not ours', 'x'],
     ['a number', '5'],
