@@ -14,6 +14,7 @@ import { openStore } from '../../src/store/open.ts';
 import { defaults, manager } from '../support/admin.ts';
 import { freePort } from '../support/redis-server.ts';
 import { PACKAGE_ROOT } from '../support/server.ts';
+import { tied } from '../support/tied.ts';
 
 // ── the binary ────────────────────────────────────────────────────────────────────────────────────
 
@@ -226,12 +227,14 @@ export async function startEnvoy(
   }
   const file = join(directory, 'envoy.yaml');
   writeFileSync(file, text);
-  const child = spawn(
-    BINARY,
-    `-c ${file} -l warn --concurrency 1 --disable-hot-restart --file-flush-interval-msec 20`.split(
-      ' ',
+  const child = tied(
+    spawn(
+      BINARY,
+      `-c ${file} -l warn --concurrency 1 --disable-hot-restart --file-flush-interval-msec 20`.split(
+        ' ',
+      ),
+      { stdio: ['ignore', 'pipe', 'pipe'] },
     ),
-    { stdio: ['ignore', 'pipe', 'pipe'] },
   );
   let output = '';
   let errors = '';

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { tied } from './tied.ts';
 
 export interface Child {
   /** Lines of standard output so far. */
@@ -20,10 +21,10 @@ export interface Child {
 
 export function startScript(script: URL, ...args: readonly string[]): Child {
   const file = fileURLToPath(script);
-  const child: ChildProcessByStdio<Writable, Readable, null> = spawn(
-    process.execPath,
-    ['--disable-warning=ExperimentalWarning', file, ...args],
-    { stdio: ['pipe', 'pipe', 'inherit'] },
+  const child: ChildProcessByStdio<Writable, Readable, null> = tied(
+    spawn(process.execPath, ['--disable-warning=ExperimentalWarning', file, ...args], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    }),
   );
   // A line that is written to a process which is gone.
   child.stdin.on('error', () => {});

@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PACKAGE_ROOT } from './server.ts';
+import { tied } from './tied.ts';
 
 const COMMAND = join(PACKAGE_ROOT, 'dist/postern.js');
 
@@ -62,10 +63,12 @@ export function launch(
   environment: Readonly<Record<string, string>>,
   stdin: 'ignore' | 'pipe' = 'ignore',
 ): ChildProcess {
-  return spawn(process.execPath, [COMMAND, ...args], {
-    env: { ...withoutPostern(process.env), NO_COLOR: '1', ...environment },
-    stdio: [stdin, 'pipe', 'pipe'],
-  });
+  return tied(
+    spawn(process.execPath, [COMMAND, ...args], {
+      env: { ...withoutPostern(process.env), NO_COLOR: '1', ...environment },
+      stdio: [stdin, 'pipe', 'pipe'],
+    }),
+  );
 }
 
 function withoutPostern(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {

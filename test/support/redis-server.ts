@@ -6,6 +6,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
+import { tied } from './tied.ts';
 
 export interface RedisServer {
   readonly port: number;
@@ -69,7 +70,9 @@ export async function startRedis(
     }
   };
   const start = async (): Promise<void> => {
-    child = spawn('redis-server', [file, ...(sentinel ? ['--sentinel'] : [])], { stdio: 'ignore' });
+    child = tied(
+      spawn('redis-server', [file, ...(sentinel ? ['--sentinel'] : [])], { stdio: 'ignore' }),
+    );
     for (let tries = 0; ; tries++) {
       try {
         await command('PING');
