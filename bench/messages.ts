@@ -16,7 +16,8 @@ const definition = loadSync('postern/v1/authorization.proto', {
   enums: String,
 });
 
-function method(name: MethodName): MethodDefinition<object, object> {
+/** A method's codecs, made from the proto file. */
+export function method(name: MethodName): MethodDefinition<object, object> {
   // A service's entry in a package definition is a map from its methods.
   const service = definition['postern.v1.AuthorizationService'] as ServiceDefinition;
   const found = service[name];

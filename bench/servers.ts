@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { build } from 'esbuild';
 import { stringify } from 'yaml';
+import { tied } from '../test/support/tied.ts';
 import type { LoadOptions, SliceRequest, SliceResult } from './load.ts';
 import { CATALOG, STATE } from './world.ts';
 
@@ -127,7 +128,7 @@ function pinned(
 ): ChildProcess {
   const command = [process.execPath, ...args];
   const [program = '', ...rest] = taskset ? ['taskset', '-c', `${core}`, ...command] : command;
-  return spawn(program, rest, { stdio: [...stdio], cwd: root });
+  return tied(spawn(program, rest, { stdio: [...stdio], cwd: root }));
 }
 
 /** A slice of load, and what it cost the server. */

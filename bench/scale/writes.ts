@@ -1,19 +1,13 @@
-/** Commits, what becomes of them on another instance, and how an instance comes back. */
+/** Commits, and how an instance comes back. */
 import { keysOf } from '../../src/store/redis/keys.ts';
 import { REDIS_DEFAULTS } from '../../src/store/redis.ts';
 import type { Store } from '../../src/store/store.ts';
-import { startScript } from '../../test/support/child.ts';
 import type { RedisServer } from '../../test/support/redis-server.ts';
 import { assertAnswer } from '../scenario.ts';
 import { check } from './checks.ts';
-import type { Sidecar } from './sidecar.ts';
-import { nowNs, sleep, spread, watchStolen, type Spread } from './stats.ts';
+import { nowNs, spread, type Spread } from './stats.ts';
 import { counted, deaf, openInstance } from './stores.ts';
 import { commitTo, requestOf, userChange, type Size } from './world.ts';
-
-const SERVER_WARM_UP_CHECKS = 5_000;
-/** As many checks as the gRPC bench warms up with: with fewer, code is still being compiled. */
-const SERVER_WARM_UP_MS = 6_000;
 
 // ── commits ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -49,7 +43,7 @@ export async function measureCommits(
   return { ...spread(ns), perSecond: ns.length / took };
 }
 
-async function revisionOf(store: Store, tenant: string): Promise<number> {
+export async function revisionOf(store: Store, tenant: string): Promise<number> {
   return (await store.get(tenant, [])).head?.revision ?? 0;
 }
 
@@ -107,117 +101,4 @@ export async function measureGap(
     room.close();
   }
   return { ...spread(ns), maxTrips };
-}
-
-// ── propagation ───────────────────────────────────────────────────────────────────────────────────
-
-export interface Propagation {
-  readonly revokes: number;
-  readonly checksPerSecond: number;
-  /** From the acknowledgement of the commit until the other instance denies, ns. */
-  readonly acknowledged: Spread;
-  /** The same from when the commit was begun. */
-  readonly begun: Spread;
-  /** Share of the processors' time that the host kept from this machine meanwhile. */
-  readonly stolen: number;
-}
-
-/** What another instance is asked to do: see a user allowed, then tell when it is first denied, by `nowNs`. */
-interface Observer {
-  arm(n: number): Promise<{ readonly denied: Promise<number> }>;
-}
-
-/** Takes all grants of the last users away, one user after the other. @param skip users that were taken before */
-async function measureRevokes(
-  store: Store,
-  size: Size,
-  observer: Observer,
-  revokes: number,
-  skip: number,
-): Promise<Pick<Propagation, 'acknowledged' | 'begun' | 'stolen'>> {
-  const fromAcknowledged: number[] = [];
-  const fromBegun: number[] = [];
-  let expected = await revisionOf(store, size.tenant);
-  const stolen = watchStolen();
-  for (let revoke = 0; revoke < revokes; revoke++) {
-    const n = size.users - 1 - skip - revoke;
-    const { denied } = await observer.arm(n);
-    // Not in step with whatever else the other instance does.
-    await sleep(Math.random() * 5);
-    const begunAt = nowNs();
-    const change = userChange(size, n, { grants: [] });
-    expected = (await commitTo(store, size.tenant, expected, [change])).revision;
-    const acknowledgedAt = nowNs();
-    const deniedAt = await denied;
-    // It may be denied there before the acknowledgement is here.
-    fromAcknowledged.push(Math.max(0, deniedAt - acknowledgedAt));
-    fromBegun.push(deniedAt - begunAt);
-  }
-  return { acknowledged: spread(fromAcknowledged), begun: spread(fromBegun), stolen: stolen() };
-}
-
-/** Two instances, each with a store connection and caches of its own, without a transport. */
-export async function measurePropagation(
-  url: string,
-  store: Store,
-  size: Size,
-  options: { readonly revokes: number; readonly skip: number; readonly checksPerSecond: number },
-): Promise<Propagation> {
-  const child = startScript(
-    new URL('./instance.ts', import.meta.url),
-    url,
-    JSON.stringify(size),
-    String(options.checksPerSecond),
-  );
-  try {
-    assertAnswer('the other instance', await child.line(), 'ready');
-    const observer: Observer = {
-      async arm(n) {
-        child.write(`${n}\n`);
-        assertAnswer('before the revoke', await child.line(), 'allowed');
-        return { denied: child.line().then(Number) };
-      },
-    };
-    const measured = await measureRevokes(store, size, observer, options.revokes, options.skip);
-    child.endInput();
-    const rate = Number(await child.line());
-    return { revokes: options.revokes, checksPerSecond: rate, ...measured };
-  } finally {
-    await child.kill();
-  }
-}
-
-/** The other instance is a server, and is asked over gRPC without a pause. */
-export async function measureServerPropagation(
-  store: Store,
-  size: Size,
-  sidecar: Sidecar,
-  options: { readonly revokes: number; readonly skip: number; readonly checksPerSecond: number },
-): Promise<Propagation> {
-  // A server that has just started is slow for other reasons.
-  const warmUp = sidecar.startLoad(size, SERVER_WARM_UP_CHECKS);
-  await sleep(SERVER_WARM_UP_MS);
-  warmUp.stop();
-  const stream = sidecar.openStream();
-  const load = sidecar.startLoad(size, options.checksPerSecond);
-  try {
-    const observer: Observer = {
-      async arm(n) {
-        const ask = (): Promise<boolean> => stream.ask(requestOf(size, n, 'user'));
-        assertAnswer('before the revoke', await ask(), true);
-        const untilDenied = async (): Promise<number> => {
-          while (await ask());
-          return nowNs();
-        };
-        return { denied: untilDenied() };
-      },
-    };
-    const measured = await measureRevokes(store, size, observer, options.revokes, options.skip);
-    // Without a load, it is asked by nobody else.
-    const rate = options.checksPerSecond === 0 ? 0 : load.rate();
-    return { revokes: options.revokes, checksPerSecond: rate, ...measured };
-  } finally {
-    load.stop();
-    stream.close();
-  }
 }

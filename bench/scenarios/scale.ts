@@ -11,18 +11,21 @@ import {
   type Warm,
   type WarmInstance,
 } from '../scale/checks.ts';
-import { copyBundle, startSidecar, type Memory } from '../scale/sidecar.ts';
+import {
+  measurePropagation,
+  measureServerPropagation,
+  type Propagation,
+  type ServerPropagation,
+} from '../scale/propagation.ts';
+import { copyBundle, measureMemory, startSidecar, type Memory } from '../scale/sidecar.ts';
 import { count, megabytes } from '../scale/stats.ts';
 import { openStoreAt } from '../scale/stores.ts';
 import { grantsOf, load, type Size } from '../scale/world.ts';
 import {
   measureCommits,
   measureGap,
-  measurePropagation,
-  measureServerPropagation,
   measureWarmUp,
   type Commits,
-  type Propagation,
   type Resync,
 } from '../scale/writes.ts';
 import { time, type Row, type Table } from '../scenario.ts';
@@ -214,7 +217,7 @@ async function measureMemories(
     const sidecar = await startSidecar(url, size.tenant, directory);
     try {
       const onUsers = progress(`asking a server about ${size.tenant}`, size.users, say);
-      memories.push(await sidecar.touchAll(size, onUsers));
+      memories.push(await measureMemory(sidecar, size, onUsers));
     } finally {
       await sidecar.stop();
     }
@@ -243,8 +246,8 @@ function measureAllRevokes(
       const sidecar = await startSidecar(url, size.tenant, directory);
       try {
         const options = { revokes, skip: next(), checksPerSecond };
-        const measured = await measureServerPropagation(store, size, sidecar, options);
-        rows.push(propagationRow('a server over gRPC', measured));
+        const measured = await measureServerPropagation(url, store, size, sidecar, options);
+        rows.push(...serverRows(measured));
       } finally {
         await sidecar.stop();
       }
@@ -382,12 +385,28 @@ function resyncRow(size: Size, scenario: string, { p50, p99, max, maxTrips }: Re
   return { scenario, cells };
 }
 
-function propagationRow(
+function propagationRow(between: string, measured: Propagation): Row {
+  const { acknowledged } = measured;
+  const target = { text: `p99 ≤ ${REVOKE_MS} ms`, met: acknowledged.p99 <= REVOKE_MS * 1e6 };
+  return { ...revokesRow(between, measured), target };
+}
+
+/** A server, after the bare one that was looked at in turns with it. */
+function serverRows({ bare, ...ours }: ServerPropagation): Row[] {
+  const row = propagationRow('a server over gRPC', ours);
+  const toBare = (ours.acknowledged.p99 / bare.acknowledged.p99).toFixed(2);
+  return [
+    revokesRow('a bare server', { ...ours, ...bare }),
+    { ...row, cells: { ...row.cells, 'p99 to bare': toBare } },
+  ];
+}
+
+function revokesRow(
   between: string,
   { revokes, checksPerSecond, acknowledged, begun, stolen }: Propagation,
 ): Row {
   return {
-    scenario: `${between}, ${checksPerSecond < 1 ? 'idle' : `${count(checksPerSecond)} checks/s`}`,
+    scenario: `${between}, ${checksPerSecond === 0 ? 'idle' : `${count(checksPerSecond)} checks/s`}`,
     cells: {
       revokes: count(revokes),
       'p50 from acknowledged': time(acknowledged.p50),
@@ -397,6 +416,5 @@ function propagationRow(
       'p99 from begun': time(begun.p99),
       'stolen by the host': `${(stolen * 100).toFixed(1)} %`,
     },
-    target: { text: `p99 ≤ ${REVOKE_MS} ms`, met: acknowledged.p99 <= REVOKE_MS * 1e6 },
   };
 }
