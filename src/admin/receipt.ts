@@ -2,7 +2,7 @@
  * Receipts: that an operation with an idempotency key was done, written in the same commit as what it did. Whoever
  * does not know what became of a commit asks again with the same key (CONS-5).
  */
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import type { ReceiptRecord } from '../engine/records.ts';
 import type { Change, Store } from '../store/store.ts';
 
@@ -52,9 +52,9 @@ export async function receiptChanges(
 ): Promise<readonly Change[]> {
   const now = Date.now();
   const receipt: ReceiptRecord = { id: hash(key), digest, revision, time: now };
-  // Ids are hashes: a look at a random place finds old ones as often as there are any.
-  const { entries } = await store.scan(tenant, 'receipt', randomBytes(8).toString('hex'), SWEPT);
-  const old = entries.filter(([id, value]) => id !== receipt.id && isOlder(value, now - KEPT_MS));
+  // Ids are hashes: those behind a new one are as good as any at random, so old ones are found as often as there are any.
+  const { entries } = await store.scan(tenant, 'receipt', receipt.id, SWEPT);
+  const old = entries.filter(([, value]) => isOlder(value, now - KEPT_MS));
   return [
     ...old.map(([id]): Change => ({ kind: 'receipt', id, value: undefined })),
     { kind: 'receipt', id: receipt.id, value: receipt },

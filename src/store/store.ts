@@ -86,7 +86,7 @@ export type OnChange = (tenant: string | undefined, changed?: readonly FactKey[]
  */
 export interface Store {
   get(tenant: string, keys: readonly FactKey[]): MaybePromise<Snapshot>;
-  /** A page of all records of a kind, each once, in an order of the store's own; `after` is an earlier page's `next`. */
+  /** A page of all records of a kind, each once, by id; `after` is an earlier page's `next`, or an id to go on behind. */
   scan(tenant: string, kind: Kind, after: string | undefined, limit: number): MaybePromise<Page>;
   /**
    * All or nothing, durable when it resolves (CONS-5).
