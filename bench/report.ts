@@ -1,5 +1,5 @@
 /** Tables for the terminal and for docs/performance.md, and what machine they come from. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, release, totalmem, type } from 'node:os';
 import { join } from 'node:path';
 import CliTable from 'cli-table3';
@@ -18,7 +18,14 @@ export function machine(): readonly string[] {
     `System: ${type()} ${release().split('-')[0] ?? ''}`,
     `Node: ${process.version}, servers with ${NODE_FLAGS.join(' ')}`,
     `Cores: ${pinnedToCores && all.length > 1 ? 'one for the server, another for the load' : 'shared, `taskset` or a second core is missing'}`,
+    `Idle cores: ${pollsNs() > 0 ? `wait ${Math.round(pollsNs() / 1_000)} µs for work before they halt` : 'as the system has it'}`,
   ];
+}
+
+/** How long the idle governor of a virtual machine waits before a core goes back to the host, if that is its own to say. */
+function pollsNs(): number {
+  const file = '/sys/module/haltpoll/parameters/guest_halt_poll_ns';
+  return existsSync(file) ? Number(readFileSync(file, 'utf8')) : 0;
 }
 
 function lines({ rows }: Table): { readonly head: readonly string[]; readonly body: string[][] } {

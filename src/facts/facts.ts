@@ -2,7 +2,6 @@
  * What decisions read. Policies and groups of a tenant are all here (`plane.ts`); users and keys are read on
  * demand and kept in bounded caches, dropped by the change feed. A warm resolve neither awaits nor reads.
  */
-import type { LRUCache } from 'lru-cache';
 import { actingSubject, compileKey, type KeyFacts } from '../engine/abac.ts';
 import type { Catalog } from '../engine/action.ts';
 import type { Facts, Request, Subject } from '../engine/model.ts';
@@ -17,6 +16,7 @@ import {
 import type { FactKey, FeedEntry, OnChange, Store } from '../store/store.ts';
 import { bounded } from './bounded.ts';
 import { inTime, timed } from './timed.ts';
+import { openShelves, type Entry, type Shelf } from './shelves.ts';
 import { follow, groupsIn, isOfHistory, loadPlane, planeOf, type Plane } from './plane.ts';
 import type { TenantSnapshot } from './snapshot.ts';
 import { later, type MaybePromise } from '../later.ts';
@@ -104,17 +104,8 @@ export interface FactsStats {
   readonly resyncs: number;
 }
 
-interface Cached<Record, Compiled> {
-  readonly record: Record | undefined;
-  /** Identity of the plane that it was read for. */
-  of: object;
-  generation: number;
-  compiled: Compiled;
-  /** In which tick it was last used. */
-  tick: number;
-}
-type CachedUser = Cached<UserRecord, SubjectFacts>;
-type CachedKey = Cached<KeyRecord, KeyFacts | undefined>;
+type CachedUser = Entry<UserRecord, SubjectFacts>;
+type CachedKey = Entry<KeyRecord, KeyFacts | undefined>;
 
 /** A read under way: whoever needs the same key waits for it, and a change seen meanwhile spoils it. */
 interface Flight {
@@ -133,11 +124,6 @@ interface Waiter {
 const MAX_ROUNDS = 20;
 /** Planes that are read at a time at the start. */
 const MAX_LOADS = 8;
-/**
- * Uses of an entry within so many milliseconds count as one for which go first: to note each would touch as much of a
- * large cache again as to find the entry.
- */
-const TICK_MS = 50;
 /** Looks at one tenant's feed at a time. */
 const MAX_LOOKS = 4;
 /** How long a look that others have begun is waited for, ms: one that hangs holds nobody up. */
@@ -152,10 +138,9 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
   const store = timed(source, options.storeTimeoutMs);
   let catalog = firstCatalog;
   const planes = bounded<Plane>(cache.tenants);
-  const users = bounded<CachedUser>(cache.subjects, { bytes: cache.bytes, sizeOf: sizeOfUser });
-  const keys = bounded<CachedKey>(cache.keys, { bytes: cache.bytes, sizeOf: sizeOfKey });
-  const absentUsers = bounded<CachedUser>(cache.absent);
-  const absentKeys = bounded<CachedKey>(cache.absent);
+  const { bytes } = cache;
+  const users = openShelves(cache.subjects, cache.absent, { bytes, sizeOf: sizeOfUser });
+  const keys = openShelves(cache.keys, cache.absent, { bytes, sizeOf: sizeOfKey });
   const absentTenants = bounded<number>(cache.absent);
   const planeFlights = new Map<string, Promise<Plane | undefined>>();
   const flights = new Map<string, Flight>();
@@ -172,15 +157,13 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
 
   // ── the change feed ───────────────────────────────────────────────────────────────────────────
 
-  const drop = (tenant: string, entries: readonly FeedEntry[]): void => {
+  const drop = (plane: Plane, entries: readonly FeedEntry[]): void => {
     for (const { revision, keys: changed } of entries)
       for (const { kind, id } of changed ?? []) {
-        if (kind !== 'user' && kind !== 'key') continue;
-        const name = cacheKey(kind, tenant, id);
-        const [present, absent] = kind === 'user' ? [users, absentUsers] : [keys, absentKeys];
-        present.delete(name);
-        absent.delete(name);
-        const flight = flights.get(name);
+        if (kind === 'user') users.remove(plane.users, id);
+        else if (kind === 'key') keys.remove(plane.keys, id);
+        else continue;
+        const flight = flights.get(cacheKey(kind, plane.tenant, id));
         if (flight !== undefined) flight.changedAt = Math.max(flight.changedAt, revision);
       }
   };
@@ -224,7 +207,7 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
     try {
       const looked = later(
         follow(store, plane, now, (entries) => {
-          drop(plane.tenant, entries);
+          drop(plane, entries);
           options.onEntries(plane.tenant, entries);
         }),
         (found): void => {
@@ -329,15 +312,12 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
   };
 
   /** Whether it is kept, and small. */
-  const isSmallHere = ({ tenant, identity }: Plane, { kind, id }: FactKey): boolean => {
-    const name = cacheKey(kind, tenant, id);
-    const isSmall = <T extends { of: object }>(
-      cached: T | undefined,
-      sizeOf: (cached: T) => number,
-    ): boolean => cached?.of === identity && sizeOf(cached) <= MAX_AHEAD_BYTES;
+  const isSmallHere = (plane: Plane, { kind, id }: FactKey): boolean => {
+    const isSmall = <T>(kept: T | undefined, sizeOf: (kept: T) => number): boolean =>
+      kept !== undefined && sizeOf(kept) <= MAX_AHEAD_BYTES;
     return kind === 'user'
-      ? isSmall(users.peek(name) ?? absentUsers.peek(name), sizeOfUser)
-      : isSmall(keys.peek(name) ?? absentKeys.peek(name), sizeOfKey);
+      ? isSmall(plane.users.get(id), sizeOfUser)
+      : isSmall(plane.keys.get(id), sizeOfKey);
   };
   const unwatch = store.watch(hinted);
   const heartbeat = setInterval(beat, options.heartbeatMs).unref();
@@ -500,15 +480,14 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
 
   /** Facts from what is here, or the keys that must be read first. */
   const fromCaches = (plane: Plane, { subject, keyId }: Who, at: number): Loaded | FactKey[] => {
-    const tick = Math.trunc(at / TICK_MS);
     let key: Facts['key'];
     let asking = subject;
     if (keyId !== undefined) {
-      const cached = cachedKey(plane, keyId, tick);
+      const cached = cachedKey(plane, keyId, at);
       if (cached === undefined) {
         const missing: FactKey[] = [{ kind: 'key', id: keyId }];
         // Both in one round trip.
-        if (subject?.type === 'user' && cachedUser(plane, subject.id, tick) === undefined)
+        if (subject?.type === 'user' && cachedUser(plane, subject.id, at) === undefined)
           missing.push({ kind: 'user', id: subject.id });
         return missing;
       }
@@ -523,7 +502,7 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
     let known: SubjectFacts | undefined;
     if (asking !== undefined && key !== 'invalid') {
       if (asking.type === 'user') {
-        known = cachedUser(plane, asking.id, tick)?.compiled;
+        known = cachedUser(plane, asking.id, at)?.compiled;
         if (known === undefined) return [{ kind: 'user', id: asking.id }];
       } else known = groupOf(plane, asking);
     }
@@ -535,39 +514,21 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
     };
   };
 
-  /** An entry that is kept, and the use of it noted. */
-  const used = <T extends { tick: number }>(
-    cache: LRUCache<string, T>,
-    name: string,
-    tick: number,
-  ): T | undefined => {
-    const cached = cache.peek(name);
-    if (cached !== undefined && cached.tick !== tick) {
-      cached.tick = tick;
-      cache.get(name);
-    }
-    return cached;
-  };
-
   const hasExpired = ({ expiresAt }: KeyRecord): boolean =>
     expiresAt !== undefined && expiresAt <= options.wallNow();
 
-  const cachedUser = (plane: Plane, id: string, tick: number): CachedUser | undefined => {
-    const name = cacheKey('user', plane.tenant, id);
-    const cached = used(users, name, tick) ?? used(absentUsers, name, tick);
-    if (cached === undefined || cached.of !== plane.identity) return undefined;
-    if (cached.generation !== plane.generation) {
+  const cachedUser = (plane: Plane, id: string, at: number): CachedUser | undefined => {
+    const cached = users.find(plane.users, id, at);
+    if (cached !== undefined && cached.generation !== plane.generation) {
       cached.compiled = compiledUser(plane, id, cached.record);
       cached.generation = plane.generation;
     }
     return cached;
   };
 
-  const cachedKey = (plane: Plane, id: string, tick: number): CachedKey | undefined => {
-    const name = cacheKey('key', plane.tenant, id);
-    const cached = used(keys, name, tick) ?? used(absentKeys, name, tick);
-    if (cached === undefined || cached.of !== plane.identity) return undefined;
-    if (cached.generation !== plane.generation) {
+  const cachedKey = (plane: Plane, id: string, at: number): CachedKey | undefined => {
+    const cached = keys.find(plane.keys, id, at);
+    if (cached !== undefined && cached.generation !== plane.generation) {
       cached.compiled = compiledKey(plane, cached.record);
       cached.generation = plane.generation;
     }
@@ -622,53 +583,28 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
     for (const [index, { kind, id }] of wanted.entries()) {
       const name = cacheKey(kind, plane.tenant, id);
       const changedAt = flights.get(name)?.changedAt ?? 0;
-      if (changedAt <= head.revision) fill(plane, kind, id, name, values[index]);
+      if (changedAt <= head.revision) fill(plane, kind, id, values[index]);
     }
   };
 
-  const fill = (
-    plane: Plane,
-    kind: FactKey['kind'],
-    id: string,
-    name: string,
-    value: unknown,
-  ): void => {
+  const fill = (plane: Plane, kind: FactKey['kind'], id: string, value: unknown): void => {
     const { generation } = plane;
+    // The store returns a record of the kind that was asked for.
     if (kind === 'user') {
-      // The store returns a record of the kind that was asked for.
       const record = value as UserRecord | undefined;
-      const compiled = compiledUser(plane, id, record);
-      // What an earlier plane knew of it would else stand in the way.
-      (record === undefined ? users : absentUsers).delete(name);
-      (record === undefined ? absentUsers : users).set(name, {
-        record,
-        of: plane.identity,
-        generation,
-        compiled,
-        tick: 0,
-      });
+      users.put(plane.users, { id, record, generation, compiled: compiledUser(plane, id, record) });
     } else {
       const record = value as KeyRecord | undefined;
-      const compiled = compiledKey(plane, record);
-      (record === undefined ? keys : absentKeys).delete(name);
-      (record === undefined ? absentKeys : keys).set(name, {
-        record,
-        of: plane.identity,
-        generation,
-        compiled,
-        tick: 0,
-      });
+      keys.put(plane.keys, { id, record, generation, compiled: compiledKey(plane, record) });
     }
   };
 
   /** A copy of what may change, so that it can be written over many turns. */
   const snapshotOf = (plane: Plane): TenantSnapshot => {
-    const present = <R extends { readonly id: string }>(
-      entries: Iterable<Cached<R, unknown>>,
-    ): (readonly [string, R])[] => {
+    const present = <R>(shelf: Shelf<R, unknown>): (readonly [string, R])[] => {
       const found: (readonly [string, R])[] = [];
-      for (const { record, of } of entries)
-        if (of === plane.identity && record !== undefined) found.push([record.id, record]);
+      for (const { id, record } of shelf.values())
+        if (record !== undefined) found.push([id, record]);
       return found;
     };
     return {
@@ -678,8 +614,8 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
       roles: [...plane.directory.roles],
       workspaces: [...plane.directory.workspaces],
       sets: [...plane.sets],
-      users: present(users.values()),
-      keys: present(keys.values()),
+      users: present(plane.users),
+      keys: present(plane.keys),
     };
   };
 
@@ -708,10 +644,8 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
           policy_set: new Map(sets),
         });
         planes.set(tenant, plane);
-        for (const [id, record] of rest.users)
-          fill(plane, 'user', id, cacheKey('user', tenant, id), record);
-        for (const [id, record] of rest.keys)
-          fill(plane, 'key', id, cacheKey('key', tenant, id), record);
+        for (const [id, record] of rest.users) fill(plane, 'user', id, record);
+        for (const [id, record] of rest.keys) fill(plane, 'key', id, record);
       }
     },
     freshestMs(): number {
@@ -730,14 +664,14 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
     stats: () => ({
       hits,
       misses,
-      subjects: users.size,
-      keys: keys.size,
+      subjects: users.present,
+      keys: keys.present,
       tenants: planes.size,
-      bytes: users.calculatedSize + keys.calculatedSize,
+      bytes: users.bytes + keys.bytes,
       resyncs,
     }),
     shed(): void {
-      for (const cache of [users, keys, absentUsers, absentKeys, absentTenants]) cache.clear();
+      for (const one of [users, keys, absentTenants]) one.clear();
       for (const { groups } of planes.values()) groups.clear();
     },
     close(): void {

@@ -3,8 +3,16 @@
  * It follows the change feed, or notices that it cannot and must be read again (CONS-1, CONS-4).
  */
 import type { LRUCache } from 'lru-cache';
-import type { PolicySetRecord, Records, RoleRecord, WorkspaceRecord } from '../engine/records.ts';
-import { groupsOf, type Direct, type GroupFacts } from '../engine/subject.ts';
+import type { KeyFacts } from '../engine/abac.ts';
+import type {
+  KeyRecord,
+  PolicySetRecord,
+  Records,
+  RoleRecord,
+  UserRecord,
+  WorkspaceRecord,
+} from '../engine/records.ts';
+import { groupsOf, type Direct, type GroupFacts, type SubjectFacts } from '../engine/subject.ts';
 import {
   readPages,
   StoreError,
@@ -16,11 +24,13 @@ import {
 } from '../store/store.ts';
 import { later, type MaybePromise } from '../later.ts';
 import { bounded } from './bounded.ts';
+import type { Shelf } from './shelves.ts';
 
 export interface Plane {
   readonly tenant: string;
-  /** What belongs to this plane refers to it by this, and does not keep the plane alive. */
-  readonly identity: object;
+  /** Of its users and keys, those that were asked about. */
+  readonly users: Shelf<UserRecord, SubjectFacts>;
+  readonly keys: Shelf<KeyRecord, KeyFacts | undefined>;
   head: Head;
   /** The newest revisions that the plane has been at: what was read at one of them is of its history. */
   readonly trail: Map<number, string>;
@@ -76,7 +86,8 @@ export function planeOf(
 ): Plane {
   return {
     tenant,
-    identity: {},
+    users: new Map(),
+    keys: new Map(),
     head,
     trail: new Map([[head.revision, head.nonce]]),
     directory: { roles: new Map(records.role), workspaces: new Map(records.workspace) },
