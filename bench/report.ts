@@ -18,14 +18,17 @@ export function machine(): readonly string[] {
     `System: ${type()} ${release().split('-')[0] ?? ''}`,
     `Node: ${process.version}, servers with ${NODE_FLAGS.join(' ')}`,
     `Cores: ${pinnedToCores && all.length > 1 ? 'one for the server, another for the load' : 'shared, `taskset` or a second core is missing'}`,
-    `Idle cores: ${pollsNs() > 0 ? `wait ${Math.round(pollsNs() / 1_000)} µs for work before they halt` : 'as the system has it'}`,
+    `Idle cores: ${pollsNs() > 0 ? `wait up to ${Math.round(pollsNs() / 1_000)} µs for work before they halt` : 'as the system has it'}`,
   ];
 }
 
-/** How long the idle governor of a virtual machine waits before a core goes back to the host, if that is its own to say. */
+/** How long a core of a virtual machine waits at most before it goes back to the host, where that is its own to say. */
 function pollsNs(): number {
-  const file = '/sys/module/haltpoll/parameters/guest_halt_poll_ns';
-  return existsSync(file) ? Number(readFileSync(file, 'utf8')) : 0;
+  const read = (path: string): string =>
+    existsSync(path) ? readFileSync(path, 'utf8').trim() : '';
+  return read('/sys/devices/system/cpu/cpuidle/current_governor') === 'haltpoll'
+    ? Number(read('/sys/module/haltpoll/parameters/guest_halt_poll_ns'))
+    : 0;
 }
 
 function lines({ rows }: Table): { readonly head: readonly string[]; readonly body: string[][] } {

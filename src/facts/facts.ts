@@ -104,6 +104,8 @@ export interface FactsStats {
   readonly resyncs: number;
 }
 
+/** What is read on demand. */
+type OnDemand = FactKey<'user' | 'key'>;
 type CachedUser = Entry<UserRecord, SubjectFacts>;
 type CachedKey = Entry<KeyRecord, KeyFacts | undefined>;
 
@@ -137,10 +139,13 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
   const { cache, now } = options;
   const store = timed(source, options.storeTimeoutMs);
   let catalog = firstCatalog;
-  const planes = bounded<Plane>(cache.tenants);
   const { bytes } = cache;
   const users = openShelves(cache.subjects, cache.absent, { bytes, sizeOf: sizeOfUser });
   const keys = openShelves(cache.keys, cache.absent, { bytes, sizeOf: sizeOfKey });
+  const planes = bounded<Plane>(cache.tenants, undefined, (plane) => {
+    users.abandon(plane.users);
+    keys.abandon(plane.keys);
+  });
   const absentTenants = bounded<number>(cache.absent);
   const planeFlights = new Map<string, Promise<Plane | undefined>>();
   const flights = new Map<string, Flight>();
@@ -312,12 +317,13 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
   };
 
   /** Whether it is kept, and small. */
-  const isSmallHere = (plane: Plane, { kind, id }: FactKey): boolean => {
+  const isSmallHere = (plane: Plane, key: FactKey): key is OnDemand => {
     const isSmall = <T>(kept: T | undefined, sizeOf: (kept: T) => number): boolean =>
       kept !== undefined && sizeOf(kept) <= MAX_AHEAD_BYTES;
-    return kind === 'user'
-      ? isSmall(plane.users.get(id), sizeOfUser)
-      : isSmall(plane.keys.get(id), sizeOfKey);
+    const { kind, id } = key;
+    // A hint may name anything.
+    if (kind === 'user') return isSmall(plane.users.get(id), sizeOfUser);
+    return kind === 'key' && isSmall(plane.keys.get(id), sizeOfKey);
   };
   const unwatch = store.watch(hinted);
   const heartbeat = setInterval(beat, options.heartbeatMs).unref();
@@ -479,13 +485,13 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
   });
 
   /** Facts from what is here, or the keys that must be read first. */
-  const fromCaches = (plane: Plane, { subject, keyId }: Who, at: number): Loaded | FactKey[] => {
+  const fromCaches = (plane: Plane, { subject, keyId }: Who, at: number): Loaded | OnDemand[] => {
     let key: Facts['key'];
     let asking = subject;
     if (keyId !== undefined) {
       const cached = cachedKey(plane, keyId, at);
       if (cached === undefined) {
-        const missing: FactKey[] = [{ kind: 'key', id: keyId }];
+        const missing: OnDemand[] = [{ kind: 'key', id: keyId }];
         // Both in one round trip.
         if (subject?.type === 'user' && cachedUser(plane, subject.id, at) === undefined)
           missing.push({ kind: 'user', id: subject.id });
@@ -552,7 +558,7 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
   // ── reading ───────────────────────────────────────────────────────────────────────────────────
 
   /** Reads keys once for everybody who waits for them, and caches what no change has spoiled meanwhile. */
-  const fetch = async (plane: Plane, wanted: readonly FactKey[]): Promise<void> => {
+  const fetch = async (plane: Plane, wanted: readonly OnDemand[]): Promise<void> => {
     const names = wanted.map(({ kind, id }) => cacheKey(kind, plane.tenant, id));
     const fresh = wanted.filter((_, index) => !flights.has(names[index] ?? ''));
     if (fresh.length > 0) {
@@ -567,7 +573,7 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
     await Promise.all(names.map((name) => flights.get(name)?.done ?? Promise.resolve()));
   };
 
-  const read = async (plane: Plane, wanted: readonly FactKey[]): Promise<void> => {
+  const read = async (plane: Plane, wanted: readonly OnDemand[]): Promise<void> => {
     // The flights are registered in the turn of the call, before anything is read.
     await Promise.resolve();
     const from = plane.head.revision;
@@ -587,7 +593,7 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
     }
   };
 
-  const fill = (plane: Plane, kind: FactKey['kind'], id: string, value: unknown): void => {
+  const fill = (plane: Plane, kind: OnDemand['kind'], id: string, value: unknown): void => {
     const { generation } = plane;
     // The store returns a record of the kind that was asked for.
     if (kind === 'user') {
@@ -711,7 +717,7 @@ function sizeOfKey({ compiled }: CachedKey): number {
 }
 
 /** Injective: the tenant's length keeps it apart from the id, whatever characters either has. */
-function cacheKey(kind: FactKey['kind'], tenant: string, id: string): string {
+function cacheKey(kind: OnDemand['kind'], tenant: string, id: string): string {
   return `${kind} ${tenant.length} ${tenant}${id}`;
 }
 

@@ -8,7 +8,7 @@ export interface Entry<Record, Compiled> {
   readonly id: string;
   /** `undefined`: there is none. */
   readonly record: Record | undefined;
-  /** Where it is found; it does not keep the plane alive. */
+  /** Where it is found. */
   readonly shelf: Shelf<Record, Compiled>;
   /** Of the plane when it was compiled. */
   generation: number;
@@ -29,6 +29,8 @@ export interface Shelves<Record, Compiled> {
     entry: Pick<Entry<Record, Compiled>, 'id' | 'record' | 'generation' | 'compiled'>,
   ): void;
   remove(shelf: Shelf<Record, Compiled>, id: string): void;
+  /** Takes everything of a plane away that is no more: it counts no longer. A large one goes in parts, over some turns. */
+  abandon(shelf: Shelf<Record, Compiled>): void;
   /** Those that are there, without the ids that have no record. */
   readonly present: number;
   /** What those take, by the estimate. */
@@ -41,6 +43,8 @@ export interface Shelves<Record, Compiled> {
  * large cache again as to find the entry.
  */
 const TICK_MS = 50;
+/** Entries that are taken away in one turn: about a millisecond. */
+const PART = 1_000;
 
 /** @param absent how many ids without a record are remembered */
 export function openShelves<Record, Compiled>(
@@ -49,14 +53,28 @@ export function openShelves<Record, Compiled>(
   memory: Memory<Entry<Record, Compiled>>,
 ): Shelves<Record, Compiled> {
   type Kept = Entry<Record, Compiled>;
-  const gone = ({ shelf, id }: Kept): void => void shelf.delete(id);
+  const gone = (entry: Kept): void => {
+    const { shelf, id } = entry;
+    if (shelf.get(id) === entry) shelf.delete(id);
+  };
   const presents = bounded<Kept, Kept>(entries, memory, gone);
   const absents = bounded<Kept, Kept>(absent, undefined, gone);
   const cacheOf = ({ record }: Kept): typeof presents =>
     record === undefined ? absents : presents;
   const remove = (shelf: Kept['shelf'], id: string): void => {
     const entry = shelf.get(id);
-    if (entry !== undefined) cacheOf(entry).delete(entry);
+    if (entry === undefined) return;
+    // Not left to the cache: what a change has passed must not be found, whatever else is wrong.
+    shelf.delete(id);
+    cacheOf(entry).delete(entry);
+  };
+  const abandon = (shelf: Kept['shelf'], left = shelf.keys()): void => {
+    for (let n = 0; n < PART; n++) {
+      const { value, done } = left.next();
+      if (done === true) return;
+      remove(shelf, value);
+    }
+    setImmediate(abandon, shelf, left);
   };
   return {
     find(shelf, id, at): Kept | undefined {
@@ -71,10 +89,11 @@ export function openShelves<Record, Compiled>(
     put(shelf, { id, record, generation, compiled }): void {
       remove(shelf, id);
       const entry: Kept = { id, record, shelf, generation, compiled, tick: 0 };
-      shelf.set(id, entry);
       cacheOf(entry).set(entry, entry);
+      shelf.set(id, entry);
     },
     remove,
+    abandon: (shelf) => abandon(shelf),
     get present(): number {
       return presents.size;
     },

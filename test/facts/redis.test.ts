@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { applyState } from '../../src/admin/apply.ts';
 import { openRedisStore, REDIS_DEFAULTS } from '../../src/store/redis.ts';
-import { keysOf } from '../../src/store/redis/keys.ts';
+import { keysOf, KINDS } from '../../src/store/redis/keys.ts';
 import type { Change, Store } from '../../src/store/store.ts';
 import type { MaybePromise } from '../../src/later.ts';
 import { ask, askNow, settled } from '../support/asking.ts';
@@ -246,6 +246,25 @@ describe('what a hint names (CONS-4)', () => {
     expect(await ask(room, { user: 'bob', waitMs: 5_000 })).toBe('ALLOWED@2');
     // Sooner than the look fails, by `storeTimeoutMs`.
     expect(performance.now() - askedAt).toBeLessThan(700);
+  });
+
+  it('reads nothing else under the id of a key or a user, whatever it names', async () => {
+    await put(other, 't', role('alice', []), role('k', []), role('none', []), key('k'));
+    const asked = { user: 'alice', minRevision: 2 };
+    const answers = (): Promise<string[]> =>
+      Promise.all([{ key: 'k' }, { key: 'none' }, {}].map((by) => ask(room, { ...asked, ...by })));
+    expect(await answers()).toEqual(['ACTION_DENIED@2', 'KEY_INVALID@2', 'ALLOWED@2']);
+    read.length = 0;
+    hints = 0;
+    const others = KINDS.flatMap((kind, n) => (kind === 'user' || kind === 'key' ? [] : [n]));
+    for (const n of others) {
+      const named = ['k', 'none', 'alice'].map((id) => [n, id]);
+      await server.command('PUBLISH', CHANNEL, JSON.stringify(['t', ...named]));
+    }
+    await until(() => hints >= others.length, 20_000, 1);
+    await reached(2);
+    expect(read).toEqual(['user nobody']);
+    expect(await answers()).toEqual(['ACTION_DENIED@2', 'KEY_INVALID@2', 'ALLOWED@2']);
   });
 
   it.each<[what: string, message: string, read?: string[]]>([

@@ -68,6 +68,32 @@ describe('shelves', () => {
     expect(ids(a)).toEqual(['large', 'nobody-3', 'nobody-4']);
   });
 
+  it('a plane that is no more counts no longer, however much it held; others keep theirs', async () => {
+    const shelves = open(10_000, 10_000);
+    const [a, b] = [shelf(), shelf()];
+    for (let n = 0; n < 2_500; n++) {
+      shelves.put(a, entry(`user-${n}`, 'x'));
+      shelves.put(a, entry(`nobody-${n}`));
+    }
+    shelves.put(b, entry('alice', 'A'));
+    shelves.abandon(a);
+    expect(a.size).toBe(4_000);
+    while (a.size > 0) await new Promise((done) => setImmediate(done));
+    expect([shelves.present, shelves.bytes, ids(b)]).toEqual([1, 1, ['alice']]);
+  });
+
+  it('an entry that could not be kept is not found', () => {
+    const shelves = openShelves<Named, number>(10, 10, {
+      bytes: 10,
+      sizeOf: () => {
+        throw new Error('no size');
+      },
+    });
+    const a = shelf();
+    expect(() => shelves.put(a, entry('alice', 'A'))).toThrow('no size');
+    expect(a.size).toBe(0);
+  });
+
   it('whatever happens, planes hold what is counted and nothing else', () => {
     const at = fc.record({
       plane: fc.nat(2),
