@@ -35,7 +35,7 @@ process.stdout.write(text);
 if (values.json !== undefined)
   writeFileSync(values.json, `${JSON.stringify({ machine: machine(), tables }, undefined, 2)}\n`);
 if (values.write)
-  await writeTables(tables).catch((error: unknown) => {
+  await writeTables(tables, 'scale-machine').catch((error: unknown) => {
     // A page without a place for them must not cost the run.
     const file = join(tmpdir(), 'scale-tables.md');
     writeFileSync(file, `${facts}${text}`);
