@@ -61,7 +61,10 @@ function toMarkdown(table: Table): string {
   return [line(head), line(head.map(() => '---')), ...body.map(line)].join('\n');
 }
 
-/** Replaces the tables between their markers in docs/performance.md. @param place of what machine it was @throws Error where a marker is missing */
+/**
+ * Replaces the tables between their markers in docs/performance.md.
+ * @param place marker of the machine that they are from @throws Error where a marker is missing
+ */
 export async function writeTables(tables: readonly Table[], place = 'machine'): Promise<void> {
   const facts = machine().map((fact) => `- ${fact}`);
   let page = replaced(readFileSync(PAGE, 'utf8'), place, facts.join('\n'));

@@ -2,12 +2,16 @@
 import type { Request } from '../../src/engine/model.ts';
 import { method } from '../messages.ts';
 import { MESSAGE_HEAD_BYTES, openWireStream, type WireStream } from '../wire.ts';
+import { sleep } from './stats.ts';
 import { requestOf, type Size } from './world.ts';
 
 /** Below `limits.stream_in_flight`. */
 const IN_FLIGHT = 200;
 /** Users that the load asks about. */
 const WORKING_SET = 1_000;
+const WARM_UP_CHECKS = 5_000;
+/** As many checks as the gRPC bench warms up with: with fewer, code is still being compiled. */
+const WARM_UP_MS = 6_000;
 
 export interface Answer {
   readonly id: string;
@@ -96,6 +100,8 @@ export interface Asker {
    * not. @returns how many a second it were
    */
   underLoad(checksPerSecond: number, work: () => Promise<unknown>): Promise<number>;
+  /** A server that has just started is slow for other reasons than those that are looked for. */
+  warmUp(): Promise<void>;
   close(): void;
 }
 
@@ -123,6 +129,21 @@ export async function openAsker(address: string, size: Size): Promise<Asker> {
     );
     asked.load += load.send(next.filter((question) => question !== undefined));
   };
+  const underLoad: Asker['underLoad'] = async (checksPerSecond, work) => {
+    const before = { asked: asked.load + asked.single, answered: answered.load + answered.single };
+    const startedAt = performance.now();
+    const seconds = (): number => (performance.now() - startedAt) / 1_000;
+    const timer = setInterval(() => {
+      const due = before.asked + Math.floor(seconds() * checksPerSecond);
+      askNext(due - asked.load - asked.single);
+    }, 1);
+    try {
+      await work();
+      return (answered.load + answered.single - before.answered) / seconds();
+    } finally {
+      clearInterval(timer);
+    }
+  };
   return {
     ask: (request) =>
       new Promise((done) => {
@@ -131,23 +152,9 @@ export async function openAsker(address: string, size: Size): Promise<Asker> {
         if (single.send([framed(id, request)]) === 0)
           throw new Error(`${address} has no room for a question`);
       }),
-    async underLoad(checksPerSecond, work): Promise<number> {
-      const before = {
-        asked: asked.load + asked.single,
-        answered: answered.load + answered.single,
-      };
-      const startedAt = performance.now();
-      const seconds = (): number => (performance.now() - startedAt) / 1_000;
-      const timer = setInterval(() => {
-        const due = before.asked + Math.floor(seconds() * checksPerSecond);
-        askNext(due - asked.load - asked.single);
-      }, 1);
-      try {
-        await work();
-        return (answered.load + answered.single - before.answered) / seconds();
-      } finally {
-        clearInterval(timer);
-      }
+    underLoad,
+    async warmUp(): Promise<void> {
+      await underLoad(WARM_UP_CHECKS, () => sleep(WARM_UP_MS));
     },
     close(): void {
       load.close();

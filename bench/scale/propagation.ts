@@ -9,9 +9,6 @@ import { nowNs, sleep, spread, watchStolen, type Spread } from './stats.ts';
 import { commitTo, requestOf, userChange, type Size } from './world.ts';
 import { revisionOf } from './writes.ts';
 
-const WARM_UP_CHECKS = 5_000;
-/** As many checks as the gRPC bench warms up with: with fewer, code is still being compiled. */
-const WARM_UP_MS = 6_000;
 /** Revocations of a server before the bare one's turn: both must have met the same machine. */
 const TURN = 50;
 const BARE_CHANNEL = 'bench-revoked';
@@ -143,9 +140,7 @@ export async function measureServerPropagation(
   const asker = await openAsker(sidecar.address, size);
   const bareAsker = await openAsker(bareServer.address, size);
   try {
-    // Servers that have just started are slow for other reasons.
-    for (const one of [asker, bareAsker])
-      await one.underLoad(WARM_UP_CHECKS, () => sleep(WARM_UP_MS));
+    for (const one of [asker, bareAsker]) await one.warmUp();
     const ours = watch(asker, size, await openRevoker(store, size));
     const bare = watch(bareAsker, size, async (n) => {
       await publisher.publish(BARE_CHANNEL, requestOf(size, n).subject?.id ?? '');

@@ -2,15 +2,13 @@
 import { median } from '../measure.ts';
 import { assertAnswer } from '../scenario.ts';
 import { openAsker, type Asker } from './asking.ts';
-import { nowNs, sleep, spread, type Spread } from './stats.ts';
+import { nowNs, spread, type Spread } from './stats.ts';
 import { requestOf, type Size } from './world.ts';
 
 /** Users that are asked about in turn: the last, who were asked about just before. */
 const USERS = 100;
 /** As often each of them is asked about in a turn. */
 const ROUNDS = 5;
-const WARM_UP_CHECKS = 5_000;
-const WARM_UP_MS = 3_000;
 
 export interface Server {
   readonly address: string;
@@ -30,7 +28,7 @@ export async function measureServed(servers: readonly Server[], turns: number): 
     for (const { address, size } of servers) {
       const asker = await openAsker(address, size);
       askers.push(asker);
-      await asker.underLoad(WARM_UP_CHECKS, () => sleep(WARM_UP_MS));
+      await asker.warmUp();
     }
     const seen = servers.map((): Spread[] => []);
     for (let turn = 0; turn < turns; turn++)
