@@ -18,7 +18,9 @@ const action = z
     permission: permission.optional(),
     tree: treeAction.optional().meta({ description: 'Tree action; update is an alias of write' }),
     acl: z.enum(['read', 'write']).optional().meta({ description: 'Side of the object ACL' }),
-    min_level: level.optional(),
+    min_level: level.optional().meta({
+      description: 'Level that a role of the subject must have before any evidence counts (RBAC-3)',
+    }),
     object_scoped: z.boolean().optional().meta({
       description: 'It changes an existing object whose metadata the caller sends (ABAC-6)',
     }),

@@ -18,6 +18,9 @@ const BIT_OF_VERB: ReadonlyMap<string, number> = new Map<string, number>([
   ['update', 2],
 ]);
 
+/** Below every level: what an action without `min_level` asks, and what a closure without roles has (RBAC-3). */
+export const NO_LEVEL = -1;
+
 /** All five tree actions: what an owner has (TREE-2). */
 export const ALL_TREE_ACTIONS = 31;
 
@@ -33,7 +36,7 @@ export interface Action {
   /** Bit of the tree action; 0: none. */
   readonly treeBit: number;
   readonly acl: 'read' | 'write' | undefined;
-  /** The level that the closure must reach in addition; 0: none (RBAC-3). */
+  /** The level that a role of the closure must reach before any evidence counts; NO_LEVEL: none is asked (RBAC-3). */
   readonly minLevel: number;
   /** A constrained allow may permit it although it mutates (ABAC-6). */
   readonly objectScoped: boolean;
@@ -115,7 +118,7 @@ function fromEntry(entry: ActionEntry, catalog: Catalog): Action {
     ...(entry.readonly === undefined ? {} : { readonly: entry.readonly }),
     ...(entry.tree === undefined ? {} : { treeBit: treeBit(entry.tree) }),
     ...(entry.acl === undefined ? {} : { acl: entry.acl }),
-    minLevel: entry.min_level ?? 0,
+    minLevel: entry.min_level ?? NO_LEVEL,
     objectScoped: entry.object_scoped ?? false,
   };
 }
@@ -134,7 +137,7 @@ function derivedAction(name: string, colon: number, catalog: Catalog): Action {
     verbs: verbsFor(verb, catalog),
     treeBit: treeBit(verb),
     acl: verb === 'read' ? 'read' : 'write',
-    minLevel: 0,
+    minLevel: NO_LEVEL,
     objectScoped: false,
   };
 }
@@ -148,7 +151,7 @@ function bareAction(verb: string): Action {
     verbs: [],
     treeBit: treeBit(verb),
     acl: verb === 'read' ? 'read' : 'write',
-    minLevel: 0,
+    minLevel: NO_LEVEL,
     objectScoped: false,
   };
 }

@@ -6,7 +6,7 @@ import { actionLayer, objectLayer, type ActionPolicy } from './abac.ts';
 import { aclAllows } from './acl.ts';
 import { accessOf, resolveAction, type Access, type Action } from './action.ts';
 import type { Decision, Facts, Model, Outcome, Reason, Request, Resource } from './model.ts';
-import { rbacAllows } from './rbac.ts';
+import { rbacAllows, reachesLevel } from './rbac.ts';
 import type { SubjectFacts } from './subject.ts';
 import { treeAllows } from './tree.ts';
 
@@ -19,6 +19,8 @@ interface Settled {
   /** `undefined`: a key acts alone. */
   readonly subject: SubjectFacts | undefined;
   readonly access: Access;
+  /** The subject may be asked for evidence: a superuser, or its level is the action's `min_level` or above (RBAC-3). */
+  readonly isLevelReached: boolean;
   /** RBAC's word, which no object changes. */
   readonly rbac: boolean;
   /** The key's rules as enforced, and under full enforcement where that may differ. */
@@ -46,7 +48,9 @@ export function prepare(actionName: string, type: string, facts: Facts): Prepare
     action,
     subject,
     access: accessOf(catalog, action, type),
-    rbac: subject !== undefined && rbacAllows(subject.groups, action),
+    isLevelReached:
+      subject === undefined || subject.superuser || reachesLevel(subject.groups, action),
+    rbac: subject !== undefined && rbacAllows(subject.groups.permissions, action),
     enforced: key && actionLayer(key.enforced, action),
     shadow: key?.shadow && actionLayer(key.shadow, action),
   };
@@ -90,9 +94,9 @@ function combine(policy: ActionPolicy | undefined, granted: boolean, resource: R
   return outcome('ALLOWED', actionRule, objectRule);
 }
 
-/** COMB-3: what grants the subject the action; `undefined`: nothing does. */
+/** RBAC-3, then COMB-3: what grants the subject the action; `undefined`: nothing does. */
 function evidence(settled: Settled, resource: Resource): Decision['by'] {
-  if (settled.subject === undefined) return undefined;
+  if (settled.subject === undefined || !settled.isLevelReached) return undefined;
   return settled.subject.superuser ? 'superuser' : grantedBy(settled.access, settled, resource);
 }
 

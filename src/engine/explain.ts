@@ -6,6 +6,7 @@ import { READONLY, mayBeConstrained } from './abac.ts';
 import { ACL_KEYS, OWNER_KEY } from './acl.ts';
 import {
   accessOf,
+  NO_LEVEL,
   permissionOf,
   resolveAction,
   treeActionOf,
@@ -25,6 +26,7 @@ export type LayerName =
   | 'tenant'
   | 'action'
   | 'subject'
+  | 'min_level'
   | 'abac_action'
   | 'rbac'
   | 'tree'
@@ -121,7 +123,7 @@ function describeAction(action: Action): string {
     action.verbs.length > 0 ? `permission ${permissionOf(action)}` : 'no permission',
     `tree ${treeActionOf(action) ?? 'none'}`,
     `acl ${action.acl ?? 'none'}`,
-    ...(action.minLevel > 0 ? [`level ${action.minLevel} or more`] : []),
+    ...(action.minLevel > NO_LEVEL ? [`level ${action.minLevel} or more`] : []),
   ];
   return `${action.name}: ${parts.join(', ')}`;
 }
@@ -150,17 +152,22 @@ function evidenceLayers(
   };
   const access = accessOf(facts.catalog, action, request.resource.type);
   const granted = evaluate(access, (model) => found[model].length > 0);
+  const level = levelLayer(subject, action);
+  const isLevelReached = level?.verdict !== 'deny';
   const superuser: Fact[] = subject.superuser
     ? [{ kind: 'superuser', text: `${subject.subject.id} is a superuser` }]
     : [];
   return [
-    modelLayer('rbac', found.rbac, rbacSilence(subject, action)),
+    ...(level === undefined ? [] : [level]),
+    modelLayer('rbac', found.rbac, rbacSilence(action)),
     modelLayer('tree', found.tree, treeSilence(action, request.resource.path)),
     modelLayer('acl', found.acl, aclSilence(subject, action, request.resource)),
     {
       name: 'access',
-      verdict: granted || subject.superuser ? 'allow' : 'deny',
-      summary: subject.superuser ? 'superuser: allowed' : `rule: ${showAccess(access)}`,
+      verdict: !isLevelReached ? 'silent' : granted || subject.superuser ? 'allow' : 'deny',
+      summary: subject.superuser
+        ? 'superuser: allowed'
+        : `rule: ${showAccess(access)}${isLevelReached ? '' : ', not asked below the level'}`,
       facts: superuser,
     },
   ];
@@ -188,8 +195,7 @@ function showAccess(access: Access): string {
 function rbacFacts(facts: SubjectFacts, action: Action): Fact[] {
   const { groups } = facts;
   const chainTo = chainsOf(facts);
-  const levels = [...groups.roles.values()].map(({ level }) => level);
-  if (action.verbs.length === 0 || !levels.some((level) => level >= action.minLevel)) return [];
+  if (action.verbs.length === 0) return [];
   return [...groups.roles.values()].flatMap((role) =>
     role.permissions
       .filter((permission) => permissionMatches(permission, action))
@@ -209,14 +215,28 @@ function permissionMatches(permission: string, action: Action): boolean {
   );
 }
 
-function rbacSilence({ groups }: SubjectFacts, action: Action): string {
-  if (action.verbs.length === 0) return `${action.name} has no permission`;
-  const carried = [...groups.roles.values()].some((role) =>
-    role.permissions.some((permission) => permissionMatches(permission, action)),
-  );
-  return carried
-    ? `level ${action.minLevel} is required, the highest here is ${groups.level}`
+function rbacSilence(action: Action): string {
+  return action.verbs.length === 0
+    ? `${action.name} has no permission`
     : `no role in the closure carries ${permissionOf(action)}`;
+}
+
+/** RBAC-3: the gate before the models; `undefined`: the action asks for no level. */
+function levelLayer({ groups, superuser }: SubjectFacts, action: Action): Layer | undefined {
+  if (action.minLevel === NO_LEVEL) return undefined;
+  const roles = [...groups.roles.values()];
+  const highest = roles.reduce((most, { level }) => Math.max(most, level), NO_LEVEL);
+  const isReached = highest >= action.minLevel;
+  const has =
+    highest === NO_LEVEL
+      ? 'no role is in the closure'
+      : `the highest here is ${highest} (role ${roles.find(({ level }) => level === highest)?.id ?? ''})`;
+  return {
+    name: 'min_level',
+    verdict: isReached || superuser ? 'allow' : 'deny',
+    summary: `level ${action.minLevel} is required, ${!isReached && superuser ? 'but not of a superuser' : has}`,
+    facts: [],
+  };
 }
 
 function treeFacts(holder: SubjectFacts, action: Action, path: string | undefined): Fact[] {

@@ -1,4 +1,4 @@
-/** RBAC: `resource:verb` permissions of the roles in a closure (RBAC-1 to RBAC-3). */
+/** RBAC: `resource:verb` permissions of the roles in a closure (RBAC-1, RBAC-2), and their level (RBAC-3). */
 import type { Action } from './action.ts';
 
 /** resource (or `*`) → verbs (or `*`). */
@@ -15,16 +15,14 @@ export function compilePermissions(permissions: Iterable<string>): Permissions {
   return byResource;
 }
 
-/** What the roles of a closure hold together. */
-interface Held {
-  readonly permissions: Permissions;
-  /** The highest level among the roles; -1 without roles (RBAC-3). */
-  readonly level: number;
+/** Whether the closure's highest level is the one that the action asks for, or above it (RBAC-3). */
+export function reachesLevel(closure: { readonly level: number }, action: Action): boolean {
+  return closure.level >= action.minLevel;
 }
 
-/** Whether the roles' permissions, and their highest level, satisfy the action (RBAC-2, RBAC-3). */
-export function rbacAllows({ permissions, level }: Held, action: Action): boolean {
-  if (action.verbs.length === 0 || level < action.minLevel) return false;
+/** Whether one of the roles' permissions satisfies the action (RBAC-2). */
+export function rbacAllows(permissions: Permissions, action: Action): boolean {
+  if (action.verbs.length === 0) return false;
   return (
     holdsVerb(permissions.get(action.resource), action.verbs) ||
     holdsVerb(permissions.get('*'), action.verbs)

@@ -1,4 +1,5 @@
 /** A subject's evidence, compiled once: what it holds itself, and what its groups hold for all their members. */
+import { NO_LEVEL } from './action.ts';
 import type { Subject } from './model.ts';
 import { compilePermissions, type Permissions } from './rbac.ts';
 import type { RoleRecord, UserRecord, WorkspaceRecord } from './records.ts';
@@ -21,7 +22,7 @@ export interface GroupFacts {
   readonly roles: ReadonlyMap<string, RoleRecord>;
   readonly workspaces: ReadonlyMap<string, WorkspaceRecord>;
   readonly permissions: Permissions;
-  /** Highest level among the roles; -1 without roles (RBAC-3). */
+  /** Highest level among the roles; NO_LEVEL without roles (RBAC-3). */
   readonly level: number;
   readonly grants: Grants;
 }
@@ -65,7 +66,7 @@ export function groupsOf(directory: Directory, direct: Direct): GroupFacts {
     roles,
     workspaces,
     permissions: compilePermissions(all.flatMap((role) => role.permissions)),
-    level: all.reduce((highest, { level }) => Math.max(highest, level), -1),
+    level: all.reduce((highest, { level }) => Math.max(highest, level), NO_LEVEL),
     grants: compileGrants([...all, ...workspaces.values()].flatMap((group) => group.grants)),
   };
 }
@@ -74,7 +75,7 @@ export const NO_GROUPS: GroupFacts = {
   roles: new Map(),
   workspaces: new Map(),
   permissions: new Map(),
-  level: -1,
+  level: NO_LEVEL,
   grants: NO_GRANTS,
 };
 

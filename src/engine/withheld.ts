@@ -22,7 +22,8 @@ export function isIndependent(request: Request, facts: Facts, withheld: Withheld
   if (enforced?.actionRule.effect === 'deny') return true;
   // The models only ever add an ALLOW: what is known grants it for certain, or nothing that is withheld could.
   const granted = admits(prepared, undefined, resource);
-  if (!granted) return !mayGrant(prepared.access, prepared, resource, withheld);
+  if (!granted)
+    return !prepared.isLevelReached || !mayGrant(prepared.access, prepared, resource, withheld);
   const known = !withheld.sources && (!withheld.attributes || resource.sources.length > 0);
   return known || enforced === undefined || !looksAtMetadata(enforced);
 }

@@ -87,13 +87,14 @@ describe(`engine = oracle (seed ${SEED})`, () => {
         }).toEqual(models);
       const denying = layers.find((layer) => layer.verdict === 'deny')?.name;
       expect(denying === undefined).toBe(decision.allowed);
+      const isBelow = verdict('min_level') === 'deny';
       const layerOf: Record<string, string> = {
         KEY_INVALID: 'credential',
         TENANT_MISMATCH: 'tenant',
         UNKNOWN_ACTION: 'action',
         SUBJECT_INACTIVE: 'subject',
         ACTION_DENIED: 'abac_action',
-        NO_GRANT: 'access',
+        NO_GRANT: isBelow ? 'min_level' : 'access',
         OBJECT_HIDDEN: 'abac_object',
       };
       if (!decision.allowed) expect(denying).toBe(layerOf[decision.reason]);

@@ -242,11 +242,26 @@ describe('RBAC', () => {
     );
   });
 
-  it('RBAC-3: `min_level` bears on RBAC only', () => {
-    const w = world({ users: [alice], owners: [{ path: 'a', owner: 'user:alice' }] });
-    expect(ask(w, { subject: alice, action: 'kb:delete', resource: { path: 'a' } })).toBe(
-      'ALLOWED',
-    );
+  it('RBAC-3: `min_level` is a gate before every model, and superusers alone pass it without the level', () => {
+    const owned = { owners: [{ path: 'a', owner: 'user:alice' }] };
+    const asked = {
+      subject: alice,
+      action: 'kb:delete',
+      resource: { path: 'a', attributes: { user_id: 'alice' } },
+    };
+    const at = (level: number): readonly StateRole[] => [{ id: 'r', level, members: ['alice'] }];
+    expect(ask(world({ users: [alice], ...owned }), asked)).toBe('NO_GRANT');
+    expect(ask(world({ users: [alice], ...owned, roles: at(49) }), asked)).toBe('NO_GRANT');
+    expect(ask(world({ users: [alice], ...owned, roles: at(50) }), asked)).toBe('ALLOWED');
+    expect(ask(world({ users: [{ id: 'alice', superuser: true }] }), asked)).toBe('ALLOWED');
+  });
+
+  it('RBAC-3, COMB-1, COMB-2: a key that acts alone is asked for no level, one with a subject is', () => {
+    const keys = [{ id: 'k', role: 'default_allow', mode: 'enforce' } as const];
+    const w = world({ users: [alice], keys, owners: [{ path: 'a', owner: 'user:alice' }] });
+    const asked = { key_id: 'k', action: 'kb:delete', resource: { path: 'a' } };
+    expect(ask(w, asked)).toBe('ALLOWED');
+    expect(ask(w, { ...asked, subject: alice })).toBe('NO_GRANT');
   });
 
   it('section 1: membership is written on either side, is transitive, and does not run backwards', () => {

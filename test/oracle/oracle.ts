@@ -321,7 +321,7 @@ function combine(
   return 'ALLOWED';
 }
 
-/** COMB-3: a superuser is allowed; otherwise the access expression over the three models decides. */
+/** RBAC-3, COMB-3: a superuser is allowed; otherwise the level is asked, then the access expression over the models. */
 function subjectEvidence(
   world: World,
   subject: Principal,
@@ -331,7 +331,25 @@ function subjectEvidence(
   if (isSuperuser(world.state, subject)) {
     return true;
   }
+  if (!hasLevel(world.state, subject, action)) {
+    return false;
+  }
   return holds(accessOf(world.catalog, action, resource), models(world, subject, action, resource));
+}
+
+/** RBAC-3: some role of the closure has the level that the action asks for, or a higher one. */
+function hasLevel(state: StateFile, subject: Principal, action: Action): boolean {
+  const needed = action.minLevel;
+  if (needed === undefined) {
+    return true;
+  }
+  const closure = closureOf(state, subject);
+  for (const role of state.roles ?? []) {
+    if (contains(closure, { type: 'role', id: role.id }) && (role.level ?? 0) >= needed) {
+      return true;
+    }
+  }
+  return false;
 }
 
 /** COMB-3: the access expression of the resource's type. */
@@ -692,7 +710,7 @@ function isDirectMember(state: StateFile, member: Principal, group: Principal): 
 // RBAC
 // ---------------------------------------------------------------------------------------------------------------
 
-/** RBAC-1, RBAC-2, RBAC-3. */
+/** RBAC-1, RBAC-2. */
 function rbacAllows(
   catalog: CatalogFile,
   state: StateFile,
@@ -706,12 +724,6 @@ function rbacAllows(
   const roles = (state.roles ?? []).filter((role) =>
     contains(closure, { type: 'role', id: role.id }),
   );
-
-  // RBAC-3: the highest level in the closure must reach `min_level`, in addition.
-  const { minLevel } = action;
-  if (minLevel !== undefined && !roles.some((role) => (role.level ?? 0) >= minLevel)) {
-    return false;
-  }
 
   // RBAC-2: a role in the closure carries a permission that matches.
   return roles.some((role) =>
