@@ -4,10 +4,11 @@ import { lintKey, lintPolicySet } from '../config/lint.ts';
 import { parsePolicySet, toPolicySet } from '../config/policy-set.ts';
 import { ConfigError } from '../config/problem.ts';
 import type { KeyRecord, PolicySetRecord, RateLimit, SecretRow } from '../engine/records.ts';
-import { isAdministrator, requireAdministrator, requireAll } from './actor.ts';
+import { isAdministrator, requireAdministrator } from './actor.ts';
 import { capabilitiesOf, widened } from './capabilities.ts';
 import type { Context } from './context.ts';
 import { idOf, KEY_ROLES, MODES, oneOf, textOf, timeOf } from './input.ts';
+import { mustBeOwn, mustOnlyRestrict, postureOf } from './key-right.ts';
 import { existingUser } from './principals.ts';
 import { alreadyExists, forbidden, invalid, notFound, Refused } from './refused.ts';
 import { keyView, policySetView } from './view.ts';
@@ -35,6 +36,14 @@ export function putPolicySet(context: Context, request: PutPolicySet): object {
   const version = newestVersion(world, set.name, stored) + 1;
   const next = { ...set, version };
   const keys = attachedKeys(world, set.name);
+  mustOnlyRestrict(
+    context,
+    keys.map((key) => {
+      const before = postureOf(world, key);
+      const sets = key.policySets.map((name, at) => (name === set.name ? next : before.sets[at]));
+      return { before, after: { key, sets } };
+    }),
+  );
   for (const key of keys)
     warnings.push(...widened(key, setsOf(world, key), replaced(world, key, next), catalog));
   world.put('policy_set', set.name, next);
@@ -83,14 +92,23 @@ export function deletePolicySet(context: Context, { name }: { readonly name: str
   const { world, authority, catalog, warnings } = context;
   requireAdministrator(authority, 'delete a policy set');
   const set = existingSet(world, name);
-  for (const key of attachedKeys(world, name)) {
+  const keys = attachedKeys(world, name);
+  const without = (key: KeyRecord): KeyRecord => ({
+    ...key,
+    policySets: key.policySets.filter((one) => one !== name),
+  });
+  mustOnlyRestrict(
+    context,
+    keys.map((key) => ({
+      before: postureOf(world, key),
+      after: postureOf(world, without(key)),
+    })),
+  );
+  for (const key of keys) {
     const before = setsOf(world, key);
     const after = before.filter((one) => one.name !== name);
     warnings.push(`detached from key \`${key.id}\``, ...widened(key, before, after, catalog));
-    world.put('key', key.id, {
-      ...key,
-      policySets: key.policySets.filter((one) => one !== name),
-    });
+    world.put('key', key.id, without(key));
   }
   world.put('policy_set', set.name, undefined);
   // Under number 0 the newest stays, so that a set of that name counts on.
@@ -173,11 +191,6 @@ export function createKey(context: Context, { key }: CreateKey): object {
   return { key: viewOfKey(context, record), secret: token };
 }
 
-/** A key that acts for a user is that user: only superusers make one for another. */
-function mustBeOwn({ authority }: Context, user: string, what: string): void {
-  if (authority.user?.id !== user) requireAll(authority, 'ADM-1', `${what} \`user:${user}\``);
-}
-
 const MAX_RATE = 1_000_000;
 const MAX_RATE_SECONDS = 86_400;
 
@@ -222,6 +235,7 @@ export function updateKey(context: Context, request: UpdateKey): object {
     ...(expiresAt === undefined ? {} : { expiresAt }),
     ...(rateLimit === undefined ? {} : { rateLimit }),
   };
+  mustOnlyRestrictKey(context, key, next);
   const sets = setsOf(world, key);
   warnings.push(...widened(key, sets, sets, catalog, next));
   if (next.role !== key.role) warnAboutKey(context, next);
@@ -288,6 +302,7 @@ export function attachPolicySet(context: Context, request: Attachment): object {
   existingSet(world, request.policy_set);
   const policySets = [...new Set([...key.policySets, request.policy_set])].sort();
   const next: KeyRecord = { ...key, policySets };
+  mustOnlyRestrictKey(context, key, next);
   warnings.push(...widened(key, setsOf(world, key), setsOf(world, next), catalog));
   warnAboutKey(context, next);
   world.put('key', key.id, next);
@@ -302,9 +317,17 @@ export function detachPolicySet(context: Context, request: Attachment): object {
     throw notFound(`policy set \`${request.policy_set}\` is not attached to key \`${key.id}\``);
   const policySets = key.policySets.filter((name) => name !== request.policy_set);
   const next: KeyRecord = { ...key, policySets };
+  mustOnlyRestrictKey(context, key, next);
   warnings.push(...widened(key, setsOf(world, key), setsOf(world, next), catalog));
   world.put('key', key.id, next);
   return { key: viewOfKey(context, next) };
+}
+
+/** ADM-1b: a change of the key itself. */
+function mustOnlyRestrictKey(context: Context, key: KeyRecord, next: KeyRecord): void {
+  const { world } = context;
+  const change = { before: postureOf(world, key), after: postureOf(world, next) };
+  mustOnlyRestrict(context, [change]);
 }
 
 /** ABAC-5: what the sets of the key nullify together. */

@@ -231,6 +231,159 @@ const HOLDERS: readonly Step[] = [
   grant('root', 'ben', 'work.b', 'read', 'option'),
 ];
 
+/** rootkey and norakey act for others than adam, who may take away from them and give them nothing (ADM-1b). */
+const update = (who: string, id: string, fields: object): Step => [
+  who,
+  'UpdateKey',
+  { id, ...fields },
+];
+const attach = (who: string, id: string, name: string): Step => [
+  who,
+  'AttachPolicySet',
+  { id, policy_set: name },
+];
+const detach = (who: string, id: string, name: string): Step => [
+  who,
+  'DetachPolicySet',
+  { id, policy_set: name },
+];
+const GUARD = set('root', 'guard', DENY('user.delete'));
+const GUARDED: readonly Step[] = [GUARD, attach('root', 'rootkey', 'guard')];
+const NARROW = set('root', 'narrow', ALLOW('graph.search', '{ team: [a] }'));
+const NARROWED: readonly Step[] = [NARROW, attach('root', 'norakey', 'narrow')];
+const SOON = '2090-01-01T00:00:00Z';
+const LATER = '2091-01-01T00:00:00Z';
+const KEYS_OF_OTHERS: readonly Case[] = [
+  no('ADM-1b: default_allow widens', update('adam', 'norakey', { role: 'default_allow' })),
+  ok('ADM-1b: default_deny restricts', update('adam', 'rootkey', { role: 'default_deny' })),
+  ok('ADM-1b: a superuser widens', update('root', 'norakey', { role: 'default_allow' })),
+  ok('ADM-1b: so does the operator', update('operator', 'rootkey', { mode: 'off' }), GUARDED),
+  ok('ADM-1b: so does the user itself', update('adam', 'shut', { role: 'default_allow' })),
+  ok('ADM-1b: a description gives nothing', update('adam', 'rootkey', { description: 'x' })),
+  ok('ADM-1b: of a key that acts for nobody everything', update('adam', 'lone', { mode: 'off' })),
+  no(
+    'ADM-1b: a mode in which denies do not count',
+    update('adam', 'rootkey', { mode: 'off' }),
+    GUARDED,
+  ),
+  no('ADM-1b: nor reports only', update('adam', 'rootkey', { mode: 'report_only' }), GUARDED),
+  ok('ADM-1b: a mode that changes no rule', update('adam', 'rootkey', { mode: 'off' })),
+  no('ADM-1b: a mode in which allows count', update('adam', 'norakey', { mode: 'enforce' }), [
+    ...NARROWED,
+    update('root', 'norakey', { mode: 'off' }),
+  ]),
+  ok('ADM-1b: an earlier end', update('adam', 'rootkey', { expires_at: SOON })),
+  no('ADM-1b: a later end', update('adam', 'rootkey', { expires_at: LATER }), [
+    update('root', 'rootkey', { expires_at: SOON }),
+  ]),
+  no('ADM-1b: no end', update('adam', 'rootkey', { expires_at: '' }), [
+    update('root', 'rootkey', { expires_at: SOON }),
+  ]),
+  ok(
+    'ADM-1b: a rate limit',
+    update('adam', 'rootkey', { rate_limit: { requests: 5, per_seconds: 9 } }),
+  ),
+  ...[
+    { requests: 6, per_seconds: 9 },
+    { requests: 5, per_seconds: 8 },
+    // Another window begins anew, so that moving it on and on limits nothing.
+    { requests: 5, per_seconds: 10 },
+    { requests: 0, per_seconds: 0 },
+  ].map((rate_limit) =>
+    no(`ADM-1b: looser: ${JSON.stringify(rate_limit)}`, update('adam', 'rootkey', { rate_limit }), [
+      update('root', 'rootkey', { rate_limit: { requests: 5, per_seconds: 9 } }),
+    ]),
+  ),
+  no('ADM-1b: attaching an allow', attach('adam', 'norakey', 'readers')),
+  no('ADM-1b: a constrained one too', attach('adam', 'norakey', 'narrow'), [NARROW]),
+  no('ADM-1b: beside a narrower one', attach('adam', 'norakey', 'readers'), NARROWED),
+  ok('ADM-1b: attaching a deny', attach('adam', 'rootkey', 'guard'), [GUARD]),
+  ok('ADM-1b: an allow that is off', attach('adam', 'norakey', 'idle'), [
+    [
+      'root',
+      'PutPolicySet',
+      {
+        document:
+          'policy_set: { name: idle, mode: off, rules: [{ id: r, effect: allow, actions: [readonly] }] }',
+      },
+    ],
+  ]),
+  no('ADM-1b: which is then enforced', set('adam', 'idle', ALLOW('readonly')), [
+    [
+      'root',
+      'PutPolicySet',
+      {
+        document:
+          'policy_set: { name: idle, mode: off, rules: [{ id: r, effect: allow, actions: [readonly] }] }',
+      },
+    ],
+    attach('adam', 'norakey', 'idle'),
+  ]),
+  no('ADM-1b: detaching a deny', detach('adam', 'rootkey', 'guard'), GUARDED),
+  ok('ADM-1b: detaching an allow', detach('adam', 'norakey', 'narrow'), NARROWED),
+  no('ADM-1b: deleting an attached deny', ['adam', 'DeletePolicySet', { name: 'guard' }], GUARDED),
+  ok(
+    'ADM-1b: deleting an attached allow',
+    ['adam', 'DeletePolicySet', { name: 'narrow' }],
+    NARROWED,
+  ),
+  no('ADM-1b: an attached deny of less', set('adam', 'guard', DENY('user.create')), GUARDED),
+  no(
+    'ADM-1b: an attached deny of some objects',
+    set(
+      'adam',
+      'guard',
+      '{ id: d, effect: deny, actions: [user.delete], attributes: { team: [a] } }',
+    ),
+    GUARDED,
+  ),
+  no(
+    'ADM-1b: an attached deny that does not count',
+    [
+      'adam',
+      'PutPolicySet',
+      {
+        document:
+          'policy_set: { name: guard, mode: report_only, rules: [{ id: d, effect: deny, actions: [user.delete] }] }',
+      },
+    ],
+    GUARDED,
+  ),
+  ok(
+    'ADM-1b: an attached deny of more',
+    set('adam', 'guard', DENY('user.delete, user.create')),
+    GUARDED,
+  ),
+  no(
+    'ADM-1b: an attached allow of other objects',
+    set('adam', 'narrow', ALLOW('graph.search', '{ team: [b] }')),
+    NARROWED,
+  ),
+  no('ADM-1b: of more objects', set('adam', 'narrow', ALLOW('graph.search')), NARROWED),
+  no(
+    'ADM-1b: of more actions',
+    set('adam', 'narrow', ALLOW('readonly', '{ team: [a] }')),
+    NARROWED,
+  ),
+  no(
+    'ADM-1b: of an action that no catalog has yet',
+    set('adam', 'narrow', ALLOW('graph.search, report:read', '{ team: [a] }')),
+    NARROWED,
+  ),
+  ok(
+    'ADM-1b: of fewer objects',
+    set('adam', 'narrow', ALLOW('graph.search', '{ team: [a], tier: [1] }')),
+    NARROWED,
+  ),
+  no('ADM-1b: an old version of an attached set', set('adam', 'guard', DENY('user.delete')), [
+    ...GUARDED,
+    set('root', 'guard', DENY('user.delete, user.create')),
+  ]),
+  no('ADM-1b: sets that are put before they are attached', attach('adam', 'norakey', 'mine'), [
+    set('adam', 'mine', ALLOW('readonly')),
+  ]),
+];
+
 const POLICIES: readonly Case[] = [
   ok('ADM-1: a tenant administrator puts a policy set', set('adam', 'p', ALLOW('readonly'))),
   ok('ADM-1: an owner does, by *:*', set('olga', 'p', ALLOW('readonly'))),
@@ -260,6 +413,7 @@ const POLICIES: readonly Case[] = [
   no('ADM-1: nor for a peer', key('adam', 'k', { user: 'amy' })),
   no('ADM-1: nor takes a secret that acts for another', ['adam', 'RotateKey', { id: 'rootkey' }]),
   no('ADM-1: nor one of a peer, below it', ['adam', 'RotateKey', { id: 'norakey' }]),
+  ...KEYS_OF_OTHERS,
   no('ADM-1: no user changes a posture, its own neither', [
     'nora',
     'UpdateKey',
