@@ -16,8 +16,14 @@ import {
 import { join } from 'node:path';
 import { open, type Database, type RootDatabase } from 'lmdb';
 import type { Kind } from '../engine/records.ts';
+import { leastReader, leastReaderOf, READER_VERSION } from './format/version.ts';
+import { idOfFact, readEntry, readFact, readHead, type StoredFact } from './embedded/stored.ts';
 import {
+  readable,
+  readablePage,
   StoreError,
+  Unreadable,
+  VersionError,
   type Commit,
   type CommitResult,
   type FactValue,
@@ -43,11 +49,6 @@ const MAP_BYTES = 64 * 1024 ** 3;
 type FactDbKey = [tenant: string, kind: Kind, id: string];
 type FeedDbKey = [tenant: string, revision: number];
 
-interface StoredFact {
-  readonly id: string;
-  readonly value: FactValue;
-}
-
 /** @throws StoreError where the directory cannot be used, with the reason. */
 export function openEmbeddedStore(directory: string): Store {
   const file = join(directory, 'postern.mdb');
@@ -68,9 +69,10 @@ export function openEmbeddedStore(directory: string): Store {
     throw new StoreError(`cannot open the embedded store in \`${directory}\``, { cause: error });
   }
   const meta: Database<number, string> = root.openDB({ name: 'meta', encoding: 'json' });
-  const heads: Database<Head, string> = root.openDB({ name: 'heads', encoding: 'json' });
-  const facts: Database<StoredFact, FactDbKey> = root.openDB({ name: 'facts', encoding: 'json' });
-  const entries: Database<FeedEntry, FeedDbKey> = root.openDB({ name: 'feed', encoding: 'json' });
+  // Texts: what cannot be read is told for the record alone, and does not end the read of the others.
+  const heads: Database<string, string> = root.openDB({ name: 'heads', encoding: 'string' });
+  const facts: Database<string, FactDbKey> = root.openDB({ name: 'facts', encoding: 'string' });
+  const entries: Database<string, FeedDbKey> = root.openDB({ name: 'feed', encoding: 'string' });
 
   const layout = meta.get('layout');
   if (layout === undefined) meta.putSync('layout', LAYOUT);
@@ -92,6 +94,7 @@ export function openEmbeddedStore(directory: string): Store {
         transaction.done();
       }
     } catch (error) {
+      if (error instanceof StoreError) throw error;
       throw new StoreError(`the embedded store in \`${directory}\` cannot be read`, {
         cause: error,
       });
@@ -135,16 +138,20 @@ export function openEmbeddedStore(directory: string): Store {
 
   const apply = (commit: Commit): CommitResult => {
     const { tenant, expected, changes, event } = commit;
-    const head = heads.get(tenant);
+    const head = readHead(tenant, heads.get(tenant));
     const other = commit.nonce !== undefined && commit.nonce !== head?.nonce;
     if ((head?.revision ?? 0) !== expected || other) return { committed: false, head };
+    const newest = head && entries.get([tenant, head.revision]);
+    const { needs: before = 1 } = newest === undefined ? {} : readEntry(expected, newest);
+    if (before > READER_VERSION) throw new VersionError(`\`${tenant}\` in the store`, before);
     const revision = expected + 1;
     const nonce = randomBytes(9).toString('base64url');
     for (const { kind, id, value } of changes) {
       const key: FactDbKey = [tenant, kind, keyId(id)];
       if (value === undefined) void facts.remove(key);
-      else void facts.put(key, { id, value });
+      else void facts.put(key, factText(kind, id, value));
     }
+    const needs = Math.max(before, leastReaderOf(changes));
     const entry: FeedEntry = {
       revision,
       nonce,
@@ -152,21 +159,25 @@ export function openEmbeddedStore(directory: string): Store {
       keys: changes.map(({ kind, id }) => ({ kind, id })),
       event,
       time: Date.now(),
+      ...(needs > 1 ? { needs } : {}),
     };
-    void entries.put([tenant, revision], entry);
+    void entries.put([tenant, revision], JSON.stringify(entry));
     if (revision > FEED_LENGTH) void entries.remove([tenant, revision - FEED_LENGTH]);
-    void heads.put(tenant, { revision, nonce });
+    void heads.put(tenant, JSON.stringify({ revision, nonce }));
     return { committed: true, head: { revision, nonce } };
   };
 
   return {
     get: (tenant, keys): Snapshot =>
-      reading((transaction) => ({
-        head: heads.get(tenant, { transaction }),
-        values: keys.map(
-          ({ kind, id }) => facts.get([tenant, kind, keyId(id)], { transaction })?.value,
+      reading((transaction) =>
+        readable(
+          readHead(tenant, heads.get(tenant, { transaction })),
+          keys.map((key) => {
+            const json = facts.get([tenant, key.kind, keyId(key.id)], { transaction });
+            return [key.id, readFact(key, json)] as const;
+          }),
         ),
-      })),
+      ),
 
     scan: (tenant, kind, after, limit): Page =>
       reading((transaction) => {
@@ -180,11 +191,17 @@ export function openEmbeddedStore(directory: string): Store {
         });
         const found = [...range].filter(({ key }) => key[2] !== after);
         const page = found.slice(0, limit);
-        return {
-          head: heads.get(tenant, { transaction }),
-          entries: page.map(({ value }) => [value.id, value.value] as const),
-          next: found.length > limit ? page[page.length - 1]?.key[2] : undefined,
-        };
+        const head = readHead(tenant, heads.get(tenant, { transaction }));
+        const values = page.map(({ key, value }) => {
+          const id = idOfFact(value) ?? key[2];
+          // A record that carries another id would take that one's place.
+          return [
+            id,
+            keyId(id) === key[2] ? readFact({ kind, id }, value) : misplaced(kind, key[2]),
+          ] as const;
+        });
+        const next = found.length > limit ? page[page.length - 1]?.key[2] : undefined;
+        return readablePage(head, values, next);
       }),
 
     async commit(commit): Promise<CommitResult> {
@@ -192,6 +209,7 @@ export function openEmbeddedStore(directory: string): Store {
       try {
         result = await root.childTransaction(() => apply(commit));
       } catch (error) {
+        if (error instanceof StoreError) throw error;
         throw new StoreError('the embedded store could not commit', {
           cause: await rootCause(error),
         });
@@ -208,16 +226,19 @@ export function openEmbeddedStore(directory: string): Store {
           limit,
           transaction,
         });
-        const found = [...range].map(({ value }) => value);
+        const found = [...range].map(({ key, value }) => readEntry(key[1], value));
         const dense = found[0]?.revision === after + 1;
-        return { head: heads.get(tenant, { transaction }), entries: dense ? found : [] };
+        const head = readHead(tenant, heads.get(tenant, { transaction }));
+        return { head, entries: dense ? found : [] };
       }),
 
-    heads: (tenants): readonly (Head | undefined)[] =>
+    heads: (tenants): readonly (Head | undefined | 'unknown')[] =>
       // A snapshot that nobody needs would only be in the way of a newer one.
       tenants.length === 0
         ? []
-        : reading((transaction) => tenants.map((tenant) => heads.get(tenant, { transaction }))),
+        : reading((transaction) =>
+            tenants.map((tenant) => knownHead(tenant, heads.get(tenant, { transaction }))),
+          ),
 
     tenants: (): readonly string[] => reading((transaction) => [...heads.getKeys({ transaction })]),
 
@@ -238,6 +259,24 @@ export function openEmbeddedStore(directory: string): Store {
       await root.close();
     },
   };
+}
+
+function factText(kind: Kind, id: string, value: FactValue): string {
+  const needs = leastReader(kind);
+  return JSON.stringify({ id, value, ...(needs > 1 ? { needs } : {}) } satisfies StoredFact);
+}
+
+function misplaced(kind: Kind, id: string): Unreadable {
+  return new Unreadable({ kind, id }, 'it stands in the place of another record');
+}
+
+/** One tenant's head that cannot be read is not known; the others are. */
+function knownHead(tenant: string, json: string | undefined): Head | undefined | 'unknown' {
+  try {
+    return readHead(tenant, json);
+  } catch {
+    return 'unknown';
+  }
 }
 
 /** Where LMDB's first meta page has its magic number, and what it is. */

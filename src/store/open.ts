@@ -1,5 +1,6 @@
 /** The store that one line of the settings names. What is not used is not loaded. */
 import { readFileSync } from 'node:fs';
+import { checked } from './format/checked.ts';
 import { openEmbeddedStore } from './embedded.ts';
 import { isRedisAddress, withoutSecrets } from './redis/address.ts';
 import type { Store } from './store.ts';
@@ -31,6 +32,10 @@ export interface StoreSettings {
 
 /** @throws Error or StoreError where it cannot be opened; a Redis that is away is no error yet */
 export async function openStore(settings: StoreSettings): Promise<Store> {
+  return checked(await openDriver(settings));
+}
+
+async function openDriver(settings: StoreSettings): Promise<Store> {
   const { address, redis, readTimeoutMs, onProblem } = settings;
   if (!isRedisAddress(address)) return openEmbeddedStore(embeddedDirectory(address));
   const { openRedisStore } = await import('./redis.ts');

@@ -7,17 +7,23 @@ import type { Kind } from '../engine/records.ts';
 import { parseRedisAddress, withoutSecrets } from './redis/address.ts';
 import { openClient, type Client, type TlsFiles } from './redis/client.ts';
 import { keysOf, KINDS, LAYOUT, type Keys } from './redis/keys.ts';
-import { decodeRecord, encodeRecord } from './redis/record.ts';
+import { parseEntry, readRecord, recordText, type StreamEntry } from './redis/stored.ts';
 import { COMMIT, FEED, GET, SCAN } from './redis/scripts.ts';
+import { leastReaderOf, READER_VERSION } from './format/version.ts';
 import {
+  readable,
+  readablePage,
   StoreError,
+  TenantError,
   UnknownOutcomeError,
+  Unreadable,
   UnusableStoreError,
+  VersionError,
   type Commit,
   type CommitResult,
   type Feed,
-  type FeedEntry,
   type FactKey,
+  type FactValue,
   type Head,
   type OnChange,
   type Page,
@@ -159,7 +165,8 @@ export function openRedisStore(options: RedisOptions): Store {
     const sent = await surely(writer, left, (connected) =>
       connected.write(left(), COMMIT, [...at, ...places], args, replicas),
     );
-    const [committed, revision, name] = sent.answer as [0 | 1 | 2, string, string];
+    const [committed, revision, name] = sent.answer as [0 | 1 | 2 | 3, string, string];
+    if (committed === 3) throw new VersionError(`\`${tenant}\` in the store`, Number(revision));
     // Before it was ever sent, nobody can have been it.
     if (committed === 2 && sent.again)
       throw new UnknownOutcomeError(
@@ -194,26 +201,25 @@ export function openRedisStore(options: RedisOptions): Store {
         [keys.head(tenant), ...at],
         wanted.map(({ id }) => id),
       );
-      return {
-        head: parseHead(head),
-        values: wanted.map((_, index) => decoded(values[index])),
-      };
+      return readable(
+        parseHead(head),
+        wanted.map((key, index) => [key.id, readRecord(key, values[index])] as const),
+      );
     },
 
     async scan(tenant, kind, after, limit): Promise<Page> {
       const at = [keys.head(tenant), keys.records(tenant, kind), keys.index(tenant, kind)];
       const from = after === undefined ? '-' : `(${after}`;
       const [head, ...found] = await run(SCAN, at, [from, limit + 1]);
-      const entries: (readonly [string, NonNullable<ReturnType<typeof decoded>>])[] = [];
+      const entries: (readonly [string, FactValue | Unreadable])[] = [];
       for (let index = 0; index < found.length && entries.length < limit; index += 2) {
-        const value = decoded(found[index + 1]);
+        const key = { kind, id: found[index] ?? '' };
         // The index and the records are written by one script: an id without a record is none of ours.
-        if (value === undefined)
-          throw new StoreError(`\`${tenant}\` has a ${kind} without a record`);
-        entries.push([found[index] ?? '', value]);
+        const value = readRecord(key, found[index + 1]) ?? new Unreadable(key, 'it has no record');
+        entries.push([key.id, value]);
       }
       const more = found.length > limit * 2;
-      return { head: parseHead(head), entries, next: more ? entries.at(-1)?.[0] : undefined };
+      return readablePage(parseHead(head), entries, more ? entries.at(-1)?.[0] : undefined);
     },
 
     commit,
@@ -225,10 +231,16 @@ export function openRedisStore(options: RedisOptions): Store {
       const layout = reader.command(read, 'GET', keys.layout);
       const shards = Map.groupBy(tenants, (tenant) => keys.shardOf(tenant));
       const found = new Map<string, Head | undefined>();
+      const asIs = new Set<string>();
       const asked = [...shards.values()].map(async (here) => {
         const heads = await reader.command(read, 'MGET', ...here.map((one) => keys.head(one)));
         for (const [index, head] of (heads as (string | null)[]).entries())
-          found.set(here[index] ?? '', parseHead(head));
+          try {
+            found.set(here[index] ?? '', parseHead(head));
+          } catch {
+            // One tenant's head that cannot be read is not known; the others are.
+            asIs.add(here[index] ?? '');
+          }
       });
       const [is, has, ...answers] = await Promise.allSettled([roles, layout, ...asked]);
       if (is.status === 'rejected') throw is.reason;
@@ -241,7 +253,7 @@ export function openRedisStore(options: RedisOptions): Store {
       }
       // Of a cluster one node may be away: its tenants alone are not known.
       const failed = answers.find(({ status }) => status === 'rejected');
-      if (failed?.status === 'rejected' && found.size === 0) throw failed.reason;
+      if (failed?.status === 'rejected' && found.size + asIs.size === 0) throw failed.reason;
       return tenants.map((tenant) => (found.has(tenant) ? found.get(tenant) : 'unknown'));
     },
 
@@ -407,6 +419,8 @@ function commitArguments(
     entry,
     before ?? '',
     hint,
+    leastReaderOf(changes),
+    READER_VERSION,
   ];
   for (const { kind, id, value } of changes)
     args.push(KINDS.indexOf(kind) + 1, id, value === undefined ? '' : encoded(kind, id, value));
@@ -446,19 +460,11 @@ function isNamed(named: unknown): named is Hint[1] {
   return typeof kind === 'number' && kind in KINDS && typeof id === 'string';
 }
 
-function encoded(kind: Kind, id: string, value: Parameters<typeof encodeRecord>[0]): string {
+function encoded(kind: Kind, id: string, value: FactValue): string {
   try {
-    return encodeRecord(value);
+    return recordText(kind, value);
   } catch (error) {
     throw new StoreError(`the ${kind} \`${id}\` cannot be stored`, { cause: error });
-  }
-}
-
-function decoded(text: string | null | undefined): ReturnType<typeof decodeRecord> | undefined {
-  try {
-    return typeof text === 'string' ? decodeRecord(text) : undefined;
-  } catch (error) {
-    throw new StoreError('a record in Redis is not one of ours', { cause: error });
   }
 }
 
@@ -466,30 +472,8 @@ function parseHead(text: string | null | undefined): Head | undefined {
   if (typeof text !== 'string') return undefined;
   const [, revision, nonce] = /^(\d+) (.+)$/.exec(text) ?? [];
   if (revision === undefined || nonce === undefined)
-    throw new StoreError(`a head in Redis is not one of ours: \`${text}\``);
+    throw new TenantError(`a head in Redis is not one of ours: \`${text}\``);
   return { revision: Number(revision), nonce };
-}
-
-type StreamEntry = [id: string, fields: string[]];
-
-function parseEntry([id, fields]: StreamEntry): FeedEntry {
-  try {
-    // The fields are those that the commit script writes, in its order.
-    const [, nonce = '', , previous = '', , text = ''] = fields;
-    const { keys, event, time } = JSON.parse(text) as {
-      readonly keys: readonly (readonly [kind: number, id: string])[] | null;
-    } & Pick<FeedEntry, 'event' | 'time'>;
-    return {
-      revision: Number(id.slice(0, id.indexOf('-'))),
-      nonce,
-      previous,
-      keys: keys?.map(([kind, key]): FactKey => ({ kind: kindAt(kind), id: key })),
-      event,
-      time,
-    };
-  } catch (error) {
-    throw new StoreError(`the feed entry ${id} in Redis is not one of ours`, { cause: error });
-  }
 }
 
 function kindAt(index: number): Kind {

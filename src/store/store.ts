@@ -68,6 +68,10 @@ export interface FeedEntry extends Head {
   readonly event: CommitEvent;
   /** Milliseconds since the epoch by the writer's clock: for people, never for decisions. */
   readonly time: number;
+  /** Least version of a reader that understands the tenant from this entry on; absent: 1 (CONS-6). */
+  readonly needs?: number | undefined;
+  /** What is wrong with an entry that cannot be read; its `keys` are `undefined` then (CONS-6). */
+  readonly unreadable?: string | undefined;
 }
 
 /** The entries after a revision, oldest first, and the head that they lead to. */
@@ -115,6 +119,100 @@ export class StoreError extends Error {
     super(message, options);
     this.name = 'StoreError';
   }
+}
+
+/** Stands in the place of a record that is in the store and cannot be used (CONS-6). */
+export class Unreadable {
+  readonly kind: Kind;
+  readonly id: string;
+  /** What is wrong with it: `superuser is no boolean`. */
+  readonly problem: string;
+  /** The version of a reader that it needs, where that is higher than this one's. */
+  readonly needs: number | undefined;
+
+  constructor({ kind, id }: FactKey, problem: string, needs?: number) {
+    this.kind = kind;
+    this.id = id;
+    this.problem = problem;
+    this.needs = needs;
+  }
+}
+
+/** Records as they were read, with those that cannot be used in their places. */
+export interface Found<T> {
+  readonly head: Head | undefined;
+  readonly values: readonly T[];
+  /** Of a page: where the next one begins. */
+  readonly next?: string | undefined;
+}
+
+/** The facts of one tenant cannot be read as they are in the store; those of others can. */
+export class TenantError extends StoreError {
+  constructor(message: string) {
+    super(message);
+    this.name = 'TenantError';
+  }
+}
+
+/** Facts of a tenant need a newer version of Postern: an older one must not answer from them (CONS-6). */
+export class VersionError extends TenantError {
+  readonly needs: number;
+
+  constructor(what: string, needs: number) {
+    super(`${what} needs a reader of version ${needs}: upgrade this instance`);
+    this.name = 'VersionError';
+    this.needs = needs;
+  }
+}
+
+/**
+ * At least one of the records that were asked for cannot be used. Whoever can do with the others finds all of them
+ * here, in the order in which they were asked for.
+ */
+export class UnreadableError extends TenantError {
+  readonly found: Found<readonly [id: string, value: FactValue | Unreadable | undefined]>;
+
+  constructor(found: UnreadableError['found'], first: Unreadable) {
+    super(
+      `the ${first.kind} \`${first.id}\` in the store cannot be used: ${first.problem}: write it anew, or restore it`,
+    );
+    this.name = 'UnreadableError';
+    this.found = found;
+  }
+
+  /** The highest version that one of them needs, where that is higher than this one's. */
+  get needs(): number | undefined {
+    let highest: number | undefined;
+    for (const [, value] of this.found.values)
+      if (value instanceof Unreadable && value.needs !== undefined)
+        highest = Math.max(highest ?? 0, value.needs);
+    return highest;
+  }
+}
+
+type Value = FactValue | Unreadable | undefined;
+
+/** @throws UnreadableError where one of the records is unreadable */
+export function readable(
+  head: Head | undefined,
+  values: readonly (readonly [id: string, value: Value])[],
+): Snapshot {
+  const first = values.find(([, value]) => value instanceof Unreadable)?.[1];
+  if (first instanceof Unreadable) throw new UnreadableError({ head, values }, first);
+  // None of them is unreadable.
+  return { head, values: values.map(([, value]) => value as FactValue | undefined) };
+}
+
+/** @throws UnreadableError where one of the records is unreadable */
+export function readablePage(
+  head: Head | undefined,
+  values: readonly (readonly [id: string, value: Value])[],
+  next: string | undefined,
+): Page {
+  const first = values.find(([, value]) => value instanceof Unreadable)?.[1];
+  if (first instanceof Unreadable) throw new UnreadableError({ head, values, next }, first);
+  // None of them is unreadable, and a scan yields what is there.
+  return { head, entries: values as (readonly [string, FactValue])[], next };
 }
 
 /** The store is there, and must not be used as it is: a server does not start on it. */
@@ -169,12 +267,15 @@ export async function readAll<K extends Kind>(
  * All records of some kinds, page by page, and the heads that the first and the newest page were read at: where they
  * differ, each record is of one of the revisions between.
  * @param stop at the first page that was read at another head
+ * @param onUnreadable told of each record that cannot be used, and is left out; `undefined`: such a record throws
+ * @throws UnreadableError
  */
 export async function readPages<K extends Kind>(
   store: Store,
   tenant: string,
   kinds: readonly K[],
   stop = false,
+  onUnreadable?: (record: Unreadable) => void,
 ): Promise<{
   readonly first: Head | undefined;
   readonly newest: Head | undefined;
@@ -189,7 +290,7 @@ export async function readPages<K extends Kind>(
   for (const [kind, found] of maps) {
     let after: string | undefined;
     do {
-      const page = await store.scan(tenant, kind, after, SCAN_PAGE);
+      const page = await scanPage(store, tenant, kind, after, onUnreadable);
       if (!started) first = page.head;
       started = true;
       newest = page.head;
@@ -200,4 +301,24 @@ export async function readPages<K extends Kind>(
     } while (after !== undefined);
   }
   return { first, newest, records };
+}
+
+async function scanPage(
+  store: Store,
+  tenant: string,
+  kind: Kind,
+  after: string | undefined,
+  onUnreadable: ((record: Unreadable) => void) | undefined,
+): Promise<Page> {
+  try {
+    return await store.scan(tenant, kind, after, SCAN_PAGE);
+  } catch (error) {
+    if (!(error instanceof UnreadableError) || onUnreadable === undefined) throw error;
+    const { head, values, next } = error.found;
+    const entries: (readonly [string, FactValue])[] = [];
+    for (const [id, value] of values)
+      if (value instanceof Unreadable) onUnreadable(value);
+      else if (value !== undefined) entries.push([id, value]);
+    return { head, entries, next };
+  }
 }

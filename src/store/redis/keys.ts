@@ -5,21 +5,7 @@
 import { createHash } from 'node:crypto';
 import type { Kind } from '../../engine/records.ts';
 
-export const KINDS: readonly Kind[] = [
-  'tenant',
-  'user',
-  'role',
-  'workspace',
-  'owner',
-  'policy_set',
-  'key',
-  'receipt',
-  // The feed names a kind by its place here: new ones come last.
-  'refs',
-  'name',
-  'policy_version',
-  'usage',
-];
+export { KINDS } from '../format/kinds.ts';
 
 /** The layout that this version reads and writes; see docs/operations.md for its keys. */
 export const LAYOUT = 1;

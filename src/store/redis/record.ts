@@ -17,7 +17,7 @@ export function encodeRecord(value: FactValue): string {
   return compact !== json && JSON.stringify(decodeRecord(compact)) === json ? compact : json;
 }
 
-/** @throws SyntaxError where the text is none of ours */
+/** @throws Error where the text is none of ours */
 export function decodeRecord(text: string): FactValue {
   const value: unknown = JSON.parse(text);
   // An array is what `shorten` made; a record is never one.
@@ -74,6 +74,9 @@ function shorten(user: UserRecord): ShortUser {
 
 function lengthen(short: ShortUser): UserRecord {
   const [id, type, flags, roles, workspaces, grants, owns, rest, more] = short;
+  // Coerced, a text of a number would be believed.
+  if (!isMask(flags, FLAGS.length))
+    throw new Error(`its flags are no number below ${1 << FLAGS.length}`);
   return {
     id,
     type,
@@ -104,6 +107,12 @@ function shortGrant({ path, actions, grantor, grantOption }: GrantRow): ShortGra
   return grantOption ? [path, mask, grantor, 1] : [path, mask, grantor];
 }
 
+function isMask(value: unknown, bits: number): boolean {
+  return Number.isInteger(value) && Number(value) >= 0 && Number(value) < 1 << bits;
+}
+
 function longGrant([path, mask, grantor, option]: ShortGrant): GrantRow {
+  if (!isMask(mask, ACTIONS.length) || (option !== undefined && option !== 1))
+    throw new Error(`a grant on \`${String(path).slice(0, 80)}\` is not one of ours`);
   return { path, actions: actionsOf(mask), grantor, grantOption: option === 1 };
 }

@@ -14,9 +14,9 @@ export interface Script {
  * full memory), and the head comes last. Sent twice, by its nonce, it is done once.
  *
  * KEYS: head, feed, tenants, then records and index of each kind.
- * ARGV: expected, nonce, tenant, feed length, channel, entry, nonce of the expected ('': any), hint, then kind (1 is the first), id, value ('': delete) of each change.
+ * ARGV: expected, nonce, tenant, feed length, channel, entry, nonce of the expected ('': any), hint, least reader of the commit, version of the writer, then kind (1 is the first), id, value ('': delete) of each change.
  * Returns {1, revision, nonce} if committed, {0, revision, nonce} of the head if somebody else came first, {2, …} if
- * the feed no longer tells who it was.
+ * the feed no longer tells who it was, {3, version} if the tenant needs a newer writer (CONS-6).
  */
 export const COMMIT: Script = {
   name: 'commit',
@@ -32,6 +32,10 @@ if tonumber(revision) ~= tonumber(ARGV[1]) then
   return {0, tostring(revision), nonce}
 end
 if ARGV[7] ~= '' and ARGV[7] ~= nonce then return {0, tostring(revision), nonce} end
+local needs = tonumber(ARGV[9])
+local newest = redis.call('XRANGE', KEYS[2], tostring(revision) .. '-0', tostring(revision) .. '-0')[1]
+if newest and newest[2][7] == 'v' then needs = math.max(needs, tonumber(newest[2][8]) or math.huge) end
+if needs > tonumber(ARGV[10]) then return {3, tostring(needs), ''} end
 local next = string.format('%.0f', tonumber(revision) + 1)
 if redis.acl_check_cmd then
   for _, command in ipairs({
@@ -51,7 +55,7 @@ local function problem(at, wanted)
 end
 local wrong = problem(1, 'string') or problem(2, 'stream') or problem(3, 'set')
 local seen = {}
-for at = 9, #ARGV, 3 do
+for at = 11, #ARGV, 3 do
   local kind = ARGV[at]
   if not seen[kind] then
     seen[kind] = true
@@ -64,7 +68,7 @@ if redis.call('XRANGE', KEYS[2], next .. '-0', '+', 'COUNT', 1)[1] then
   return redis.error_reply('WRONGHEAD ' .. KEYS[1] .. ' is older than ' .. KEYS[2])
 end
 redis.call('SADD', KEYS[3], ARGV[3])
-for at = 9, #ARGV, 3 do
+for at = 11, #ARGV, 3 do
   local records = 2 + 2 * tonumber(ARGV[at])
   if ARGV[at + 2] == '' then
     redis.call('HDEL', KEYS[records], ARGV[at + 1])
@@ -74,7 +78,7 @@ for at = 9, #ARGV, 3 do
     redis.call('ZADD', KEYS[records + 1], 0, ARGV[at + 1])
   end
 end
-redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[4], next .. '-0', 'n', ARGV[2], 'p', nonce, 'e', ARGV[6])
+redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[4], next .. '-0', 'n', ARGV[2], 'p', nonce, 'e', ARGV[6], 'v', needs)
 redis.call('SET', KEYS[1], next .. ' ' .. ARGV[2])
 redis.call('PUBLISH', ARGV[5], ARGV[8])
 return {1, next, ARGV[2]}`,

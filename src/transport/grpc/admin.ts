@@ -18,7 +18,12 @@ import type { Admin, AdminRequest } from '../../admin/admin.ts';
 import { IdempotencyError } from '../../admin/receipt.ts';
 import { Refused, type RefusalKind } from '../../admin/refused.ts';
 import { fromStruct, toStruct, toValue } from '../../proto-value.ts';
-import { StoreError, UnknownOutcomeError } from '../../store/store.ts';
+import {
+  StoreError,
+  UnknownOutcomeError,
+  UnreadableError,
+  VersionError,
+} from '../../store/store.ts';
 import { badRequest, CODE, withReason, type RpcError } from './status.ts';
 import { endWith, toServiceError, type Extra } from './server.ts';
 
@@ -272,6 +277,11 @@ function translated(error: unknown): unknown {
       'UNKNOWN_OUTCOME',
       `${error.message}: send it again with the same idempotency_key, or look first`,
     );
+  // No waiting mends it, but an upgrade.
+  if (error instanceof VersionError || (error instanceof UnreadableError && error.needs))
+    return withReason(CODE.UNAVAILABLE, 'VERSION', error.message);
+  if (error instanceof UnreadableError)
+    return withReason(CODE.FAILED_PRECONDITION, 'UNREADABLE', error.message);
   if (error instanceof StoreError)
     return withReason(CODE.UNAVAILABLE, 'UNAVAILABLE', error.message);
   return error;
