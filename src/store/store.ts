@@ -123,16 +123,14 @@ export class StoreError extends Error {
 
 /** Stands in the place of a record that is in the store and cannot be used (CONS-6). */
 export class Unreadable {
-  readonly kind: Kind;
-  readonly id: string;
+  readonly key: FactKey;
   /** What is wrong with it: `superuser is no boolean`. */
   readonly problem: string;
   /** The version of a reader that it needs, where that is higher than this one's. */
   readonly needs: number | undefined;
 
-  constructor({ kind, id }: FactKey, problem: string, needs?: number) {
-    this.kind = kind;
-    this.id = id;
+  constructor(key: FactKey, problem: string, needs?: number) {
+    this.key = key;
     this.problem = problem;
     this.needs = needs;
   }
@@ -174,7 +172,7 @@ export class UnreadableError extends TenantError {
 
   constructor(found: UnreadableError['found'], first: Unreadable) {
     super(
-      `the ${first.kind} \`${first.id}\` in the store cannot be used: ${first.problem}: write it anew, or restore it`,
+      `the ${first.key.kind} \`${first.key.id}\` in the store cannot be used: ${first.problem}: write it anew, or restore it`,
     );
     this.name = 'UnreadableError';
     this.found = found;

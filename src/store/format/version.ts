@@ -42,7 +42,7 @@ export function versionProblem(
 ): { readonly problem: string; readonly needs?: number } | undefined {
   if (needs === undefined) return undefined;
   if (typeof needs !== 'number' || !Number.isSafeInteger(needs) || needs < 1)
-    return { problem: `its version \`${String(needs).slice(0, 40)}\` is no positive integer` };
+    return { problem: 'its version is no positive integer' };
   if (needs <= READER_VERSION) return undefined;
   return {
     problem: `it needs a reader of version ${needs}, this is version ${READER_VERSION}`,
