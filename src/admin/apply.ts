@@ -31,6 +31,7 @@ import { fromDefaults, toFacts, toState, type BaseRole, type TenantFacts } from 
 import { factsWorld } from './world.ts';
 import {
   actorName,
+  factsOf,
   mustKeepAnOwner,
   type Done,
   type Environment,
@@ -400,6 +401,7 @@ export async function applyText(
         dry_run: options.dry_run,
         repeated: applied.repeated,
         changes: applied.plan.summary,
+        ...factsOfPlan(applied.plan, options.all_facts === true),
         revoked_grants: [],
         warnings,
       },
@@ -415,6 +417,14 @@ export async function applyText(
     if (error instanceof StateError) throw invalid('chunk', error.message);
     throw error;
   }
+}
+
+/** The facts that a plan changes, as a write's result tells them. */
+export function factsOfPlan({ changes }: Plan, all: boolean): ReturnType<typeof factsOf> {
+  return factsOf(
+    changes.map(({ kind, id, before, value }) => ({ kind, id, before, after: value })),
+    all,
+  );
 }
 
 async function planned(

@@ -1,12 +1,9 @@
-/** Roles, workspaces and their members (RBAC-3, RBAC-4, ADM-4, ADM-5, ADM-6). */
-import type { RoleRecord, UserRecord, WorkspaceRecord } from '../engine/records.ts';
-import type { Subject } from '../engine/model.ts';
+/** Roles and workspaces (RBAC-3, RBAC-4, ADM-4, ADM-5). */
+import type { RoleRecord, WorkspaceRecord } from '../engine/records.ts';
 import { covers, highest, isAdministrator, type Authority } from './actor.ts';
-import { closureOf, MAX_CLOSURE, type Edges } from './closure.ts';
 import type { Context } from './context.ts';
 import { idOf, levelOf, permissionsOf, textOf } from './input.ts';
-import { cascade } from './justify.ts';
-import { groupsOf, nameOf, principalOf } from './principals.ts';
+import { groupsOf } from './principals.ts';
 import { alreadyExists, denied, forbidden, notFound } from './refused.ts';
 import { roleView, workspaceView } from './view.ts';
 import type { World } from './world.ts';
@@ -19,7 +16,7 @@ interface Rank {
   readonly permissions: readonly string[];
 }
 
-function rankOf(world: World, role: RoleRecord): Rank {
+export function rankOf(world: World, role: RoleRecord): Rank {
   const { roles } = groupsOf(world, { roles: [role.id], workspaces: [] });
   const all = [role, ...roles.values()];
   return {
@@ -29,7 +26,11 @@ function rankOf(world: World, role: RoleRecord): Rank {
 }
 
 /** ADM-5: strictly below the actor, and nothing that the actor does not hold. A plain group has no rank. */
-function mustOutrank(authority: Authority, what: string, { level, permissions }: Rank): void {
+export function mustOutrank(
+  authority: Authority,
+  what: string,
+  { level, permissions }: Rank,
+): void {
   if (authority.all) return;
   if ((level > 0 || permissions.length > 0) && authority.level <= level)
     throw denied(
@@ -56,7 +57,7 @@ function mayCreateGroups(authority: Authority, what: string): void {
 }
 
 /** Its creator by `createrole`, or an administrator. */
-function mayManageGroup(
+export function mayManageGroup(
   authority: Authority,
   group: RoleRecord | WorkspaceRecord,
   name: string,
@@ -121,28 +122,44 @@ export interface UpdateRole {
 }
 
 export function updateRole(context: Context, request: UpdateRole): object {
+  const role = existingRole(context.world, request.id);
+  const { permissions } = request;
+  setRole(context, role, {
+    ...(request.level === undefined ? {} : { level: levelOf('level', request.level) }),
+    ...(permissions === undefined || permissions === null
+      ? {}
+      : { permissions: permissionsOf('permissions', permissions.permissions) }),
+    ...(request.description === undefined
+      ? {}
+      : { description: textOf('description', request.description) }),
+  });
+  return viewOfRole(context.world, role.id);
+}
+
+/** Fields of a role that change; those that are left out stay. */
+export interface RoleChanges {
+  readonly level?: number;
+  readonly permissions?: readonly string[];
+  readonly description?: string | undefined;
+}
+
+/** Changes a role, if the actor may (ADM-4, ADM-5, RBAC-4). @throws Refused */
+export function setRole(context: Context, role: RoleRecord, changes: RoleChanges): void {
   const { world, authority } = context;
-  const role = existingRole(world, request.id);
   mayManageGroup(authority, role, role.id);
   mustNotBeSystem(role, 'changed');
   mustOutrank(authority, `role \`${role.id}\``, rankOf(world, role));
-  const level = request.level === undefined ? role.level : levelOf('level', request.level);
-  const permissions =
-    request.permissions === undefined || request.permissions === null
-      ? role.permissions
-      : permissionsOf('permissions', request.permissions.permissions);
+  const { level = role.level, permissions = role.permissions } = changes;
   mustOutrank(authority, `role \`${role.id}\` then`, { level, permissions });
   mustNotRaiseItself(context, role, { level, permissions });
   const { description: old, ...rest } = role;
-  const description =
-    request.description === undefined ? old : textOf('description', request.description);
+  const description = 'description' in changes ? changes.description : old;
   world.put('role', role.id, {
     ...rest,
     level,
     permissions,
     ...(description === undefined ? {} : { description }),
   });
-  return viewOfRole(world, role.id);
 }
 
 /** ADM-5: nobody promotes itself, by its own role neither. */
@@ -220,157 +237,6 @@ export function deleteWorkspace(
 function mustBeEmpty(world: World, name: string): void {
   const count = world.get('refs', name)?.members ?? 0;
   if (count > 0) throw forbidden('RBAC-4', `\`${name}\` has ${count} member(s): remove them first`);
-}
-
-// ── members ───────────────────────────────────────────────────────────────────────────────────────
-
-export interface MemberRequest {
-  readonly group: string;
-  readonly member: string;
-  readonly admin_option: boolean;
-}
-
-export function addMember(context: Context, request: MemberRequest): object {
-  const { world, authority } = context;
-  const { group, member } = membersOf(world, request);
-  mayChangeMembers(context, group, member, request.admin_option);
-  if (nameOf(member) === authority.name && !authority.all)
-    throw denied('ADM-5', `\`${authority.name}\` may not add itself`, 'another who may manage it');
-  if (member.type === 'role' && authority.groups.roles.has(member.id) && !authority.all)
-    throw denied(
-      'ADM-5',
-      `\`${authority.name}\` is in \`${nameOf(member)}\` and would promote itself`,
-      'another who may manage it',
-    );
-  if (member.type === 'user') joinUser(world, member.id, group, request.admin_option);
-  else joinRole(context, member.id, group, request.admin_option);
-  return {};
-}
-
-export function removeMember(
-  context: Context,
-  request: Omit<MemberRequest, 'admin_option'>,
-): object {
-  const { world } = context;
-  const { group, member } = membersOf(world, { ...request, admin_option: false });
-  mayChangeMembers(context, group, member, false);
-  const list = group.type === 'role' ? 'roles' : 'workspaces';
-  const record =
-    member.type === 'user' ? world.get('user', member.id) : world.get('role', member.id);
-  if (record?.[list].includes(group.id) !== true)
-    throw notFound(`\`${nameOf(member)}\` is no member of \`${nameOf(group)}\``);
-  const without = record[list].filter((id) => id !== group.id);
-  if ('owns' in record) {
-    const adminOf = (record.adminOf ?? []).filter((name) => name !== nameOf(group));
-    world.put('user', member.id, withAdminOf({ ...record, [list]: without }, adminOf));
-  } else {
-    world.put('role', member.id, { ...record, [list]: without });
-    recompute(world, member.id);
-  }
-  context.revoked.push(...cascade(world, [{ of: member, path: '' }]));
-  return {};
-}
-
-function membersOf(
-  world: World,
-  request: MemberRequest,
-): { readonly group: Subject; readonly member: Subject } {
-  return {
-    group: principalOf(world, 'group', request.group, ['role', 'workspace']),
-    member: principalOf(world, 'member', request.member, ['user', 'role']),
-  };
-}
-
-/** ADM-4, ADM-5: administrators and the creator; and members with the admin option, who may not pass it on. */
-function mayChangeMembers(
-  { world, authority }: Context,
-  group: Subject,
-  member: Subject,
-  adminOption: boolean,
-): void {
-  const record =
-    group.type === 'role' ? world.get('role', group.id) : world.get('workspace', group.id);
-  if (record === undefined) throw notFound(`there is no ${group.type} \`${group.id}\``);
-  const created = authority.user?.createrole === true && record.creator === authority.name;
-  const option = !created && authority.user?.adminOf?.includes(nameOf(group)) === true;
-  if (!option) mayManageGroup(authority, record, nameOf(group));
-  // Whoever has the option was trusted with this very group, at the level that it has.
-  const role = group.type === 'role' ? world.get('role', group.id) : undefined;
-  if (!option && role !== undefined)
-    mustOutrank(authority, `role \`${group.id}\``, rankOf(world, role));
-  if (option && !authority.all && adminOption && !isAdministrator(authority))
-    throw denied(
-      'ADM-5',
-      `\`${authority.name}\` has the admin option of \`${nameOf(group)}\` and may not pass it on to \`${nameOf(member)}\``,
-      'its creator or an administrator',
-    );
-}
-
-function joinUser(world: World, id: string, group: Subject, adminOption: boolean): void {
-  const user = world.get('user', id);
-  if (user === undefined) throw notFound(`there is no user \`${id}\``);
-  const list = group.type === 'role' ? 'roles' : 'workspaces';
-  const name = nameOf(group);
-  const others = (user.adminOf ?? []).filter((one) => one !== name);
-  const adminOf = adminOption ? [...others, name].sort() : others;
-  const groups = [...new Set([...user[list], group.id])].sort();
-  world.put('user', id, withAdminOf({ ...user, [list]: groups }, adminOf));
-}
-
-function withAdminOf(user: UserRecord, adminOf: readonly string[]): UserRecord {
-  const { adminOf: _old, sessions, ...rest } = user;
-  return {
-    ...rest,
-    ...(adminOf.length === 0 ? {} : { adminOf }),
-    ...(sessions === undefined ? {} : { sessions }),
-  };
-}
-
-function joinRole(context: Context, id: string, group: Subject, adminOption: boolean): void {
-  const { world } = context;
-  if (adminOption)
-    throw forbidden('ADM-4', `role \`${id}\` cannot have the admin option: give it to users`);
-  const role = existingRole(world, id);
-  const list = group.type === 'role' ? 'roles' : 'workspaces';
-  if (group.type === 'role') {
-    const way = wayBetween(world, group.id, id);
-    if (way !== undefined)
-      throw forbidden('ADM-6', `membership would close a cycle: ${[id, ...way].join(' → ')}`);
-  }
-  world.put('role', id, { ...role, [list]: [...new Set([...role[list], group.id])].sort() });
-  recompute(world, id);
-}
-
-/** The roles from one to another over membership, both included; `undefined`: there is no way. */
-function wayBetween(world: World, from: string, to: string): readonly string[] | undefined {
-  const before = new Map<string, string>([[from, '']]);
-  for (const [id] of before) {
-    if (id === to) {
-      const way: string[] = [];
-      for (let at = to; at !== ''; at = before.get(at) ?? '') way.unshift(at);
-      return way;
-    }
-    for (const next of world.get('role', id)?.roles ?? [])
-      if (!before.has(next)) before.set(next, id);
-  }
-  return undefined;
-}
-
-/** Computes the closures of a role and of all that reach it anew. */
-function recompute(world: World, changed: string): void {
-  const roles = new Map<string, RoleRecord>(world.all('role').map((role) => [role.id, role]));
-  const edges: ReadonlyMap<string, Edges> = roles;
-  for (const role of roles.values()) {
-    if (role.id !== changed && !role.closure.roles.includes(changed)) continue;
-    const closure = closureOf(role.id, edges);
-    const reached = closure.roles.length + closure.workspaces.length;
-    if (reached > MAX_CLOSURE)
-      throw forbidden(
-        'ADM-6',
-        `role \`${role.id}\` would reach ${reached} groups, ${MAX_CLOSURE} are allowed: nest fewer`,
-      );
-    world.put('role', role.id, { ...role, closure });
-  }
 }
 
 export function existingRole(world: World, id: string): RoleRecord {

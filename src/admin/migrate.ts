@@ -6,7 +6,7 @@ import { OPERATOR } from './actor.ts';
 import type { Context } from './context.ts';
 import { applyStep } from './migration-steps.ts';
 import { forbidden, notFound } from './refused.ts';
-import { write, type Environment, type RecordChange } from './write.ts';
+import { write, type Environment, type WriteResult } from './write.ts';
 
 /** How a migration stands with a tenant. The last three are mended by hand: until then none is applied. */
 export type MigrationState =
@@ -106,7 +106,10 @@ export interface Migrated {
   readonly revision: number;
   /** Names of those that were pending, in order. */
   readonly applied: readonly string[];
-  readonly changes: readonly RecordChange[];
+  readonly changes: WriteResult['changes'];
+  readonly facts: WriteResult['facts'];
+  readonly fact_counts: WriteResult['fact_counts'];
+  readonly facts_left_out: number;
   readonly warnings: readonly string[];
 }
 
@@ -119,7 +122,7 @@ export async function migrateUp(
   environment: Environment,
   migrations: readonly Migration[],
   tenant: string,
-  { dryRun }: { readonly dryRun: boolean },
+  { dryRun, verbose = false }: { readonly dryRun: boolean; readonly verbose?: boolean },
 ): Promise<Migrated> {
   // Of the last run of the rule: it runs again where others commit meanwhile.
   let applied: readonly string[] = [];
@@ -127,7 +130,7 @@ export async function migrateUp(
     tenant,
     name: 'migration.up',
     actor: OPERATOR,
-    options: { dry_run: dryRun, idempotency_key: '', expected_revision: 0 },
+    options: { dry_run: dryRun, idempotency_key: '', expected_revision: 0, all_facts: verbose },
     asked: undefined,
     creates: false,
     rule: (context) => {
@@ -135,8 +138,8 @@ export async function migrateUp(
       return {};
     },
   });
-  const { changes, warnings } = result;
-  return { revision, applied, changes, warnings };
+  const { changes, facts, fact_counts, facts_left_out, warnings } = result;
+  return { revision, applied, changes, facts, fact_counts, facts_left_out, warnings };
 }
 
 /** The rule: names of the migrations that it applies. */

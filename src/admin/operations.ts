@@ -2,12 +2,10 @@
 import type { Context } from './context.ts';
 import { createGrant, removeOwner, revokeGrant, setOwner } from './grants.ts';
 import {
-  addMember,
   createRole,
   createWorkspace,
   deleteRole,
   deleteWorkspace,
-  removeMember,
   updateRole,
   updateWorkspace,
 } from './groups.ts';
@@ -21,6 +19,8 @@ import {
   rotateKey,
   updateKey,
 } from './policies.ts';
+import { addMember, removeMember } from './rules/members.ts';
+import { grantPermission, revokePermission } from './rules/role-permissions.ts';
 import { createTenant } from './tenants.ts';
 import {
   batchCreateUsers,
@@ -49,6 +49,8 @@ export const WRITES = {
   DeleteUser: as('user.delete', deleteUser),
   CreateRole: as('role.create', createRole),
   UpdateRole: as('role.update', updateRole),
+  GrantPermission: as('role.grant_permission', grantPermission),
+  RevokePermission: as('role.revoke_permission', revokePermission),
   DeleteRole: as('role.delete', deleteRole),
   CreateWorkspace: as('workspace.create', createWorkspace),
   UpdateWorkspace: as('workspace.update', updateWorkspace),

@@ -2,7 +2,7 @@
 import { newTenant } from './baseline.ts';
 import type { Context } from './context.ts';
 import { denied, alreadyExists, invalid } from './refused.ts';
-import { addMember } from './groups.ts';
+import { addMember } from './rules/members.ts';
 import { fromDefaults } from './state.ts';
 import { createUser } from './users.ts';
 import { isOwnerRole } from './links.ts';

@@ -4,12 +4,13 @@ import type { FactKey } from '../store/store.ts';
 import { highest, isAdministrator, requireAll, type Authority } from './actor.ts';
 import type { Context } from './context.ts';
 import { reassign } from './grants.ts';
-import { addMember, createRole } from './groups.ts';
+import { createRole } from './groups.ts';
 import { idOf, metadataOf, oneOf, textOf, USER_TYPES } from './input.ts';
 import { cascade } from './justify.ts';
 import { foldId, nameId } from './links.ts';
 import { existingUser, groupsOf, nameOf, principalOf } from './principals.ts';
 import { alreadyExists, denied, invalid, notFound, Refused } from './refused.ts';
+import { addMember } from './rules/members.ts';
 import { sessionView, userView } from './view.ts';
 import type { World } from './world.ts';
 

@@ -270,7 +270,8 @@ export function changesOf(differences: readonly Difference[]): Change[] {
   return differences.map(({ kind, id, after }) => ({ kind, id, value: after }));
 }
 
-function isState(kind: Kind): kind is StateKind {
+/** Whether a kind is of the state: what `export` writes and decisions look at. */
+export function isState(kind: Kind): kind is StateKind {
   return (
     kind === 'tenant' ||
     kind === 'user' ||

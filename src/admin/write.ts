@@ -13,6 +13,9 @@ import type { Context, Mint } from './context.ts';
 import type { DefaultRole } from '../config/roles.ts';
 import type { Catalog } from '../engine/action.ts';
 import type { RevokedRow } from './justify.ts';
+import type { FactChange } from './read/aspects.ts';
+import { factsChanged, type FactCount } from './read/facts-changed.ts';
+
 import { findReceipt, once, receiptChanges } from './receipt.ts';
 import { forbidden, notFound, Refused } from './refused.ts';
 import { grantView, type GrantView } from './view.ts';
@@ -30,6 +33,8 @@ export interface WriteOptions {
   readonly idempotency_key: string;
   /** 0: any. */
   readonly expected_revision: number;
+  /** The answer lists every fact that changed, however many. */
+  readonly all_facts?: boolean;
 }
 
 export interface Environment {
@@ -65,6 +70,11 @@ export interface WriteResult {
   readonly dry_run: boolean;
   readonly repeated: boolean;
   readonly changes: readonly RecordChange[];
+  /** The facts that changed; the first of them where there are many. */
+  readonly facts: readonly FactChange[];
+  /** How many of each sort, those that are left out included. */
+  readonly fact_counts: readonly FactCount[];
+  readonly facts_left_out: number;
   readonly revoked_grants: readonly GrantView[];
   readonly warnings: readonly string[];
 }
@@ -120,7 +130,7 @@ export async function write(environment: Environment, operation: Operation): Pro
     if (first !== undefined) return first;
     const done = (revision: number): Done => ({
       revision,
-      result: resultOf(differences, told, options.dry_run),
+      result: resultOf(differences, told, options),
       body: planned.result,
       differences,
     });
@@ -170,6 +180,9 @@ const NOTHING: WriteResult = {
   dry_run: false,
   repeated: false,
   changes: [],
+  facts: [],
+  fact_counts: [],
+  facts_left_out: 0,
   revoked_grants: [],
   warnings: [],
 };
@@ -255,7 +268,7 @@ export function isTold({ kind }: { readonly kind: Kind }): boolean {
 function resultOf(
   differences: readonly Difference[],
   { warnings, revoked }: { readonly warnings: readonly string[]; readonly revoked: RevokedRow[] },
-  dryRun: boolean,
+  { dry_run: dryRun, all_facts: allFacts = false }: WriteOptions,
 ): WriteResult {
   return {
     dry_run: dryRun,
@@ -265,9 +278,19 @@ function resultOf(
       kind,
       id,
     })),
+    ...factsOf(differences, allFacts),
     revoked_grants: revoked.map(({ holder, row }) => grantView(holder, row)),
     warnings: [...new Set(warnings)],
   };
+}
+
+/** The fields of a result that tell the facts that changed. */
+export function factsOf(
+  differences: Iterable<Difference>,
+  all: boolean,
+): Pick<WriteResult, 'facts' | 'fact_counts' | 'facts_left_out'> {
+  const { facts, counts, leftOut } = factsChanged(differences, all);
+  return { facts, fact_counts: counts, facts_left_out: leftOut };
 }
 
 /** A tombstone is told as what it stands for (ACL-4). */

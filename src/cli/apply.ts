@@ -1,7 +1,14 @@
 /** `postern apply` and `postern export`: a tenant's whole state, on the store that the settings name. */
 import { statSync } from 'node:fs';
 import { stringify } from 'yaml';
-import { applyState, exportState, planState, StateError, type Plan } from '../admin/apply.ts';
+import {
+  applyState,
+  exportState,
+  factsOfPlan,
+  planState,
+  StateError,
+  type Plan,
+} from '../admin/apply.ts';
 import { readSource } from '../config/document.ts';
 import { formatProblem } from '../config/problem.ts';
 import { IdempotencyError } from '../admin/receipt.ts';
@@ -10,7 +17,7 @@ import { UnknownOutcomeError } from '../store/store.ts';
 import { loadConfiguration, withStore } from './configuration.ts';
 import { CliError, EXIT, print, type Format } from './output.ts';
 import { progress } from './progress.ts';
-import { drawChanges } from './report.ts';
+import { drawFacts } from './facts.ts';
 
 export interface ApplyOptions {
   readonly output: Format;
@@ -19,6 +26,8 @@ export interface ApplyOptions {
   readonly file: string;
   readonly dryRun?: boolean;
   readonly idempotencyKey?: string;
+  /** List each fact that changes, however many. */
+  readonly verbose?: boolean;
 }
 
 /** Exit code 1: the state contradicts itself or a rule. */
@@ -67,15 +76,17 @@ export async function apply(options: ApplyOptions): Promise<number> {
 }
 
 function report(
-  { output, dryRun = false }: ApplyOptions,
+  { output, dryRun = false, verbose = false }: ApplyOptions,
   tenant: string,
-  { summary }: Plan,
+  plan: Plan,
   revision: number,
   verb: string,
 ): void {
-  print(output, { tenant, revision, dry_run: dryRun, changes: summary }, () => {
+  const { summary } = plan;
+  const facts = factsOfPlan(plan, verbose);
+  print(output, { tenant, revision, dry_run: dryRun, changes: summary, ...facts }, () => {
     const last = `tenant ${tenant}: ${summary.length} record(s) ${verb}, revision ${revision}`;
-    return [...(summary.length === 0 ? [] : [drawChanges(summary)]), last].join('\n');
+    return [...drawFacts(facts), last].join('\n');
   });
 }
 

@@ -223,6 +223,7 @@ authority of whoever asks. Without one, or with --config, it is done on the stor
 interface ApplyFlags {
   readonly file: string;
   readonly dryRun?: boolean;
+  readonly verbose?: boolean;
   readonly idempotencyKey?: string;
   readonly expectedRevision?: string;
   readonly config?: string;
@@ -233,6 +234,7 @@ program
   .description("make a tenant's facts what a state file says, in one commit")
   .requiredOption('-f, --file <state>', 'the state file')
   .option('--dry-run', 'show what would change, change nothing')
+  .option('--verbose', 'list each fact that changed, however many')
   .option('--idempotency-key <key>', 'do it at most once under this key, kept for a day')
   .option('--expected-revision <n>', 'on a server: refuse it where the tenant is at another one')
   .option('--config <file>', 'settings that name the store, to work on without a server')

@@ -27,44 +27,54 @@ export function memberVerbs(noun: Command, run: Run, type: 'role' | 'workspace')
   writing(
     noun
       .command('add-member')
-      .description(`add a user or role to a ${type}`)
+      .description(`add users or roles to a ${type}, all or none of them`)
       .argument(`<${type}>`, 'the group')
-      .argument('<member>', who)
-      .option('--with-admin-option', 'it may manage the members of this group'),
-  ).action(
-    run(
-      async (
-        admin,
-        options: WriteFlags & { withAdminOption?: boolean },
-        id: string,
-        member: string,
-      ) => {
-        const answer = await admin.call<WriteAnswer>('AddMember', {
-          options: writeOptions(options),
-          group: group(id),
-          member,
-          ...given({ admin_option: options.withAdminOption }),
-        });
-        reportWrite(admin.output, answer, { what: member, done: `added to ${type} ${id}` });
-        return EXIT.ok;
-      },
-    ),
-  );
+      .argument('<member...>', who)
+      .option('--with-admin-option', 'they may manage the members of this group'),
+  )
+    .addHelpText('after', `\nExample:\n  postern ${type} add-member team alice bob carol`)
+    .action(
+      run(
+        async (
+          admin,
+          options: WriteFlags & { withAdminOption?: boolean },
+          id: string,
+          members: readonly string[],
+        ) => {
+          const answer = await admin.call<WriteAnswer>('AddMember', {
+            options: writeOptions(options),
+            group: group(id),
+            ...named(members),
+            ...given({ admin_option: options.withAdminOption }),
+          });
+          reportWrite(admin.output, answer, {
+            what: members.join(', '),
+            done: `added to ${type} ${id}`,
+          });
+          return EXIT.ok;
+        },
+      ),
+    );
 
   writing(
     noun
       .command('remove-member')
-      .description(`remove a member; grants it had given by the ${type} are revoked by cascade`)
+      .description(
+        `remove members, all or none of them; grants they had given by the ${type} are revoked by cascade`,
+      )
       .argument(`<${type}>`, 'the group')
-      .argument('<member>', who),
+      .argument('<member...>', who),
   ).action(
-    run(async (admin, options: WriteFlags, id: string, member: string) => {
+    run(async (admin, options: WriteFlags, id: string, members: readonly string[]) => {
       const answer = await admin.call<WriteAnswer>('RemoveMember', {
         options: writeOptions(options),
         group: group(id),
-        member,
+        ...named(members),
       });
-      reportWrite(admin.output, answer, { what: member, done: `removed from ${type} ${id}` });
+      reportWrite(admin.output, answer, {
+        what: members.join(', '),
+        done: `removed from ${type} ${id}`,
+      });
       return EXIT.ok;
     }),
   );
@@ -93,4 +103,9 @@ export function memberVerbs(noun: Command, run: Run, type: 'role' | 'workspace')
         return EXIT.ok;
       }),
     );
+}
+
+/** One as servers have always taken it; several, which an older server does not know, without it: so it refuses them. */
+function named(members: readonly string[]): object {
+  return members.length === 1 ? { member: members[0] } : { members };
 }

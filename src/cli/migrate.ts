@@ -13,8 +13,8 @@ import { UnknownOutcomeError, type Store } from '../store/store.ts';
 import { given } from './arguments.ts';
 import { columns } from './columns.ts';
 import { environmentOf, loadConfiguration, withStore } from './configuration.ts';
+import { drawFacts } from './facts.ts';
 import { CliError, EXIT, paint, print, visible, type Format } from './output.ts';
-import { showPath } from './report.ts';
 
 interface MigrateOptions {
   readonly output: Format;
@@ -22,6 +22,7 @@ interface MigrateOptions {
   readonly tenant?: string;
   readonly config?: string;
   readonly dryRun?: boolean;
+  readonly verbose?: boolean;
 }
 
 /** Adds the verbs of `postern migrate`. */
@@ -50,6 +51,7 @@ Exit code 1: a migration was edited, is missing or comes too late, so that \`mig
     .description('apply all pending migrations, a tenant in one commit')
     .option(store, about)
     .option('--dry-run', 'show what would change, change nothing')
+    .option('--verbose', 'list each fact that changed, however many')
     .addHelpText(
       'after',
       `
@@ -126,13 +128,14 @@ async function up(options: MigrateOptions): Promise<number> {
   const configuration = loadConfiguration(options.config, options.packageRoot);
   const { migrations } = configuration;
   const dryRun = options.dryRun === true;
+  const verbose = options.verbose === true;
   return withStore(configuration, 'refuse', async (store) => {
     const environment = environmentOf(configuration, store);
     const outcomes: Outcome[] = [];
     let failure: unknown;
     for (const tenant of await tenantsOf(store, options.tenant))
       try {
-        const done = await migrateUp(environment, migrations, tenant, { dryRun });
+        const done = await migrateUp(environment, migrations, tenant, { dryRun, verbose });
         outcomes.push({ tenant, done, refused: undefined });
       } catch (error) {
         // What others' facts do not allow is no reason to leave this tenant behind; a store that fails is one to stop.
@@ -177,20 +180,18 @@ function shownOutcome({ tenant, done, refused }: Outcome): object {
   return { tenant, ...done, ...given({ refused }) };
 }
 
-const MARKS = { create: '+', update: '~', delete: '-' } as const;
-
 function drawOutcome(
   tenant: string,
-  { revision, applied, changes }: Migrated,
+  { revision, applied, ...facts }: Migrated,
   dryRun: boolean,
 ): string[] {
   const name = visible(tenant);
   if (applied.length === 0) return [`tenant ${name}: nothing is pending, revision ${revision}`];
-  // That the tenant's own record tells of the migrations is no news.
-  const told = changes.filter(({ kind }) => kind !== 'tenant');
+  // The last line tells of the migrations.
+  const news = { ...facts, facts: facts.facts.filter(({ fact }) => fact !== 'migration') };
   const verb = dryRun ? 'would be applied' : 'applied';
   return [
-    ...told.map(({ change, kind, id }) => `  ${MARKS[change]} ${kind} ${visible(showPath(id))}`),
+    ...drawFacts(news).map((line) => `  ${line}`),
     `tenant ${name}: ${applied.map(visible).join(', ')} ${verb}, revision ${revision}`,
   ];
 }

@@ -1,5 +1,6 @@
 /** What writes and lists print. Everything that comes from the server is made harmless for a terminal here. */
 import { columns } from './columns.ts';
+import { drawFacts, type Facts } from './facts.ts';
 import { paint, print, visible, type Format } from './output.ts';
 
 export interface Grant {
@@ -10,7 +11,7 @@ export interface Grant {
   readonly grant_option: boolean;
 }
 
-interface WriteResult {
+interface WriteResult extends Facts {
   readonly dry_run: boolean;
   readonly repeated: boolean;
   readonly changes: readonly { change: string; kind: string; id: string }[];
@@ -47,7 +48,7 @@ export function warn(warnings: readonly string[]): void {
   for (const warning of warnings) process.stderr.write(`warning: ${visible(warning)}\n`);
 }
 
-/** The changes, what was revoked, and one sentence with the revision. */
+/** The facts that changed, what was revoked, and one sentence with the revision. */
 function drawWrite({ revision, result }: WriteAnswer, { what, done, also }: Said): string {
   const changes = result?.changes ?? [];
   const revoked = result?.revoked_grants ?? [];
@@ -63,44 +64,12 @@ function drawWrite({ revision, result }: WriteAnswer, { what, done, also }: Said
     ...(changes.length === 0 && result?.repeated !== true ? ['nothing changes'] : []),
   ];
   return [
-    ...(changes.length === 0 ? [] : [drawChanges(changes)]),
+    ...(result === null ? [] : drawFacts(result)),
     ...(revoked.length === 0
       ? []
       : [`${planned ? 'would be revoked' : 'revoked'} by cascade:`, drawGrants(revoked)]),
     `${visible(`${what} ${verb}`)}${also === undefined ? '' : `: ${also}`} ${paint('dim', `(${notes.join(', ')})`)}`,
   ].join('\n');
-}
-
-const MARKS: Readonly<Record<string, () => string>> = {
-  create: () => paint('green', '+'),
-  update: () => paint('yellow', '~'),
-  delete: () => paint('red', '-'),
-};
-
-/** Changes that are listed one by one; of more, their numbers are told. */
-const MAX_LISTED = 500;
-
-export function drawChanges(changes: WriteResult['changes']): string {
-  if (changes.length > MAX_LISTED) return countChanges(changes);
-  return columns([
-    heads(['', 'KIND', 'ID']),
-    ...changes.map(({ change, kind, id }) => [
-      MARKS[change]?.() ?? '?',
-      visible(kind),
-      visible(showPath(id)),
-    ]),
-  ]);
-}
-
-function countChanges(changes: WriteResult['changes']): string {
-  const kinds = [...Map.groupBy(changes, ({ change, kind }) => `${change} ${kind}`)];
-  return columns([
-    heads(['', 'KIND', 'RECORDS']),
-    ...kinds.map(([name, { length }]) => {
-      const [change = '', kind = ''] = name.split(' ');
-      return [MARKS[change]?.() ?? '?', visible(kind), `${length} (-o json lists them)`];
-    }),
-  ]);
 }
 
 export function drawGrants(grants: readonly Grant[]): string {

@@ -12,6 +12,7 @@ import {
   writeOptions,
   writing,
   type LimitFlag,
+  type Run,
   type WriteFlags,
 } from './verb.ts';
 
@@ -60,11 +61,20 @@ Examples:
     .action(run(create));
 
   writing(
-    definition('update', 'change what is given; permissions are replaced as a whole').option(
-      '--clear-permissions',
-      'leave it without any',
-    ),
+    definition(
+      'update',
+      'change what is given; --permission replaces all permissions (see grant-permission)',
+    ).option('--clear-permissions', 'leave it without any'),
   ).action(run(update));
+
+  permissionVerb(noun, run, 'grant-permission', 'add permissions to a role', {
+    method: 'GrantPermission',
+    done: 'granted to',
+  });
+  permissionVerb(noun, run, 'revoke-permission', 'take permissions from a role', {
+    method: 'RevokePermission',
+    done: 'revoked from',
+  });
 
   writing(
     noun
@@ -76,6 +86,41 @@ Examples:
   noun.command('list').description('list roles').addOption(limitOption()).action(run(list));
   noun.command('show').description('show a role').argument('<id>', 'its id').action(run(show));
   memberVerbs(noun, run, 'role');
+}
+
+/** Single permissions: what the role carries besides them stays. */
+function permissionVerb(
+  noun: Command,
+  run: Run,
+  verb: string,
+  description: string,
+  { method, done }: { readonly method: string; readonly done: string },
+): void {
+  writing(
+    noun
+      .command(verb)
+      .description(`${description}; the others stay`)
+      .argument('<role>', 'its id')
+      .argument('<permission...>', 'resource:verb, either may be *'),
+  )
+    .addHelpText('after', `\nExample:\n  postern role ${verb} engineering kb:read thread:read`)
+    .action(
+      run(async (admin, options: WriteFlags, id: string, permissions: readonly string[]) => {
+        const answer = await admin.call<RoleAnswer>(method, {
+          options: writeOptions(options),
+          id: roleId(id),
+          permissions,
+        });
+        const what = permissions.join(', ');
+        reportWrite(admin.output, answer, { what, done: `${done} role ${roleId(id)}` });
+        return EXIT.ok;
+      }),
+    );
+}
+
+/** `role:team` is `team` here, as it is for `add-member`. */
+function roleId(id: string): string {
+  return id.startsWith('role:') ? id.slice('role:'.length) : id;
 }
 
 async function create(admin: Admin, options: RoleFlags, id: string): Promise<number> {

@@ -11,6 +11,7 @@ export interface WriteFlags {
   readonly dryRun?: boolean;
   readonly idempotencyKey?: string;
   readonly expectedRevision?: string;
+  readonly verbose?: boolean;
 }
 
 /** The option of every list. */
@@ -52,14 +53,16 @@ export function writing(command: Command): Command {
     .optionsGroup('Options of the write:')
     .option('--dry-run', 'tell what would be done, change nothing')
     .option('--idempotency-key <key>', 'do it at most once under this key, kept for a day')
-    .option('--expected-revision <n>', 'refuse it where the tenant is not at this revision');
+    .option('--expected-revision <n>', 'refuse it where the tenant is not at this revision')
+    .option('--verbose', 'list each fact that changed, however many');
 }
 
 /** `WriteOptions` of a request. */
 export function writeOptions(flags: WriteFlags): object {
-  const { dryRun, idempotencyKey, expectedRevision } = flags;
+  const { dryRun, idempotencyKey, expectedRevision, verbose } = flags;
   return {
     ...(dryRun === true ? { dry_run: true } : {}),
+    ...(verbose === true ? { all_facts: true } : {}),
     ...(idempotencyKey === undefined ? {} : { idempotency_key: idempotencyKey }),
     ...(expectedRevision === undefined
       ? {}

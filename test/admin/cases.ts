@@ -326,6 +326,16 @@ const CALLS: readonly (readonly [weight: number, call: string, make: Make])[] = 
       ...(random.chance(0.5) ? { permissions: { permissions: permissions(random) } } : {}),
     }),
   ],
+  [
+    2,
+    'GrantPermission',
+    (random, seen) => ({ id: roleOf(random, seen), permissions: [random.pick(PERMISSIONS)] }),
+  ],
+  [
+    2,
+    'RevokePermission',
+    (random, seen) => ({ id: roleOf(random, seen), permissions: [...PERMISSIONS] }),
+  ],
   [3, 'DeleteRole', (random, seen) => ({ id: roleOf(random, seen) })],
   [3, 'CreateWorkspace', (random) => ({ workspace: { id: random.pick(WORKSPACES) } })],
   [1, 'UpdateWorkspace', (random, seen) => ({ id: workspaceOf(random, seen), description: 'x' })],

@@ -304,6 +304,9 @@ describe('once a tenant', () => {
       revision: revision + 1,
       applied: [],
       changes: [],
+      facts: [],
+      fact_counts: [],
+      facts_left_out: 0,
       warnings: [],
     });
   });

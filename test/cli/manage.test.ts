@@ -220,3 +220,63 @@ describe('a whole state over the server', () => {
     expect(await ok('changes list --limit 3')).toMatch(/tenant\.create/);
   });
 });
+
+describe('what a write prints', () => {
+  it('is the facts that changed, in every format', async () => {
+    await ok('role create reviewers --level 20 --permission kb:read');
+    expect(await ok('role grant-permission reviewers kb:write thread:read')).toMatch(
+      /^\+ permission kb:write, thread:read of role:reviewers\nkb:write, thread:read granted to role reviewers \(revision \d+\)\n$/,
+    );
+    expect(await ok('role revoke-permission role:reviewers kb:read --dry-run')).toMatch(
+      /^- permission kb:read of role:reviewers\nkb:read would be revoked from role reviewers \(revision \d+, dry run\)\n$/,
+    );
+    const json = JSON.parse(await ok('role update reviewers --level 30 -o json')) as {
+      result: { facts: unknown };
+    };
+    expect(json.result.facts).toEqual([
+      {
+        change: 'change',
+        fact: 'level',
+        of: 'role:reviewers',
+        path: '',
+        before: ['20'],
+        after: ['30'],
+        text: 'level 20 → 30 of role:reviewers',
+      },
+    ]);
+    expect(parse(await ok('role update reviewers --level 20 -o yaml'))).toMatchObject({
+      result: { facts: [{ text: 'level 30 → 20 of role:reviewers' }] },
+    });
+    expect(await refused('role revoke-permission reviewers no:such')).toContain(
+      'role `reviewers` carries none of no:such',
+    );
+  });
+
+  it('names each of several members, and takes all or none', async () => {
+    for (const id of ['m1', 'm2', 'm3']) await ok(`user create ${id}`);
+    expect(await ok('role add-member reviewers m1 m2 user:m3')).toMatch(
+      /^\+ member m1 of role:reviewers\n\+ member m2 of role:reviewers\n\+ member m3 of role:reviewers\nm1, m2, user:m3 added to role reviewers \(revision \d+\)\n$/,
+    );
+    expect(await refused('role remove-member reviewers m1 nobody')).toContain('nobody');
+    expect(await ok('role members reviewers')).toMatch(/m1[^]*m2[^]*m3/);
+    expect(await ok('role remove-member reviewers m1 m2 m3')).toMatch(/^- member m1[^]*m3/);
+    await ok('workspace create ws');
+    expect(await ok('workspace add-member ws m1 m2')).toContain('+ member m2 of workspace:ws');
+  });
+
+  it('of a state is bounded: counts, or each fact with --verbose', async () => {
+    const state = {
+      tenant: 'bulk',
+      users: Array.from({ length: 600 }, (_, index) => ({ id: `u${index}`, roles: ['member'] })),
+    };
+    const file = join(directory, 'bulk.json');
+    writeFileSync(file, JSON.stringify(state));
+    await ok('tenant create bulk');
+    expect(await ok(`--tenant bulk apply -f ${file} --dry-run`)).toMatch(
+      /^\+ +600 +user\n\+ +600 +member\n\(--verbose lists each fact\)\nstate of bulk would be applied/,
+    );
+    const all = await ok(`--tenant bulk apply -f ${file} --verbose`);
+    expect(all.match(/^\+ member u\d+ of role:member$/gm)).toHaveLength(600);
+    expect(await ok(`--tenant bulk apply -f ${file}`)).toMatch(/^state of bulk applied.*nothing/);
+  });
+});

@@ -149,9 +149,12 @@ describe('migrate', () => {
     ]);
     const planned = await run('migrate', 'up', '--dry-run', '--tenant', 'acme');
     expect(lines(planned)).toEqual([
-      '  ~ role admin',
-      '  ~ role owner',
+      '  + permission kb:export of role:admin',
+      '  + permission kb:export of role:owner',
       '  + role auditor',
+      '  + level 15 of role:auditor',
+      '  + permission kb:read of role:auditor',
+      '  + system flag of role:auditor',
       'tenant acme: 0001-export, 0002-auditor would be applied, revision 1',
     ]);
     const one = await run('migrate', 'up', '--tenant', 'acme');
