@@ -7,7 +7,8 @@ import type { Redact } from './audit/fields.ts';
 import type { AuditLog } from './audit/log.ts';
 import type { Sampling } from './audit/sampling.ts';
 import { decide } from './engine/decide.ts';
-import { explain, type Explanation } from './engine/explain.ts';
+import { explainInSteps } from './engine/explain.ts';
+import type { Explanation } from './engine/explanation.ts';
 import { filter, type FilterResult } from './engine/filter.ts';
 import type {
   Decision,
@@ -32,6 +33,7 @@ import type { RateLimits } from './identity/rate.ts';
 import type { Usage } from './identity/usage.ts';
 import type { Metrics } from './metrics.ts';
 import { later, type MaybePromise } from './later.ts';
+import { inSlices } from './util/slices.ts';
 
 export type { Credential };
 
@@ -265,23 +267,32 @@ export function createService(options: ServiceOptions): Service {
       const { credential } = call;
       if (credential === undefined) {
         const loaded = facts.resolve(call.request, call.minRevision, waitMs);
-        if (!(loaded instanceof Promise)) return told(taken, conclusion, loaded);
-        return loaded
-          .then((came) => told(taken, conclusion, came))
-          .catch((error: unknown) => failed(taken, error));
+        return caught(
+          taken,
+          loaded instanceof Promise
+            ? loaded.then((came) => told(taken, conclusion, came))
+            : told(taken, conclusion, loaded),
+        );
       }
       const answered = later(options.identity.identify(credential), (claim) =>
         prove(call, claim, waitMs, (asked, loaded) =>
           told({ ...taken, call: asked }, conclusion, loaded),
         ),
       );
-      return answered instanceof Promise
-        ? answered.catch((error: unknown) => failed(taken, error))
-        : answered;
+      return caught(taken, answered);
     } catch (error) {
       return failed(taken, error);
     }
   };
+
+  /** What fails later on fails as what fails at once. */
+  const caught = <T>(
+    taken: Taken,
+    answered: MaybePromise<T | Failure>,
+  ): MaybePromise<T | Failure> =>
+    answered instanceof Promise
+      ? answered.catch((error: unknown) => failed(taken, error))
+      : answered;
 
   /** The answer of a call whose facts are here, or are known not to come. */
   const told = <C extends CheckCall, T>(
@@ -463,15 +474,18 @@ export function createService(options: ServiceOptions): Service {
       const problem = check(call, options.limits);
       if (problem !== undefined) return invalid(problem);
       return answer('explain', call, waitMs, (taken, loaded) => {
-        const explanation = explain(taken.call.request, loaded.facts, loaded.directory);
-        const { decision } = explanation;
-        const told = content(taken.call, loaded.facts, decision);
-        return record(taken, loaded, decision, told, (answered) => ({
-          id: call.id,
-          decision,
-          explanation,
-          ...answered,
-        }));
+        const { request } = taken.call;
+        const work = explainInSteps(request, loaded.facts, loaded.directory);
+        return later(inSlices(work, taken.startedAt + waitMs), (explanation) => {
+          const { decision } = explanation;
+          const told = content(taken.call, loaded.facts, decision);
+          return record(taken, loaded, decision, told, (answered) => ({
+            id: call.id,
+            decision,
+            explanation,
+            ...answered,
+          }));
+        });
       });
     },
   };

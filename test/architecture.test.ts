@@ -34,6 +34,7 @@ const roomOf = (file: string): string => file.split('/')[0]?.replace(/\.ts$/, ''
 
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   later: [],
+  util: [],
   engine: [],
   store: ['engine', 'later'],
   facts: ['engine', 'store', 'later'],
@@ -48,7 +49,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'proto-value': [],
   identity: ['engine', 'later'],
   admin: ['engine', 'store', 'config'],
-  service: ['engine', 'facts', 'audit', 'identity', 'metrics', 'later'],
+  service: ['engine', 'facts', 'audit', 'identity', 'metrics', 'later', 'util'],
   transport: ['engine', 'service', 'later', 'admin', 'store', 'proto-value', 'config'],
   'in-force': ['engine', 'config', 'transport'],
   tracing: ['engine', 'service', 'later'],

@@ -118,7 +118,13 @@ function drawExplanation({ check, layers, missing, missing_complete }: ExplainRe
   if (missing.length > 0) {
     lines.push('', 'Any one of these would have allowed it:');
     for (const { text } of missing) lines.push(`  + ${visible(text)}`);
-    if (!missing_complete) lines.push('  (there are more groups than were tried)');
-  } else if (!check.allowed) lines.push('', 'No single fact would have allowed it.');
+    if (!missing_complete) lines.push('  (time was over before all groups and rules were tried)');
+  } else if (!check.allowed)
+    lines.push(
+      '',
+      missing_complete
+        ? 'No single fact would have allowed it.'
+        : 'No single fact was found that would have allowed it, and not all were tried: time was over.',
+    );
   return lines.join('\n');
 }

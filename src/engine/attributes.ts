@@ -27,13 +27,15 @@ export function allHold(constraints: readonly Constraint[], resource: Resource):
 /** Whether the effective value set of the key equals the required set: no value more, none less. */
 export function holds({ key, required, only }: Constraint, resource: Resource): boolean {
   const { sources, attributes } = resource;
-  if (sources.length > 0) return unionEquals(sources, key, required);
+  if (sources.length > 0) return sameSet(unionOf(sources, key), required);
   const values = attributes.get(key);
   if (values === undefined) return false;
-  return only !== undefined && values.length === 1
-    ? values[0] === only
-    : setEquals(values, required);
+  if (only !== undefined && values.length === 1) return values[0] === only;
+  return values.length > FEW ? sameSet(setOf(values), required) : setEquals(values, required);
 }
+
+/** Lists up to this length are compared as they are. */
+const FEW = 8;
 
 function setEquals(values: readonly Scalar[], required: ReadonlySet<Scalar>): boolean {
   if (values.length < required.size) return false;
@@ -42,16 +44,33 @@ function setEquals(values: readonly Scalar[], required: ReadonlySet<Scalar>): bo
   return required.size === 1 || new Set(values).size === required.size;
 }
 
-function unionEquals(
-  sources: readonly Attributes[],
-  key: string,
-  required: ReadonlySet<Scalar>,
-): boolean {
+function sameSet(values: ReadonlySet<Scalar>, required: ReadonlySet<Scalar>): boolean {
+  if (values.size !== required.size) return false;
+  for (const value of required) if (!values.has(value)) return false;
+  return true;
+}
+
+/** Sets of long lists. Many rules, and the checks of a batch that share a resource, ask for the same ones. */
+const sets = new WeakMap<readonly Scalar[], ReadonlySet<Scalar>>();
+
+function setOf(values: readonly Scalar[]): ReadonlySet<Scalar> {
+  const known = sets.get(values);
+  if (known !== undefined) return known;
+  const made = new Set(values);
+  sets.set(values, made);
+  return made;
+}
+
+/** Effective metadata by key, as far as it was asked for; it lives as long as the resource's sources (ABAC-9). */
+const unions = new WeakMap<readonly Attributes[], Map<string, ReadonlySet<Scalar>>>();
+
+function unionOf(sources: readonly Attributes[], key: string): ReadonlySet<Scalar> {
+  let byKey = unions.get(sources);
+  if (byKey === undefined) unions.set(sources, (byKey = new Map()));
+  const known = byKey.get(key);
+  if (known !== undefined) return known;
   const union = new Set<Scalar>();
-  for (const source of sources)
-    for (const value of source.get(key) ?? []) {
-      if (!required.has(value)) return false;
-      union.add(value);
-    }
-  return union.size === required.size;
+  for (const source of sources) for (const value of source.get(key) ?? []) union.add(value);
+  byKey.set(key, union);
+  return union;
 }

@@ -13,7 +13,7 @@ import { treeAllows } from './tree.ts';
 /** What is settled before the object is looked at. */
 export type Prepared = { readonly refused: Reason } | Settled;
 
-interface Settled {
+export interface Settled {
   readonly refused: undefined;
   readonly action: Action;
   /** `undefined`: a key acts alone. */
@@ -65,6 +65,16 @@ export function admits(
   if (policy?.actionRule.effect === 'deny') return false;
   if (policy !== undefined && objectLayer(policy, resource).effect === 'deny') return false;
   return settled.subject === undefined || evidence(settled, resource) !== undefined;
+}
+
+/** Whether the key's enforced rules, if there are any, show this object: what no evidence changes (ABAC-5). */
+export function showsObject({ enforced }: Settled, resource: Resource): boolean {
+  return enforced === undefined || objectLayer(enforced, resource).effect === 'allow';
+}
+
+/** One model's word by itself, without level and `access`. */
+export function modelAllows(model: Model, settled: Settled, resource: Resource): boolean {
+  return settled.subject !== undefined && allows(model, settled, resource);
 }
 
 /** The rest of COMB-1 for one object, as enforced and, where it could differ, under full enforcement (ABAC-8). */

@@ -2,80 +2,47 @@
  * Explain: the same evidence as `decide`, told in full. Each model's facts are collected a second time,
  * from the records instead of the compiled maps; a property test holds the two readings together.
  */
-import { READONLY, mayBeConstrained } from './abac.ts';
-import { ACL_KEYS, OWNER_KEY } from './acl.ts';
-import {
-  accessOf,
-  NO_LEVEL,
-  permissionOf,
-  resolveAction,
-  treeActionOf,
-  type Access,
-  type Action,
-} from './action.ts';
+import { READONLY, mayBeConstrained, type KeyFacts } from './abac.ts';
+import { NO_LEVEL, permissionOf, resolveAction, treeActionOf, type Action } from './action.ts';
 import { compileConstraints, holds } from './attributes.ts';
 import { decide } from './decide.ts';
-import { missingFacts, type Missing } from './missing.ts';
-import type { Decision, Facts, Request, Resource } from './model.ts';
-import { covers } from './path.ts';
-import type { GrantRow, PolicySetRecord, RuleRecord } from './records.ts';
+import { evidenceLayers } from './evidence.ts';
+import {
+  FactList,
+  type Explanation,
+  type Fact,
+  type Layer,
+  type LayerName,
+  type LayerVerdict,
+} from './explanation.ts';
+import { missingFacts } from './missing.ts';
+import type { Facts, Request, Resource } from './model.ts';
+import type { PolicySetRecord, RuleRecord } from './records.ts';
+import { finish, Meter, type Steps } from './steps.ts';
 import type { Directory, SubjectFacts } from './subject.ts';
 
-export type LayerName =
-  | 'credential'
-  | 'tenant'
-  | 'action'
-  | 'subject'
-  | 'min_level'
-  | 'abac_action'
-  | 'rbac'
-  | 'tree'
-  | 'acl'
-  | 'access'
-  | 'abac_object';
+/** Units of work that one Explain may take: what is not tried by then is told as not complete (ADM-11). */
+const MAX_WORK = 5_000_000;
 
-/** `silent`: the layer has nothing to say, or was not asked. */
-export type LayerVerdict = 'allow' | 'deny' | 'silent';
-
-export interface Fact {
-  readonly kind:
-    | 'permission'
-    | 'superuser'
-    | 'grant'
-    | 'owner'
-    | 'acl'
-    | 'rule'
-    | 'base_role'
-    | 'set_skipped'
-    | 'rule_skipped';
-  readonly text: string;
-  /** From the subject to the group that holds the fact, both included. */
-  readonly chain?: readonly string[];
-}
-
-export interface Layer {
-  readonly name: LayerName;
-  readonly verdict: LayerVerdict;
-  readonly summary: string;
-  readonly facts: readonly Fact[];
-}
-
-export interface Explanation {
-  readonly decision: Decision;
-  /** In the order of COMB-1; the layers after the one that refused the request as such are left out. */
-  readonly layers: readonly Layer[];
-  readonly missing: readonly Missing[];
-  /** False: more candidates exist than were tried. */
-  readonly missingComplete: boolean;
-}
-
+/** The whole of it at once, for callers that hold nobody up. */
 export function explain(request: Request, facts: Facts, directory: Directory): Explanation {
-  const decision = decide(request, facts);
-  const { missing, complete } = missingFacts(request, facts, decision, directory);
-  return { decision, layers: layersOf(request, facts), missing, missingComplete: complete };
+  return finish(explainInSteps(request, facts, directory));
 }
 
-function layersOf(request: Request, facts: Facts): Layer[] {
+/** The layers are always whole: they take time in proportion to the subject's own facts. */
+export function* explainInSteps(
+  request: Request,
+  facts: Facts,
+  directory: Directory,
+): Steps<Explanation> {
+  const meter = new Meter(MAX_WORK);
+  const decision = decide(request, facts);
+  const layers = yield* layersOf(request, facts, meter);
+  const { missing, isComplete } = yield* missingFacts(request, facts, decision, directory, meter);
+  return { decision, layers, missing, missingComplete: isComplete };
+}
+
+function* layersOf(request: Request, facts: Facts, meter: Meter): Steps<Layer[]> {
   const layers: Layer[] = [];
   const say = (
     name: LayerName,
@@ -104,9 +71,12 @@ function layersOf(request: Request, facts: Facts): Layer[] {
     say('subject', subject.inactive ? 'deny' : 'allow', describeSubject(subject));
     if (subject.inactive) return layers;
   }
-  if (key !== undefined) layers.push(abacLayer('abac_action', facts, action, request.resource));
-  if (subject !== undefined) layers.push(...evidenceLayers(subject, facts, action, request));
-  if (key !== undefined) layers.push(abacLayer('abac_object', facts, action, request.resource));
+  if (key !== undefined)
+    layers.push(yield* abacLayer('abac_action', key, action, request.resource, meter));
+  if (subject !== undefined)
+    layers.push(...(yield* evidenceLayers(subject, facts, action, request, meter)));
+  if (key !== undefined)
+    layers.push(yield* abacLayer('abac_object', key, action, request.resource, meter));
   return layers;
 }
 
@@ -137,222 +107,44 @@ function describeSubject({ subject, record, inactive, groups }: SubjectFacts): s
   return held.length === 0 ? `${name}, in no group` : `${name}, in ${held.join(', ')}`;
 }
 
-// ── the subject's evidence ──────────────────────────────────────────────────────────────────────
-
-function evidenceLayers(
-  subject: SubjectFacts,
-  facts: Facts,
-  action: Action,
-  request: Request,
-): Layer[] {
-  const found = {
-    rbac: rbacFacts(subject, action),
-    tree: treeFacts(subject, action, request.resource.path),
-    acl: aclFacts(subject, action, request.resource),
-  };
-  const access = accessOf(facts.catalog, action, request.resource.type);
-  const granted = evaluate(access, (model) => found[model].length > 0);
-  const level = levelLayer(subject, action);
-  const isLevelReached = level?.verdict !== 'deny';
-  const superuser: Fact[] = subject.superuser
-    ? [{ kind: 'superuser', text: `${subject.subject.id} is a superuser` }]
-    : [];
-  return [
-    ...(level === undefined ? [] : [level]),
-    modelLayer('rbac', found.rbac, rbacSilence(action)),
-    modelLayer('tree', found.tree, treeSilence(action, request.resource.path)),
-    modelLayer('acl', found.acl, aclSilence(subject, action, request.resource)),
-    {
-      name: 'access',
-      verdict: !isLevelReached ? 'silent' : granted || subject.superuser ? 'allow' : 'deny',
-      summary: subject.superuser
-        ? 'superuser: allowed'
-        : `rule: ${showAccess(access)}${isLevelReached ? '' : ', not asked below the level'}`,
-      facts: superuser,
-    },
-  ];
-}
-
-function modelLayer(name: 'rbac' | 'tree' | 'acl', facts: readonly Fact[], silence: string): Layer {
-  if (facts.length === 0) return { name, verdict: 'silent', summary: silence, facts };
-  return { name, verdict: 'allow', summary: `${facts.length} fact(s) allow it`, facts };
-}
-
-function evaluate(access: Access, says: (model: 'rbac' | 'tree' | 'acl') => boolean): boolean {
-  if (typeof access === 'string') return says(access);
-  return 'any' in access
-    ? access.any.some((part) => evaluate(part, says))
-    : access.all.every((part) => evaluate(part, says));
-}
-
-function showAccess(access: Access): string {
-  if (typeof access === 'string') return access;
-  return 'any' in access
-    ? `any of (${access.any.map(showAccess).join(', ')})`
-    : `all of (${access.all.map(showAccess).join(', ')})`;
-}
-
-function rbacFacts(facts: SubjectFacts, action: Action): Fact[] {
-  const { groups } = facts;
-  const chainTo = chainsOf(facts);
-  if (action.verbs.length === 0) return [];
-  return [...groups.roles.values()].flatMap((role) =>
-    role.permissions
-      .filter((permission) => permissionMatches(permission, action))
-      .map((permission): Fact => ({
-        kind: 'permission',
-        text: `role ${role.id} carries ${permission}`,
-        chain: chainTo(`role:${role.id}`),
-      })),
-  );
-}
-
-function permissionMatches(permission: string, action: Action): boolean {
-  const [resource = '', verb = ''] = permission.split(':');
-  return (
-    (resource === '*' || resource === action.resource) &&
-    (verb === '*' || action.verbs.includes(verb))
-  );
-}
-
-function rbacSilence(action: Action): string {
-  return action.verbs.length === 0
-    ? `${action.name} has no permission`
-    : `no role in the closure carries ${permissionOf(action)}`;
-}
-
-/** RBAC-3: the gate before the models; `undefined`: the action asks for no level. */
-function levelLayer({ groups, superuser }: SubjectFacts, action: Action): Layer | undefined {
-  if (action.minLevel === NO_LEVEL) return undefined;
-  const roles = [...groups.roles.values()];
-  const highest = roles.reduce((most, { level }) => Math.max(most, level), NO_LEVEL);
-  const isReached = highest >= action.minLevel;
-  const has =
-    highest === NO_LEVEL
-      ? 'no role is in the closure'
-      : `the highest here is ${highest} (role ${roles.find(({ level }) => level === highest)?.id ?? ''})`;
-  return {
-    name: 'min_level',
-    verdict: isReached || superuser ? 'allow' : 'deny',
-    summary: `level ${action.minLevel} is required, ${!isReached && superuser ? 'but not of a superuser' : has}`,
-    facts: [],
-  };
-}
-
-function treeFacts(holder: SubjectFacts, action: Action, path: string | undefined): Fact[] {
-  const { subject, record, groups } = holder;
-  const chainTo = chainsOf(holder);
-  const name = treeActionOf(action);
-  if (path === undefined || name === undefined) return [];
-  const covering = (rows: readonly GrantRow[]): readonly GrantRow[] =>
-    rows.filter((row) => covers(row.path, path) && row.actions.some((held) => held === name));
-  const show = (holder: string, row: GrantRow): string =>
-    `${holder} has ${name} on '${row.path}'${row.grantor === '' ? '' : `, granted by ${row.grantor}`}`;
-  const facts: Fact[] = (record?.owns ?? [])
-    .filter((owned) => covers(owned, path))
-    .map((owned) => ({ kind: 'owner', text: `${subject.id} owns '${owned}'` }));
-  for (const row of covering(record?.grants ?? []))
-    facts.push({ kind: 'grant', text: show(`user ${subject.id}`, row) });
-  for (const [type, members] of [
-    ['role', groups.roles],
-    ['workspace', groups.workspaces],
-  ] as const)
-    for (const group of members.values())
-      for (const row of covering(group.grants))
-        facts.push({
-          kind: 'grant',
-          text: show(`${type} ${group.id}`, row),
-          chain: chainTo(`${type}:${group.id}`),
-        });
-  return facts;
-}
-
-function treeSilence(action: Action, path: string | undefined): string {
-  if (action.treeBit === 0) return `${action.name} has no tree action`;
-  if (path === undefined) return 'the resource has no path';
-  return `no grant or ownership of the closure covers ${treeActionOf(action) ?? ''} on '${path}'`;
-}
-
-function aclFacts({ subject, groups }: SubjectFacts, action: Action, resource: Resource): Fact[] {
-  if (action.acl === undefined) return [];
-  const keys = ACL_KEYS[action.acl];
-  const facts: Fact[] = [];
-  const look = (key: string, named: (value: string) => boolean): void => {
-    for (const value of new Set(resource.attributes.get(key) ?? []))
-      if (typeof value === 'string' && named(value))
-        facts.push({ kind: 'acl', text: `${key} names ${value}` });
-  };
-  if (subject.type === 'user')
-    for (const key of [OWNER_KEY, keys.user]) look(key, (id) => id === subject.id);
-  look(keys.workspace, (id) => groups.workspaces.has(id));
-  look(keys.role, (id) => groups.roles.has(id));
-  return facts;
-}
-
-function aclSilence({ subject }: SubjectFacts, action: Action, resource: Resource): string {
-  if (action.acl === undefined) return `${action.name} has no acl side`;
-  const keys = [OWNER_KEY, ...Object.values(ACL_KEYS[action.acl])];
-  return keys.some((key) => resource.attributes.has(key))
-    ? `the object's ${action.acl} lists name neither ${subject.id} nor a group of its closure`
-    : `the object has no ${action.acl} list`;
-}
-
-/** The shortest ways over membership from the subject to its groups, found in one walk. */
-function chainsOf({ subject, record, groups }: SubjectFacts): (group: string) => readonly string[] {
-  const start = `${subject.type}:${subject.id}`;
-  const cameFrom = new Map<string, string>();
-  const reached = new Set([start]);
-  for (const at of reached) {
-    const holder = at === start && record !== undefined ? record : groups.roles.get(at.slice(5));
-    if (holder === undefined || at.startsWith('workspace:')) continue;
-    for (const next of [
-      ...holder.roles.map((id) => `role:${id}`),
-      ...holder.workspaces.map((id) => `workspace:${id}`),
-    ]) {
-      if (!reached.has(next)) cameFrom.set(next, at);
-      reached.add(next);
-    }
-  }
-  return (group) => {
-    const chain = [group];
-    for (let at = cameFrom.get(group); at !== undefined; at = cameFrom.get(at)) chain.push(at);
-    return chain.toReversed();
-  };
-}
-
 // ── the key's rules ─────────────────────────────────────────────────────────────────────────────
 
-function abacLayer(
+function* abacLayer(
   name: 'abac_action' | 'abac_object',
-  { key }: Facts,
+  key: KeyFacts,
   action: Action,
   resource: Resource,
-): Layer {
-  if (key === undefined || key === 'invalid')
-    return { name, verdict: 'silent', summary: 'no key', facts: [] };
-  const facts: Fact[] = [];
+  meter: Meter,
+): Steps<Layer> {
+  const counting = new FactList();
+  const others = new FactList();
   const object = name === 'abac_object';
   let denied = false;
   let allowed = false;
   for (const set of key.sets) {
     const skipped = setSkipped(key.record.mode, set);
+    if (meter.isStepDue(1)) meter.isLate ||= yield;
     if (skipped !== undefined) {
-      facts.push({ kind: 'set_skipped', text: `set ${set.name} does not count: ${skipped}` });
+      if (others.takes('set_skipped'))
+        others.add({ kind: 'set_skipped', text: `set ${set.name} does not count: ${skipped}` });
       continue;
     }
     for (const rule of set.rules) {
+      if (meter.isStepDue(rule.actions.length)) meter.isLate ||= yield;
       const use = ruleUse(rule, action, resource, object);
       if (use === undefined) continue;
       if (use.counts && rule.effect === 'deny') denied = true;
       if (use.counts && rule.effect === 'allow') allowed = true;
-      facts.push({
-        kind: use.counts ? 'rule' : 'rule_skipped',
-        text: `${set.name}/${rule.id} (${rule.effect}) ${use.text}`,
-      });
+      const kind = use.counts ? 'rule' : 'rule_skipped';
+      const list = use.counts ? counting : others;
+      if (list.takes(kind))
+        list.add({ kind, text: `${set.name}/${rule.id} (${rule.effect}) ${use.text}` });
     }
   }
-  if (!denied && !allowed)
-    facts.push({ kind: 'base_role', text: `no rule decides: the base role is ${key.record.role}` });
+  const base: Fact[] =
+    denied || allowed
+      ? []
+      : [{ kind: 'base_role', text: `no rule decides: the base role is ${key.record.role}` }];
   const verdict =
     denied || (!allowed && key.record.role === 'default_deny') ? ('deny' as const) : 'allow';
   const what = object ? 'object' : 'action';
@@ -360,7 +152,7 @@ function abacLayer(
     name,
     verdict,
     summary: `the ${what} is ${verdict === 'allow' ? (object ? 'visible' : 'permitted') : object ? 'hidden' : 'denied'}`,
-    facts,
+    facts: [...counting.all(), ...others.all(), ...base],
   };
 }
 

@@ -2,7 +2,7 @@
  * The messages of `proto/postern/v1/authorization.proto`, read straight into the engine's types and written
  * straight from its decisions. A test holds every message against a second, general codec.
  */
-import type { Explanation, LayerVerdict } from '../../engine/explain.ts';
+import type { Explanation, LayerVerdict } from '../../engine/explanation.ts';
 import type {
   Attributes,
   PrincipalType,

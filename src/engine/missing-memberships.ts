@@ -1,0 +1,99 @@
+/**
+ * Groups whose membership would have allowed a request. Each group of the tenant is looked at once: what it gives by
+ * itself is kept, and a candidate gives what the groups of its closure give together.
+ */
+import { ACL_KEYS } from './acl.ts';
+import { NO_LEVEL, treeActionOf } from './action.ts';
+import { grantCovers, permissionMatches } from './evidence.ts';
+import type { Missing } from './explanation.ts';
+import type { GrantRow } from './records.ts';
+import type { Meter, Steps } from './steps.ts';
+import type { Directory } from './subject.ts';
+import { wordsOf, type Question, type Words } from './words.ts';
+
+/**
+ * @param directory may change between steps: then the groups of a newer revision are suggested
+ * @param consider is given each group that the subject is not in, and the models' words with it
+ */
+export function* memberships(
+  question: Question,
+  directory: Directory,
+  meter: Meter,
+  consider: (candidate: Missing, words: Words) => void,
+): Steps<void> {
+  const { subject, groups } = question.subject;
+  if (subject.type === 'workspace') return;
+  const name = `${subject.type}:${subject.id}`;
+  const own = wordsOf(question, question.resource);
+  const given = { role: new Map<string, Words>(), workspace: new Map<string, Words>() };
+  const look = lookingAt(question, directory, given, meter);
+  for (const [id, { closure }] of directory.roles) {
+    if (meter.isOver) return;
+    if (meter.isStepDue(1)) meter.isLate ||= yield;
+    if (groups.roles.has(id)) continue;
+    // A role that leads back to the subject cannot take it as a member (ADM-6).
+    if (subject.type === 'role' && closure.roles.includes(subject.id)) continue;
+    let words = joined(own, given.role.get(id) ?? (yield* look('role', id)));
+    if (meter.isStepDue(closure.roles.length + closure.workspaces.length)) meter.isLate ||= yield;
+    for (const upper of closure.roles)
+      words = joined(words, given.role.get(upper) ?? (yield* look('role', upper)));
+    for (const upper of closure.workspaces)
+      words = joined(words, given.workspace.get(upper) ?? (yield* look('workspace', upper)));
+    consider({ kind: 'membership', text: `${name} as a member of role ${id}` }, words);
+  }
+  for (const id of directory.workspaces.keys()) {
+    if (meter.isOver) return;
+    if (meter.isStepDue(1)) meter.isLate ||= yield;
+    if (groups.workspaces.has(id)) continue;
+    const words = joined(own, given.workspace.get(id) ?? (yield* look('workspace', id)));
+    consider({ kind: 'membership', text: `${name} as a member of workspace ${id}` }, words);
+  }
+}
+
+const NOTHING: Words = { rbac: false, tree: false, acl: false, level: NO_LEVEL };
+
+function joined(a: Words, b: Words): Words {
+  // Most groups add nothing.
+  if (b === NOTHING) return a;
+  return {
+    rbac: a.rbac || b.rbac,
+    tree: a.tree || b.tree,
+    acl: a.acl || b.acl,
+    level: Math.max(a.level, b.level),
+  };
+}
+
+/** Finds out, once, what a group gives its members by its own record. */
+function lookingAt(
+  { action, resource }: Question,
+  directory: Directory,
+  given: Readonly<Record<'role' | 'workspace', Map<string, Words>>>,
+  meter: Meter,
+): (type: 'role' | 'workspace', id: string) => Steps<Words> {
+  const { path, attributes } = resource;
+  const tree = treeActionOf(action);
+  const keys = action.acl && ACL_KEYS[action.acl];
+  const listed = {
+    role: new Set(keys && attributes.get(keys.role)),
+    workspace: new Set(keys && attributes.get(keys.workspace)),
+  };
+  const covers = (grants: readonly GrantRow[]): boolean =>
+    path !== undefined && tree !== undefined && grants.some((row) => grantCovers(row, tree, path));
+  return function* (type, id) {
+    const role = type === 'role' ? directory.roles.get(id) : undefined;
+    const group = type === 'role' ? role : directory.workspaces.get(id);
+    const permissions = role?.permissions ?? [];
+    const grants = group?.grants ?? [];
+    if (meter.isStepDue(grants.length + permissions.length + 1)) meter.isLate ||= yield;
+    const words = {
+      rbac: permissions.some((permission) => permissionMatches(permission, action)),
+      tree: covers(grants),
+      acl: group !== undefined && listed[type].has(id),
+      // Where no level is asked for, none counts: then most groups give nothing.
+      level: action.minLevel === NO_LEVEL ? NO_LEVEL : (role?.level ?? NO_LEVEL),
+    };
+    const isNothing = !words.rbac && !words.tree && !words.acl && words.level === NO_LEVEL;
+    given[type].set(id, isNothing ? NOTHING : words);
+    return words;
+  };
+}

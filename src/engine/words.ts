@@ -1,0 +1,39 @@
+/** What the models say of a subject on an object, as values: so that "what if" need not compile anything again. */
+import type { Action } from './action.ts';
+import { modelAllows, showsObject, type Settled } from './decide.ts';
+import { evaluate } from './evidence.ts';
+import type { Model, Resource } from './model.ts';
+import type { SubjectFacts } from './subject.ts';
+
+/** Each model's word, and the highest level among the roles. */
+export type Words = Readonly<Record<Model, boolean>> & { readonly level: number };
+
+/** A question that was denied for want of evidence. */
+export interface Question {
+  readonly settled: Settled;
+  readonly subject: SubjectFacts;
+  readonly action: Action;
+  readonly resource: Resource;
+}
+
+export function wordsOf({ settled, subject }: Question, resource: Resource): Words {
+  return {
+    rbac: modelAllows('rbac', settled, resource),
+    tree: modelAllows('tree', settled, resource),
+    acl: modelAllows('acl', settled, resource),
+    level: subject.groups.level,
+  };
+}
+
+/** Whether the request would be allowed with these words (RBAC-3, COMB-3, COMB-2). */
+export function isGranted(
+  { settled, action }: Question,
+  words: Words,
+  resource: Resource,
+): boolean {
+  return (
+    words.level >= action.minLevel &&
+    evaluate(settled.access, (model) => words[model]) &&
+    showsObject(settled, resource)
+  );
+}
