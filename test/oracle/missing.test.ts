@@ -9,7 +9,7 @@ import { compileCatalog } from '../../src/engine/action.ts';
 import { explain, explainInSteps } from '../../src/engine/explain.ts';
 import type { Explanation } from '../../src/engine/explanation.ts';
 import type { Facts, Request } from '../../src/engine/model.ts';
-import type { GrantRow, RoleRecord } from '../../src/engine/records.ts';
+import type { GrantRow, RoleRecord, UserRecord } from '../../src/engine/records.ts';
 import { compileUser, groupsOf, type Directory } from '../../src/engine/subject.ts';
 import { staticFacts } from '../../src/facts/static.ts';
 import { decide, type World } from './oracle.ts';
@@ -99,9 +99,17 @@ function large(
     roles: new Map([...all, helping].map((record) => [record.id, record])),
     workspaces: new Map(),
   };
-  const record = {
-    ...({ id: 'u', type: 'user', superuser: false, createrole: false, suspended: false } as const),
-    ...{ deleted: false, roles: ['r0'], workspaces: [], grants: grants(own, 'own'), owns: [] },
+  const record: UserRecord = {
+    id: 'u',
+    type: 'user',
+    superuser: false,
+    createrole: false,
+    suspended: false,
+    deleted: false,
+    roles: ['r0'],
+    workspaces: [],
+    grants: grants(own, 'own'),
+    owns: [],
   };
   const facts: Facts = {
     catalog: compileCatalog({ actions: [] }),
