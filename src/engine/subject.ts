@@ -96,7 +96,7 @@ export function compileUser(
 }
 
 /** A role or workspace as the subject; `groups` counts itself in. */
-export function compileGroup(subject: Subject, groups: GroupFacts): SubjectFacts {
+function compileGroup(subject: Subject, groups: GroupFacts): SubjectFacts {
   return {
     subject,
     record: undefined,
