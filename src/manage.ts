@@ -62,7 +62,7 @@ export function openManagement(options: ManageOptions): Management {
     const { instance } = log;
     const time = new Date().toISOString();
     const id = log.nextId();
-    void log.write((seq) => make({ time, instance, id, seq }));
+    void log.write((seq, salt) => make({ time, instance, id, seq, salt }));
   };
 
   /** Nothing is done that could not be recorded. @throws Refused UNAVAILABLE */
@@ -94,7 +94,10 @@ export function openManagement(options: ManageOptions): Management {
       keyId: actor.keyId,
       changes: differences.filter(isTold),
     };
-    record((about) => options.seal(managementLine(content, about, options.redact)));
+    // Its chain salts it.
+    record((about) =>
+      options.seal(managementLine(content, { ...about, salt: undefined }, options.redact)),
+    );
   };
 
   const refuse = (tenant: string, why: string): Refused => {

@@ -129,11 +129,21 @@ export async function startServer(options: ServerOptions): Promise<Running> {
       workers: settings.workers,
       store: settings.store,
       redis: settings.redis,
+      seals: {
+        key: readKey('audit.chain_key_file', settings.audit.chain_key_file),
+        records: settings.audit.seal_records,
+        ms: settings.audit.seal_ms,
+      },
       maxWaiting: settings.limits.waiting_calls,
       onError: (sink) => errorLogger(log.child({ sink }), 'an audit sink fails: it is tried again'),
     });
     cleanups.push(async () => {
       await audit.close(settings.shutdown.grace_ms);
+      if (audit.lastSeq() > 0)
+        log.info(
+          { instance: audit.instance, last_seq: audit.lastSeq() },
+          'the audit log is closed',
+        );
       for (const sink of audit.sinks) {
         const { dropped } = sink.stats();
         if (dropped > 0) log.error({ sink: sink.name, dropped }, 'audit records were lost');

@@ -217,7 +217,7 @@ export function createService(options: ServiceOptions): Service {
     const durationUs = Math.round(seconds * 1e6);
     const time = clock();
     const about = { decisionId, instance, time, requestId, api, revision, durationUs, sampleRate };
-    const kept = log.write((seq) => eventOf({ ...about, seq }) + told);
+    const kept = log.write((seq, salt) => eventOf({ ...about, seq, salt }) + told);
     return kept === undefined
       ? answer(answered)
       : kept.then((is) => (is ? answer(answered) : notAudited()));

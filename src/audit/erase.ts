@@ -68,9 +68,9 @@ export function openEraser(options: EraseOptions): (line: string) => Erased | un
  * one of what the record was, the chain goes on, this link can no longer be proven, nor a guess at what it was: the salt goes.
  */
 function marked(record: Fields, line: string): string {
-  const { erased: _erased, ...rest } = record;
+  const { erased: _erased, salt: _salt, ...rest } = record;
   if (sealOf(line) === undefined) return stringify({ ...rest, erased: true });
-  const { salt: _salt, prev_hash, hash, ...body } = rest;
+  const { prev_hash, hash, ...body } = rest;
   return stringify({ ...body, erased: true, prev_hash, hash });
 }
 

@@ -27,6 +27,8 @@ export interface DecisionEvent {
   readonly decisionId: string;
   /** Dense an instance: a reader can prove that no record is missing. */
   readonly seq: number;
+  /** Random; it goes where the record is erased (`seal.ts`). Absent: none. */
+  readonly salt?: string;
   readonly instance: string;
   /** ISO 8601, UTC. */
   readonly time: string;
@@ -68,10 +70,11 @@ export interface FilteredObjects {
 
 /** The first part of a record; `contentOf` makes the rest of the JSON object. */
 export function eventOf(event: DecisionEvent): string {
-  const { requestId, sampleRate } = event;
+  const { requestId, sampleRate, salt } = event;
+  const salted = salt === undefined ? '' : `,"salt":"${salt}"`;
   const request = requestId === '' ? '' : `,"request_id":${quote(requestId)}`;
   const sampled = sampleRate === 1 ? '' : `,"sample_rate":${sampleRate}`;
-  return `{"v":${AUDIT_VERSION},"type":"decision","time":"${event.time}","instance":"${event.instance}","seq":${event.seq},"decision_id":"${event.decisionId}"${request},"api":"${event.api}","duration_us":${event.durationUs}${sampled},"revision":${event.revision}`;
+  return `{"v":${AUDIT_VERSION},"type":"decision","time":"${event.time}","instance":"${event.instance}","seq":${event.seq}${salted},"decision_id":"${event.decisionId}"${request},"api":"${event.api}","duration_us":${event.durationUs}${sampled},"revision":${event.revision}`;
 }
 
 /** The rest of a record, its closing brace included. */

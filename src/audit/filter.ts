@@ -26,7 +26,8 @@ export interface Filter {
 export function matcherOf(filter: Filter): (record: AuditRecord) => boolean {
   const tests = [
     equal('tenant', filter.tenant),
-    equal('type', filter.type),
+    // Seals tell of no decision and no change: they are shown where they are asked for.
+    filter.type === undefined ? noSeal : equal('type', filter.type),
     equal('api', filter.api),
     equal('reason', filter.reason),
     equal('mode', filter.mode),
@@ -46,6 +47,8 @@ export function matcherOf(filter: Filter): (record: AuditRecord) => boolean {
 }
 
 type Test = (record: AuditRecord) => boolean;
+
+const noSeal: Test = ({ type }) => type !== 'seal';
 
 function given<T>(
   wanted: T | undefined,

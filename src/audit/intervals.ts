@@ -2,6 +2,7 @@
 export interface Intervals {
   /** @returns whether it is new */
   add(value: number): boolean;
+  has(value: number): boolean;
   first(): number | undefined;
   /** First and last number of each interval, ascending. */
   all(): readonly Interval[];
@@ -30,6 +31,10 @@ export function openIntervals(): Intervals {
         lasts.splice(at, 0, value);
       }
       return true;
+    },
+    has(value): boolean {
+      const below = lasts[indexAbove(firsts, value) - 1];
+      return below !== undefined && value <= below;
     },
     first: () => firsts[0],
     all: () => firsts.map((first, at) => [first, lasts[at] ?? first]),

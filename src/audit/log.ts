@@ -1,6 +1,7 @@
 /** The audit log of a process: numbers its records, gives each to all sinks, and says when an answer may go. */
 import { randomBytes } from 'node:crypto';
 import type { Kept, Sink } from './queue.ts';
+import { openSalts, openSealer, type SealOptions } from './seal.ts';
 
 export interface AuditLog {
   /** Names the process in decision ids and records. */
@@ -15,16 +16,19 @@ export interface AuditLog {
   whenOpen(ms: number): Promise<boolean>;
   /**
    * Numbers a record and gives it to the sinks; only while it is open.
-   * @param make the record's line, of its number: dense, so that a reader can prove that none is missing
+   * @param make the record's line, of its number: dense, so that a reader can prove that none is missing; and of its
+   * salt (`seal.ts`)
    * @returns whether it is kept, where an answer must wait for that
    */
-  write(make: (seq: number) => string): Kept;
+  write(make: (seq: number, salt: string) => string): Kept;
   /** The same for all records so far. */
   settled(): Kept;
   /** Sinks that hold answers back now. */
   holding(): readonly string[];
   readonly sinks: readonly Sink[];
-  /** Keeps what is still here, as far as the time allows. */
+  /** The last record of this process, for comparison with what is kept; 0: there is none. */
+  lastSeq(): number;
+  /** Writes the last seal, and keeps what is still here, as far as the time allows. */
   close(ms: number): Promise<void>;
 }
 
@@ -32,8 +36,16 @@ export function newInstance(): string {
   return randomBytes(6).toString('hex');
 }
 
-/** @param maxWaiting answers that wait for a sink at once; more are refused */
-export function openLog(instance: string, sinks: readonly Sink[], maxWaiting: number): AuditLog {
+/**
+ * @param maxWaiting answers that wait for a sink at once; more are refused
+ * @param seals how records are sealed; `undefined`: they are not
+ */
+export function openLog(
+  instance: string,
+  sinks: readonly Sink[],
+  maxWaiting: number,
+  seals?: SealOptions,
+): AuditLog {
   let seq = 0;
   let ids = 0;
   const waiting = new Set<() => void>();
@@ -49,6 +61,25 @@ export function openLog(instance: string, sinks: readonly Sink[], maxWaiting: nu
       : Promise.all(promises).then((each) => each.every(Boolean));
   };
   const [only] = sinks;
+  const deliver = (line: string): Kept =>
+    sinks.length === 1 ? only?.write(line) : all(sinks.map((sink) => sink.write(line)));
+
+  const nextSalt = openSalts();
+  const sealer = seals === undefined ? undefined : openSealer(instance, seals);
+  let sealing: NodeJS.Timeout | undefined;
+  const seal = (end: boolean): void => {
+    clearTimeout(sealing);
+    sealing = undefined;
+    // Nobody waits for it: what it proves was kept, or is, before it.
+    if (sealer !== undefined && seq > 0) void deliver(sealer.seal(++seq, end));
+  };
+  const sealed = (line: string): string => {
+    if (sealer === undefined || seals === undefined) return line;
+    sealer.add(line);
+    sealing ??= setTimeout(seal, seals.ms, false).unref();
+    return line;
+  };
+
   return {
     instance,
     isOn: sinks.length > 0,
@@ -66,13 +97,17 @@ export function openLog(instance: string, sinks: readonly Sink[], maxWaiting: nu
       return opened;
     },
     write(make): Kept {
-      const line = make(++seq);
-      return sinks.length === 1 ? only?.write(line) : all(sinks.map((sink) => sink.write(line)));
+      seq++;
+      const kept = deliver(sealed(make(seq, nextSalt())));
+      if (sealer?.isDue() === true) seal(false);
+      return kept;
     },
     settled: () => all(sinks.map((sink) => sink.settled())),
     holding: () => sinks.filter((sink) => !sink.isOpen()).map(({ name }) => name),
     sinks,
+    lastSeq: () => seq,
     async close(ms): Promise<void> {
+      seal(true);
       // One that cannot be closed keeps no other from it.
       await Promise.allSettled(sinks.map((sink) => sink.close(ms)));
     },

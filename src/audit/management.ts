@@ -8,6 +8,8 @@ export interface RecordEvent {
   readonly time: string;
   readonly instance: string;
   readonly seq: number;
+  /** Random; it goes where the record is erased (`seal.ts`). Absent: none, as where a chain adds it. */
+  readonly salt?: string | undefined;
   /** Unique, as that of a decision is. */
   readonly id: string;
 }
@@ -71,8 +73,9 @@ export function managementLine(
   return stringify(redact?.record(record) ?? record);
 }
 
-function headOf(type: string, { time, instance, seq, id }: RecordEvent): object {
-  return { v: AUDIT_VERSION, type, time, instance, seq, decision_id: id };
+function headOf(type: string, { time, instance, seq, salt, id }: RecordEvent): object {
+  const salted = salt === undefined ? {} : { salt };
+  return { v: AUDIT_VERSION, type, time, instance, seq, ...salted, decision_id: id };
 }
 
 function withoutSecrets(value: unknown): unknown {

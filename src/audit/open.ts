@@ -4,6 +4,7 @@ import type { TlsFiles } from '../store/redis/client.ts';
 import { openFile, openStdout } from './file.ts';
 import { abandonedLogs, workerName } from './files.ts';
 import { newInstance, openLog, type AuditLog } from './log.ts';
+import type { SealOptions } from './seal.ts';
 import { openSink, type Destination, type Sink, type SinkMode } from './queue.ts';
 
 interface SinkCommon {
@@ -55,6 +56,8 @@ export interface LogOptions {
   /** Which of several processes this is, from 1; `undefined`: the only one. */
   readonly worker: number | undefined;
   readonly workers: number;
+  /** How records are sealed. */
+  readonly seals: SealOptions;
   /** Answers that wait for a sink at once. */
   readonly maxWaiting: number;
   /** Told of the errors of one sink. */
@@ -81,7 +84,7 @@ export async function openAuditLog(options: LogOptions): Promise<AuditLog> {
     const { mode, buffer_bytes: bufferBytes, timeout_ms: timeoutMs } = description;
     sinks.push(openSink(destination, { name, mode, bufferBytes, timeoutMs, onError }));
   }
-  return openLog(instance, sinks, options.maxWaiting);
+  return openLog(instance, sinks, options.maxWaiting, options.seals);
 }
 
 async function openDestination(

@@ -89,7 +89,7 @@ export function readRecord({ text, where, whole }: Line): Recorded {
     return unreadable(whole ? 'is no JSON: a record that was cut off' : 'ends within a record');
   }
   if (!isObject(value)) return unreadable('is no JSON object');
-  if (value['type'] === 'authentication') return OTHER;
+  if (value['type'] === 'authentication' || value['type'] === 'seal') return OTHER;
   const schema = value['type'] === 'management' ? management : decision;
   const read = schema.safeParse(withoutAltered(value));
   if (read.success) return read.data;

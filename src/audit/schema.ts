@@ -72,6 +72,14 @@ const shared = {
   seq: z.int().min(1).meta({
     description: 'Number of the record in its instance: 1, 2, 3 … A missing one is a lost record',
   }),
+  salt: z
+    .string()
+    .regex(/^([\w-]{12}|[\w-]{22})$/)
+    .optional()
+    .meta({
+      description:
+        'Random: from the digest or `hash` of an erased record, which has none, nothing can be guessed',
+    }),
   decision_id: z.string().min(1).meta({ description: 'The same as in the answer; unique' }),
   request_id: z.string().optional().meta({ description: "The caller's own id of the request" }),
   tenant: z.string().meta({
@@ -179,14 +187,6 @@ const management = z
     }),
     omitted,
     erased,
-    salt: z
-      .string()
-      .regex(/^[\w-]{22}$/)
-      .optional()
-      .meta({
-        description:
-          'Random: from the `hash` of an erased record, which has none, nothing can be guessed',
-      }),
     prev_hash: hash.meta({
       description: "`hash` of the instance's management record before it; the first: 64 zeros",
     }),
@@ -210,9 +210,39 @@ const authentication = z
   })
   .meta({ title: 'authentication' });
 
+const { time, instance, seq } = shared;
+const seal = z
+  .strictObject({
+    v: version,
+    type: z.literal('seal').meta({ description: 'It proves the records before it' }),
+    time,
+    instance,
+    seq,
+    first: z.int().min(1).meta({
+      description: 'Number of the first record that it proves; the last is the one before it',
+    }),
+    keyed: z.literal(true).optional().meta({ description: 'Its hash is made with a key' }),
+    end: z.literal(true).optional().meta({
+      description: 'No record of the instance follows: the process has ended in order',
+    }),
+    digests: z
+      .string()
+      .regex(/^([\w-]{22})+$/)
+      .meta({
+        description:
+          "Of each record, in order: the first 22 characters of the base64url of its line's SHA-256",
+      }),
+    prev_hash: hash.meta({ description: '`hash` of the seal before it; the first: 64 zeros' }),
+    hash: hash.meta({
+      description:
+        'SHA-256, or HMAC-SHA256 under the key of the chain, of `prev_hash` and the line without both',
+    }),
+  })
+  .meta({ title: 'seal' });
+
 /** One line of the audit stream. */
 export const recordSchema = z
-  .discriminatedUnion('type', [decision, management, authentication])
+  .discriminatedUnion('type', [decision, management, authentication, seal])
   .meta({ title: 'Postern audit record, version 1' });
 
 /** The same for other tools. */

@@ -32,6 +32,7 @@ export function filtering(command: Command): Command {
         'decision',
         'management',
         'authentication',
+        'seal',
       ]),
     )
     .option('--subject <principal>', 'who asked or changed something: user:alice, or alice')

@@ -3,16 +3,25 @@ import type { Command } from 'commander';
 import { readKey } from '../audit/open.ts';
 import type { AuditRecord } from '../audit/record.ts';
 import { ALWAYS } from '../audit/source.ts';
-import { openVerifier, type Finding, type FindingKind, type Report } from '../audit/verify.ts';
+import {
+  openVerifier,
+  type Finding,
+  type FindingKind,
+  type InstanceReport,
+  type Report,
+} from '../audit/verify.ts';
+import { collect } from './arguments.ts';
 import { namedLogs, reading, sourceOf, type Run, type SourceFlags } from './audit-source.ts';
 import { columns } from './columns.ts';
-import { EXIT, paint, print, visible, type Format } from './output.ts';
+import { CliError, EXIT, paint, print, visible, type Format } from './output.ts';
 import { progress } from './progress.ts';
 
 interface Flags extends SourceFlags {
   readonly output: Format;
   readonly chainKeyFile?: string;
   readonly complete?: boolean;
+  readonly requireSeals?: boolean;
+  readonly expectSeq?: readonly string[];
   readonly schema?: boolean;
 }
 
@@ -22,11 +31,17 @@ export function auditVerify(noun: Command, run: Run): void {
     noun
       .command('verify')
       .description('tell whether records are missing, doubled, cut off or tampered with')
-      .option(
-        '--chain-key-file <file>',
-        'the key of the chain of management records, if it has one',
-      )
+      .option('--chain-key-file <file>', 'the key of seals and chains, if they have one')
       .option('--complete', 'refuse a log that does not begin with record 1 of each instance')
+      .option(
+        '--require-seals',
+        'refuse records that no seal proves, and instances without their last seal',
+      )
+      .option(
+        '--expect-seq <instance:seq>',
+        'refuse a log that has not all records of an instance up to this one; may be repeated',
+        collect,
+      )
       .option('--schema', 'check the shape of each record, too'),
   )
     .addHelpText(
@@ -34,6 +49,11 @@ export function auditVerify(noun: Command, run: Run): void {
       `
 Where older files were removed, an instance begins later than with its record 1: this is told, and is no failure without
 --complete. Of the file that a server writes to, the last line may be cut off at this very moment: verify again.
+
+Every record is proven by the seal that follows it, within audit.seal_ms. What no seal proves is told: records that came after the
+last one, that an older version wrote, or whose seals were taken away. What cannot be known from the log alone is told, too:
+without a key, whether all of it was made anew; of an instance without its last seal, whether its end was cut off. The number
+that a server tells in its log when it ends can be given as --expect-seq.
 
 Exit codes: 0 the log is whole, 1 it is not, 2 usage, or the log cannot be read.
 
@@ -44,10 +64,12 @@ Example:
 }
 
 async function verify(options: Flags): Promise<number> {
-  const { complete = false, chainKeyFile, schema } = options;
+  const { complete = false, requireSeals = false, chainKeyFile, schema } = options;
   const logs = namedLogs(options);
   const verifier = openVerifier({
     complete,
+    requireSeals,
+    expected: new Map((options.expectSeq ?? []).map(expectedSeq)),
     chainKey: readKey('--chain-key-file', chainKeyFile ?? logs.chainKeyFile),
     shapeProblem: schema === true ? await shapeProblems() : () => undefined,
   });
@@ -67,6 +89,15 @@ async function verify(options: Flags): Promise<number> {
   return report.whole ? EXIT.ok : EXIT.refused;
 }
 
+function expectedSeq(text: string): [instance: string, seq: number] {
+  const [, instance, seq] = /^([0-9a-f]{12}):(\d{1,15})$/.exec(text) ?? [];
+  if (instance === undefined)
+    throw new CliError(
+      `--expect-seq: \`${visible(text)}\` is none: give the instance and the number of a record, such as 0123456789ab:4711`,
+    );
+  return [instance, Number(seq)];
+}
+
 const STEP = 10_000;
 
 /** Loaded where it is asked for: it is as much again. */
@@ -84,33 +115,38 @@ async function shapeProblems(): Promise<(record: AuditRecord) => string | undefi
 const MAX_INSTANCES = 50;
 
 function draw(report: Report): string {
-  const { whole, records, instances, missing, erased } = report;
+  const { whole, records, instances, missing, erased, unsealed } = report;
   const counted = (count: number, what: string): string => `${count.toLocaleString('en')} ${what}`;
   const summary = [
     counted(records, 'record(s)'),
     `of ${counted(instances.length, 'instance(s)')}`,
     ...(missing > 0 ? [counted(missing, 'missing')] : []),
     ...(erased > 0 ? [counted(erased, 'with an erased subject')] : []),
+    ...(unsealed > 0 ? [counted(unsealed, 'unsealed')] : []),
   ].join(', ');
   return [
     ...drawInstances(report),
     ...report.findings.map(drawFinding),
     ...drawMore(report),
+    ...drawUnknown(report),
     `${whole ? paint('green', 'whole') : paint('red', 'not whole')}: ${summary}`,
   ].join('\n');
 }
 
 function drawInstances({ instances }: Report): string[] {
   const notable = instances.filter(
-    ({ first, missing, erased }) => first > 1 || missing > 0 || erased > 0,
+    ({ first, missing, erased, unsealed }) =>
+      first > 1 || missing > 0 || erased > 0 || unsealed > 0,
   );
   const listed = (instances.length > MAX_INSTANCES ? notable : instances).slice(0, MAX_INSTANCES);
   const more = instances.length - listed.length;
-  const heads = ['INSTANCE', 'RECORDS', 'MISSING', 'MANAGEMENT', 'ERASED', ''];
-  const rows = listed.map(({ instance, records, missing, management, erased, first, last }) => [
-    visible(instance),
-    ...[records, missing, management, erased].map((count) => count.toLocaleString('en')),
-    first > 1 ? `begins at ${first}, ends at ${last}` : `ends at ${last}`,
+  const heads = ['INSTANCE', 'RECORDS', 'MISSING', 'MANAGEMENT', 'ERASED', 'UNSEALED', ''];
+  const rows = listed.map((one) => [
+    visible(one.instance),
+    ...[one.records, one.missing, one.management, one.erased, one.unsealed].map((count) =>
+      count.toLocaleString('en'),
+    ),
+    drawExtent(one),
   ]);
   return [
     ...(rows.length === 0 ? [] : [columns([heads.map((head) => paint('bold', head)), ...rows])]),
@@ -118,8 +154,42 @@ function drawInstances({ instances }: Report): string[] {
   ];
 }
 
+function drawExtent({ first, last, predecessor, ended, cut }: InstanceReport): string {
+  return [
+    ...(first > 1 ? [`begins at ${first}`] : []),
+    ...(predecessor === undefined ? [] : [`after seal ${predecessor.slice(0, 12)}`]),
+    `${ended ? 'closed' : 'ends'} at ${last}`,
+    ...(cut > 0 ? [`${cut.toLocaleString('en')} cut down`] : []),
+  ].join(', ');
+}
+
+/** What nothing in the log can tell. */
+function drawUnknown({ instances, withKey, unsealed }: Report): string[] {
+  const open = instances.filter(({ ended }) => !ended).length;
+  const sealed = instances.some(({ seals }) => seals > 0);
+  return [
+    ...(unsealed > 0
+      ? [
+          'unsealed records are not proven: an older version wrote them, their seal had not come yet, or it was taken away',
+        ]
+      : []),
+    ...(open > 0
+      ? [
+          `not known: whether the end of ${open.toLocaleString('en')} instance(s) was cut off, that run, were killed, or have no last seal (--expect-seq)`,
+        ]
+      : []),
+    ...(sealed && !withKey
+      ? [
+          'not known: whether all seals were made anew, which takes no key here (audit.chain_key_file)',
+        ]
+      : []),
+  ].map((text) => paint('dim', text));
+}
+
 const WORDS: Readonly<Record<FindingKind, string>> = {
   chain: 'tampered',
+  unproven: 'not proven',
+  unsealed: 'unsealed',
   gap: 'gap',
   begins: 'begins late',
   duplicate: 'doubled',

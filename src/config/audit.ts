@@ -2,6 +2,7 @@
 import * as z from 'zod';
 import { APIS } from '../audit/event.ts';
 import { REDACTABLE } from '../audit/fields.ts';
+import { MAX_SEALED } from '../audit/seal.ts';
 
 const amount = (fallback: number, description: string): z.ZodDefault<z.ZodInt> =>
   z.int().min(0).default(fallback).meta({ description });
@@ -93,7 +94,14 @@ export const auditSchema = z
       .optional()
       .meta({ description: 'File with the key of hashed fields, 32 bytes or more' }),
     chain_key_file: z.string().optional().meta({
-      description: 'File with the key of the chain of management records, 32 bytes or more',
+      description:
+        'File with the key of seals and of the chain of management records, 32 bytes or more',
+    }),
+    seal_records: z.int().min(1).max(MAX_SEALED).default(256).meta({
+      description: 'Records that one seal proves at most',
+    }),
+    seal_ms: z.int().min(10).max(3_600_000).default(1_000).meta({
+      description: 'How long a record may wait for its seal (milliseconds)',
     }),
     sampling: z
       .array(

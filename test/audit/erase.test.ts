@@ -326,7 +326,9 @@ describe('a file', () => {
       ['audit', 'verify', '--schema', '--complete', '-o', 'json'],
       own.environment,
     );
-    expect(JSON.parse(verified.stdout)).toMatchObject({ whole: true, records: asked });
+    const report = JSON.parse(verified.stdout) as { instances: [{ seals: number }] };
+    const [{ seals }] = report.instances;
+    expect(report).toMatchObject({ whole: true, unsealed: 0, records: asked + seals });
     const left = await postern(['audit', 'query', '--subject', 'alice'], own.environment);
     expect(left.code).toBe(1);
     await own.dispose();

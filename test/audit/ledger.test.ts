@@ -60,7 +60,11 @@ async function read(): Promise<{
   let torn = 0;
   for (const file of await filesOf(log))
     for await (const { text } of linesOf(file)) {
-      let record: Answer & { readonly instance: string; readonly seq: number };
+      let record: Answer & {
+        readonly type: string;
+        readonly instance: string;
+        readonly seq: number;
+      };
       try {
         record = JSON.parse(text) as typeof record;
       } catch {
@@ -68,7 +72,7 @@ async function read(): Promise<{
         continue;
       }
       const { decision_id: id, instance, seq, allowed } = record;
-      decisions.set(id, [...(decisions.get(id) ?? []), allowed]);
+      if (record.type !== 'seal') decisions.set(id, [...(decisions.get(id) ?? []), allowed]);
       const of = numbers.get(instance) ?? [];
       of.push(seq);
       numbers.set(instance, of);

@@ -6,7 +6,9 @@ import {
   managementLine,
   type ManagementContent,
 } from '../../src/audit/management.ts';
+import { openLog } from '../../src/audit/log.ts';
 import type { Resource } from '../../src/engine/model.ts';
+import { collectingSink } from './audit.ts';
 
 export interface Recorder {
   decision(fields?: Decided): string;
@@ -39,53 +41,62 @@ export function openRecorder(instance = '0123456789ab', key?: Buffer): Recorder 
   };
   return {
     decision(fields = {}): string {
-      const { subject = 'alice', tenant = 'acme', action = 'kb:read', resource, keyId } = fields;
       const { id, ...event } = next(fields.time);
       const { requestId = '', api = 'check' } = fields;
       const head = { ...event, decisionId: id, requestId, api, revision: 7, durationUs: 12 };
-      return `${eventOf({ ...head, sampleRate: 1 })}${contentOf({
-        context: undefined,
-        outcome: ALLOWED,
-        shadow: undefined,
-        mode: undefined,
-        objects: undefined,
-        redact: undefined,
-        ...fields,
-        subject: { type: 'user', id: subject },
-        request: {
-          tenant,
-          action,
-          keyId,
-          subject: { type: 'user', id: subject },
-          resource: {
-            type: 'kb',
-            id: 'kb1',
-            path: 'work.kb',
-            attributes: new Map(),
-            sources: [],
-            ...resource,
-          },
-        },
-      })}`;
+      return `${eventOf({ ...head, sampleRate: 1 })}${decided(fields)}`;
     },
     management(fields = {}): string {
-      const content = {
-        tenant: 'acme',
-        actor: 'operator',
-        via: 'admin token',
-        keyId: undefined,
-        operation: 'user.create',
-        requestId: '',
-        revision: 8,
-        dryRun: false,
-        repeated: false,
-        refused: undefined,
-        changes: [],
-        ...fields,
-      };
-      return seal(managementLine(content, next(fields.time), undefined));
+      return seal(managementLine(managed(fields), next(fields.time), undefined));
     },
     authentication: (why) => authenticationLine({ tenant: 'acme', why }, next(), undefined),
+  };
+}
+
+/** The part of a decision's record that its question and answer give. */
+function decided(fields: Decided): string {
+  const { subject = 'alice', tenant = 'acme', action = 'kb:read', resource, keyId } = fields;
+  const { requestId: _requestId, api: _api, time: _time, ...content } = fields;
+  return contentOf({
+    context: undefined,
+    outcome: ALLOWED,
+    shadow: undefined,
+    mode: undefined,
+    objects: undefined,
+    redact: undefined,
+    ...content,
+    subject: { type: 'user', id: subject },
+    request: {
+      tenant,
+      action,
+      keyId,
+      subject: { type: 'user', id: subject },
+      resource: {
+        type: 'kb',
+        id: 'kb1',
+        path: 'work.kb',
+        attributes: new Map(),
+        sources: [],
+        ...resource,
+      },
+    },
+  });
+}
+
+function managed(fields: Partial<ManagementContent>): ManagementContent {
+  return {
+    tenant: 'acme',
+    actor: 'operator',
+    via: 'admin token',
+    keyId: undefined,
+    operation: 'user.create',
+    requestId: '',
+    revision: 8,
+    dryRun: false,
+    repeated: false,
+    refused: undefined,
+    changes: [],
+    ...fields,
   };
 }
 
@@ -96,4 +107,31 @@ export function mixed(recorder: Recorder, count: number): string[] {
       ? recorder.management({ operation: `op.${at}` })
       : recorder.decision({ subject: `user-${at % 100}` }),
   );
+}
+
+/** A log as a server seals it: records of the given kinds through a real log, with a seal after every `every` of them. */
+export async function sealedLog(
+  instance: string,
+  count: number,
+  { key, every = 10, end = true }: { key?: Buffer; every?: number; end?: boolean } = {},
+): Promise<string[]> {
+  const lines: string[] = [];
+  const log = openLog(instance, [collectingSink(lines)], 1, { key, records: every, ms: 60_000 });
+  const chain = openChain(key);
+  for (let at = 0; at < count; at++)
+    void log.write((seq, salt) => {
+      const event = { seq, salt, instance, time: new Date().toISOString() };
+      const id = `${instance}-${seq.toString(36)}`;
+      return at % 10 === 9
+        ? chain(
+            managementLine(
+              managed({ operation: `op.${at}` }),
+              { ...event, salt: undefined, id },
+              undefined,
+            ),
+          )
+        : `${eventOf({ ...event, decisionId: id, requestId: '', api: 'check', revision: 7, durationUs: 12, sampleRate: 1 })}${decided({ subject: `user-${at}` })}`;
+    });
+  if (end) await log.close(1);
+  return lines;
 }
