@@ -28,7 +28,7 @@ export interface Sealer {
 /** Records of one seal at most, for settings and readers. */
 export const MAX_SEALED = 4_096;
 /** Characters that a digest takes in `digests`: 132 bits, base64url. */
-export const DIGEST_CHARACTERS = 22;
+const DIGEST_CHARACTERS = 22;
 /** Text that waits to be sealed, characters: hashing it all at once takes a few milliseconds. */
 const MAX_WAITING = 1024 * 1024;
 const SALT_BYTES = 9;
