@@ -34,7 +34,7 @@ export function createUser(context: Context, { user }: { readonly user: UserInpu
   const id = idOf('user.id', user.id);
   if (user.superuser) requireAll(authority, 'ADM-4', 'create a superuser');
   if (user.createrole) requireAll(authority, 'ADM-4', 'create a user with createrole');
-  world.prefetch(keysOfNewUser(id));
+  world.prefetch(keysOfNewUser(user));
   const stored = world.get('user', id);
   if (stored !== undefined && !stored.deleted) throw alreadyExists(`user \`${id}\` exists already`);
   if (world.get('role', id) !== undefined)
@@ -84,13 +84,19 @@ function createWithoutLogin(context: Context, user: UserInput): object {
 }
 
 /** What is looked at before a user is created. */
-function keysOfNewUser(id: string): FactKey[] {
+function keysOfNewUser({ id, external_id: externalId, email }: UserInput): FactKey[] {
   return [
+    ...(externalId === '' ? [] : [nameKey('external_id', externalId)]),
+    ...(email === '' ? [] : [nameKey('email', foldId(email))]),
     { kind: 'user', id },
     { kind: 'role', id },
     { kind: 'user', id: foldId(id) },
-    { kind: 'name', id: nameId('fold', foldId(id)) },
+    nameKey('fold', foldId(id)),
   ];
+}
+
+function nameKey(...name: Parameters<typeof nameId>): FactKey {
+  return { kind: 'name', id: nameId(...name) };
 }
 
 /** ID-2 */
@@ -125,7 +131,7 @@ export function batchCreateUsers(
   if (users.length > MAX_BATCH)
     throw invalid('users', `has ${users.length} items: at most ${MAX_BATCH} are allowed`);
   mayCreateUsers(context.authority);
-  context.world.prefetch(users.flatMap(({ id }) => keysOfNewUser(id)));
+  context.world.prefetch(users.flatMap(keysOfNewUser));
   return {
     items: users.map((user) => {
       try {
