@@ -20,6 +20,7 @@ import {
   updateKey,
 } from './policies.ts';
 import { addMember, removeMember } from './rules/members.ts';
+import { updatePolicySet } from './rules/policy-set.ts';
 import { grantPermission, revokePermission } from './rules/role-permissions.ts';
 import { createTenant } from './tenants.ts';
 import {
@@ -62,6 +63,7 @@ export const WRITES = {
   SetOwner: as('owner.set', setOwner),
   RemoveOwner: as('owner.remove', removeOwner),
   PutPolicySet: as('policy_set.put', putPolicySet),
+  UpdatePolicySet: as('policy_set.update', updatePolicySet),
   DeletePolicySet: as('policy_set.delete', deletePolicySet),
   CreateKey: as('key.create', createKey),
   UpdateKey: as('key.update', updateKey),

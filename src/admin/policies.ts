@@ -24,7 +24,7 @@ export interface PutPolicySet {
 }
 
 export function putPolicySet(context: Context, request: PutPolicySet): object {
-  const { world, authority, catalog, warnings, now } = context;
+  const { world, authority, warnings } = context;
   requireAdministrator(authority, 'put a policy set');
   const { set, problems } = readPolicySet(request.document, context);
   warnings.push(...problems);
@@ -33,6 +33,13 @@ export function putPolicySet(context: Context, request: PutPolicySet): object {
     throw alreadyExists(`policy set \`${set.name}\` exists already: update it`);
   if (request.must_exist && stored === undefined)
     throw notFound(`there is no policy set \`${set.name}\`: create it`);
+  return storeSet(context, set);
+}
+
+/** Stores a set as its next version, warns of keys that may then do more. @throws Refused (ADM-1b) */
+export function storeSet(context: Context, set: PolicySetRecord): object {
+  const { world, authority, catalog, warnings, now } = context;
+  const stored = world.get('policy_set', set.name);
   const version = newestVersion(world, set.name, stored) + 1;
   const next = { ...set, version };
   const keys = attachedKeys(world, set.name);
@@ -117,7 +124,7 @@ export function deletePolicySet(context: Context, { name }: { readonly name: str
   return {};
 }
 
-function existingSet(world: World, name: string): PolicySetRecord {
+export function existingSet(world: World, name: string): PolicySetRecord {
   const set = world.get('policy_set', name);
   if (set === undefined) throw notFound(`there is no policy set \`${name}\``);
   return set;

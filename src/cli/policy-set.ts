@@ -1,12 +1,12 @@
 /** `postern policy-set`: named, versioned rules that keys are held to, written as files. */
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { stringify } from 'yaml';
 import { ConfigError, formatProblem, type Problem } from '../config/problem.ts';
 import { fromList } from '../proto-value.ts';
 import { AdminError, listAll, type Admin } from './admin-client.ts';
 import { given, parseUint64, readText } from './arguments.ts';
 import { diffLines } from './diff.ts';
-import { EXIT, paint, print, visible } from './output.ts';
+import { CliError, EXIT, paint, print, visible } from './output.ts';
 import { listing, reportWrite, type WriteAnswer } from './report.ts';
 import { reading, within } from './audit-source.ts';
 import type { ReportOptions } from './rollout.ts';
@@ -92,6 +92,20 @@ Example:
     )
     .action(run((admin, options: WriteFlags & FileFlag) => put(admin, options, 'updated')));
 
+  writing(
+    named('set', 'change what is given; its rules stay')
+      .addOption(
+        new Option('--mode <mode>', 'whether its rules decide').choices([
+          'off',
+          'report_only',
+          'enforce',
+        ]),
+      )
+      .option('--description <text>', 'for people'),
+  )
+    .addHelpText('after', '\nExample:\n  postern policy-set set tenant-acme --mode enforce')
+    .action(run(set));
+
   fromFile('validate', 'check a policy set as the server would, store nothing').action(
     run(validate),
   );
@@ -160,6 +174,25 @@ async function put(
     if (problems.problems.every(({ severity }) => severity === 'warning')) throw error;
     throw new ConfigError(problems.problems);
   }
+}
+
+async function set(
+  admin: Admin,
+  options: WriteFlags & { mode?: string; description?: string },
+  name: string,
+): Promise<number> {
+  const changes = given({ mode: options.mode, description: options.description });
+  if (Object.keys(changes).length === 0)
+    throw new CliError('nothing to change: give --mode or --description');
+  const answer = await admin.call<PutAnswer>('UpdatePolicySet', {
+    options: writeOptions(options),
+    name,
+    ...changes,
+  });
+  const { policy_set: stored } = answer;
+  const what = `policy set ${name}${stored === null ? '' : ` version ${stored.version}`}`;
+  reportWrite(admin.output, answer, { what, done: 'updated' }, shown(answer));
+  return EXIT.ok;
 }
 
 async function validate(admin: Admin, options: FileFlag): Promise<number> {

@@ -439,3 +439,56 @@ describe('several members', () => {
     await managed.as('bob', 'AddMember', members('carol', 'dave'));
   });
 });
+
+describe('the mode of a policy set', () => {
+  const document =
+    'policy_set: { name: p, mode: enforce, rules: [{ id: d, effect: deny, actions: [user.delete] }] }';
+
+  it('changes alone, as one version; what is so already makes none', async () => {
+    await managed.as('operator', 'PutPolicySet', { document });
+    expect(await told('UpdatePolicySet', { name: 'p', mode: 'report_only' })).toEqual([
+      '~ mode enforce → report_only of policy_set:p',
+      '~ version 1 → 2 of policy_set:p',
+    ]);
+    expect(await told('UpdatePolicySet', { name: 'p', mode: 'report_only' })).toEqual([]);
+    expect(await told('UpdatePolicySet', { name: 'p', description: 'why' })).toEqual([
+      '+ description "why" of policy_set:p',
+      '~ version 2 → 3 of policy_set:p',
+    ]);
+    const { policy_set: kept, versions } = await managed.as('operator', 'GetPolicySet', {
+      name: 'p',
+      version: 1,
+    });
+    expect(kept).toMatchObject({ mode: 'enforce', rules: [{ id: 'd' }] });
+    expect(versions).toEqual([1, 2, 3]);
+  });
+
+  it('is refused where it is none, where the set is not there, and where nothing is to change', async () => {
+    await managed.as('operator', 'PutPolicySet', { document });
+    for (const [request, message] of [
+      [{ name: 'p', mode: 'on' }, 'mode: `on` is none of off, report_only, enforce'],
+      [{ name: 'q', mode: 'off' }, 'there is no policy set `q`'],
+      [{ name: 'p' }, 'mode: is missing, and so is `description`: give what is to change'],
+    ] as const)
+      expect((await managed.refused('operator', 'UpdatePolicySet', request)).message).toContain(
+        message,
+      );
+    expect((await managed.refused('bob', 'UpdatePolicySet', { name: 'q', mode: 'off' })).kind).toBe(
+      'permission_denied',
+    );
+  });
+
+  it('is not turned off by an administrator where a key of a stronger user has the set (ADM-1b)', async () => {
+    await managed.as('operator', 'PutPolicySet', { document });
+    await managed.as('operator', 'CreateKey', {
+      key: { id: 'rootkey', user: 'root', role: 'default_allow', policy_sets: ['p'] },
+    });
+    await managed.as('operator', 'AddMember', { group: 'admin', member: 'alice' });
+    for (const mode of ['off', 'report_only'])
+      expect((await managed.refused('alice', 'UpdatePolicySet', { name: 'p', mode })).rule).toBe(
+        'ADM-1b',
+      );
+    await managed.as('root', 'UpdatePolicySet', { name: 'p', mode: 'off' });
+    await managed.as('alice', 'UpdatePolicySet', { name: 'p', mode: 'enforce' });
+  });
+});

@@ -264,6 +264,20 @@ describe('what a write prints', () => {
     expect(await ok('workspace add-member ws m1 m2')).toContain('+ member m2 of workspace:ws');
   });
 
+  it('of a policy set whose mode alone changes', async () => {
+    const file = join(directory, 'moded.yaml');
+    writeFileSync(
+      file,
+      'policy_set: { name: moded, mode: report_only, rules: [{ id: d, effect: deny, actions: [user.delete] }] }\n',
+    );
+    await ok(`policy-set create -f ${file}`);
+    expect(await ok('policy-set set moded --mode enforce')).toMatch(
+      /^~ mode report_only → enforce of policy_set:moded\n~ version 1 → 2 of policy_set:moded\npolicy set moded version 2 updated/,
+    );
+    expect(await refused('policy-set set moded', 2)).toContain('give --mode or --description');
+    expect(await refused('policy-set set moded --mode on', 2)).toContain('off, report_only');
+  });
+
   it('of a state is bounded: counts, or each fact with --verbose', async () => {
     const state = {
       tenant: 'bulk',

@@ -431,7 +431,7 @@ const REFUSALS = [
 
 describe('every method', () => {
   it('is one of the contract', () => {
-    expect(NAMES.length).toBe(52);
+    expect(NAMES.length).toBe(53);
   });
 
   it.each(NAMES)('%s answers an empty request clearly', async (name) => {
