@@ -28,10 +28,12 @@ import { KEPT_VERSIONS, versionId } from './policies.ts';
 import { findReceipt, once, receiptChanges } from './receipt.ts';
 import { denied, invalid, notFound, Refused } from './refused.ts';
 import { fromDefaults, toFacts, toState, type BaseRole, type TenantFacts } from './state.ts';
+import { createdAgainBy, tombstonesAfter } from './tombstones.ts';
 import { factsWorld } from './world.ts';
 import {
   actorName,
   factsOf,
+  isTold,
   mustKeepAnOwner,
   type Done,
   type Environment,
@@ -39,7 +41,16 @@ import {
 } from './write.ts';
 
 /** What a tenant's state is made of. */
-export const KINDS = ['tenant', 'user', 'role', 'workspace', 'owner', 'policy_set', 'key'] as const;
+export const KINDS = [
+  'tenant',
+  'user',
+  'role',
+  'workspace',
+  'owner',
+  'policy_set',
+  'key',
+  'tombstone',
+] as const;
 const DERIVED = ['refs', 'name'] as const;
 
 /** How often a commit is planned again because somebody else committed meanwhile. */
@@ -57,9 +68,18 @@ export interface Plan {
   readonly derived: readonly Change[];
   /** The same changes for people, in the order of kinds and ids. */
   readonly summary: readonly PlannedChange[];
+  /** What whoever applies it should know. */
+  readonly warnings: readonly string[];
 }
 
-const EMPTY_PLAN: Plan = { expected: 0, nonce: undefined, changes: [], derived: [], summary: [] };
+const EMPTY_PLAN: Plan = {
+  expected: 0,
+  nonce: undefined,
+  changes: [],
+  derived: [],
+  summary: [],
+  warnings: [],
+};
 
 export interface PlannedChange {
   readonly change: 'create' | 'update' | 'delete';
@@ -95,10 +115,11 @@ export async function planState(
   const base = head === undefined ? newTenantRoles(state, defaults) : keptRoles(records);
   const built = toFacts(withTombstones(state, records), base);
   if ('findings' in built) throw new StateError(built.findings);
-  const facts =
+  const named =
     head === undefined
       ? withBaseline(built.facts, state, baseline)
       : withKept(built.facts, records);
+  const facts = { ...named, tombstone: tombstonesAfter(records, named) };
   const findings = unjustifiedRows(facts, state);
   if (findings.length > 0) throw new StateError(findings);
   const versions = await versionsOf(store, state.tenant, records, facts);
@@ -120,11 +141,12 @@ export async function planState(
       ...DERIVED.flatMap((kind) => derivedChanges(kind, records[kind], derived[kind])),
       ...versionChanges(changes, who.name),
     ],
-    summary: changes.map(({ kind, id, value }) => ({
+    summary: changes.filter(isTold).map(({ kind, id, value }) => ({
       change: !records[kind].has(id) ? 'create' : isGone(value) ? 'delete' : 'update',
       kind,
       id,
     })),
+    warnings: createdAgainBy(records, facts),
   };
 }
 
@@ -403,7 +425,7 @@ export async function applyText(
         changes: applied.plan.summary,
         ...factsOfPlan(applied.plan, options.all_facts === true),
         revoked_grants: [],
-        warnings,
+        warnings: [...warnings, ...applied.plan.warnings],
       },
       body: {},
       differences: applied.plan.changes.map(({ kind, id, before, value }) => ({

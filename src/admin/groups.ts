@@ -5,6 +5,13 @@ import type { Context } from './context.ts';
 import { idOf, levelOf, permissionsOf, textOf } from './input.ts';
 import { groupsOf } from './principals.ts';
 import { alreadyExists, denied, forbidden, notFound } from './refused.ts';
+import {
+  buriedGroups,
+  buriedPrincipals,
+  buryGroup,
+  mayCreateAgain,
+  raiseGroup,
+} from './tombstones.ts';
 import { roleView, workspaceView } from './view.ts';
 import type { World } from './world.ts';
 
@@ -94,10 +101,23 @@ export function createRole(context: Context, { role }: CreateRole): object {
   const id = idOf('role.id', role.id);
   const level = levelOf('role.level', role.level);
   const permissions = permissionsOf('role.permissions', role.permissions);
+  world.prefetch([
+    { kind: 'role', id },
+    { kind: 'user', id },
+    { kind: 'tombstone', id: `role:${id}` },
+  ]);
   if (world.get('role', id) !== undefined) throw alreadyExists(`role \`${id}\` exists already`);
-  if (world.get('user', id) !== undefined)
+  const user = world.get('user', id);
+  if (user !== undefined && !user.deleted)
     throw alreadyExists(`\`${id}\` is a user: users and roles share one name space`);
+  const buried = buriedPrincipals(world, id);
+  if (user !== undefined && isAdministrator(authority))
+    throw alreadyExists(
+      `\`${id}\` was a user, whose tombstone stays: users and roles share one name space`,
+    );
   mustOutrank(authority, `role \`${id}\``, { level, permissions });
+  mayCreateAgain(context, buried);
+  raiseGroup(world, { type: 'role', id });
   const description = textOf('role.description', role.description);
   world.put('role', id, {
     id,
@@ -181,7 +201,7 @@ export function deleteRole(context: Context, { id }: { readonly id: string }): o
   mustNotBeSystem(role, 'deleted');
   mustOutrank(authority, `role \`${id}\``, rankOf(world, role));
   mustBeEmpty(world, `role:${id}`);
-  world.put('role', id, undefined);
+  buryGroup(world, { type: 'role', id });
   return {};
 }
 
@@ -197,6 +217,9 @@ export function createWorkspace(context: Context, { workspace }: CreateWorkspace
   const id = idOf('workspace.id', workspace.id);
   if (world.get('workspace', id) !== undefined)
     throw alreadyExists(`workspace \`${id}\` exists already`);
+  const itself = { type: 'workspace' as const, id };
+  mayCreateAgain(context, buriedGroups(world, itself));
+  raiseGroup(world, itself);
   const description = textOf('workspace.description', workspace.description);
   world.put('workspace', id, {
     id,
@@ -229,7 +252,7 @@ export function deleteWorkspace(
 ): object {
   mayManageGroup(authority, existingWorkspace(world, id), id);
   mustBeEmpty(world, `workspace:${id}`);
-  world.put('workspace', id, undefined);
+  buryGroup(world, { type: 'workspace', id });
   return {};
 }
 

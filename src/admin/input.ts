@@ -70,6 +70,11 @@ export function textOf(field: string, value: string | undefined): string | undef
   return value;
 }
 
+/** An e-mail or external id, by which whoever signs in is found: as exact as an id (ID-1); `undefined` where it is empty. */
+export function signInOf(field: string, value: string | undefined): string | undefined {
+  return value === undefined || value === '' ? undefined : idOf(field, value);
+}
+
 export function metadataOf(
   field: string,
   value: Readonly<Record<string, unknown>> | undefined,

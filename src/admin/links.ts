@@ -3,6 +3,7 @@
  * refers to whom, and users by their other names. A record's links depend on that record alone, save for whether a
  * role is an owner role, which never changes.
  */
+import { foldCase } from '../engine/fold.ts';
 import type {
   GrantRow,
   NameRecord,
@@ -54,6 +55,7 @@ export function linksOf<K extends StateKind>(
     case 'tenant':
     case 'owner':
     case 'policy_set':
+    case 'tombstone':
       return [];
   }
 }
@@ -65,19 +67,24 @@ function userLinks(
   const { id, externalId, email, roles, workspaces, grants, suspended, deleted } = user;
   const links = [...memberLinks(roles, workspaces), ...givenLinks(`user:${id}`, grants)];
   // Most ids are their own folding: a look at the user itself finds those.
-  if (foldId(id) !== id) links.push(name('fold', foldId(id), id));
+  const folded = foldCase(id);
+  if (folded !== id) links.push(name('fold', folded, id));
   if (externalId !== undefined) links.push(name('external_id', externalId, id));
-  if (email !== undefined) links.push(name('email', foldId(email), id));
+  if (email !== undefined) links.push(name('email', foldCase(email), id));
   if (!suspended && !deleted)
     for (const role of roles)
       if (isOwnerRole(roleOf(role))) links.push(refs(`role:${role}`, 'owners', id));
   return links;
 }
 
-/** What two ids that differ only in case share (ID-2). */
-export function foldId(id: string): string {
-  return id.toLowerCase();
-}
+/**
+ * That all of a tenant's names are indexed by full case folding (ID-2). Where it is missing, they were written when
+ * texts were folded by their lower case alone.
+ */
+export const INDEXED: NameRecord = {
+  id: JSON.stringify(['indexed', 'full case folding']),
+  users: [],
+};
 
 export function nameId(what: 'fold' | 'external_id' | 'email', text: string): string {
   return JSON.stringify([what, text]);
@@ -173,5 +180,7 @@ export function deriveAll(facts: {
         return record === undefined ? [] : [[id, record as R] as const];
       }),
     );
-  return { refs: build<RefsRecord>('refs'), name: build<NameRecord>('name') };
+  const names = build<NameRecord>('name');
+  names.set(INDEXED.id, INDEXED);
+  return { refs: build<RefsRecord>('refs'), name: names };
 }

@@ -6,7 +6,8 @@ import type { FactValue, Store } from '../store/store.ts';
 import { capabilitiesOf } from './capabilities.ts';
 import { pathOf } from './input.ts';
 import { managesPath } from './justify.ts';
-import { foldId, nameId } from './links.ts';
+import { foldCase } from '../engine/fold.ts';
+import { nameId } from './links.ts';
 import { nameOf, principalOf } from './principals.ts';
 import { mustReadAll, type ReadContext } from './read.ts';
 import { invalid } from './refused.ts';
@@ -59,7 +60,7 @@ const listUsers: ListRule<ListUsers> = ({ world, authority }, request) => {
     externalId !== ''
       ? named('external_id', externalId)
       : email !== ''
-        ? named('email', foldId(email))
+        ? named('email', foldCase(email))
         : undefined;
   return {
     list: 'users',
@@ -69,7 +70,7 @@ const listUsers: ListRule<ListUsers> = ({ world, authority }, request) => {
       const user = record as Records['user'];
       if (user.deleted && !request.include_deleted) return [];
       if (externalId !== '' && user.externalId !== externalId) return [];
-      if (email !== '' && foldId(user.email ?? '') !== foldId(email)) return [];
+      if (email !== '' && foldCase(user.email ?? '') !== foldCase(email)) return [];
       return [userView(user)];
     },
   };

@@ -6,6 +6,7 @@ import { covers } from './actor.ts';
 import type { Context } from './context.ts';
 import { isOwnerRole } from './links.ts';
 import { forbidden, type Refused } from './refused.ts';
+import { buriedGroups, createdAgain, raiseGroup } from './tombstones.ts';
 
 /** What a step needs of the context of a rule. */
 export type StepContext = Pick<Context, 'world' | 'warnings'>;
@@ -63,6 +64,9 @@ function addRole({ world, warnings }: StepContext, step: StepOf<'add_role'>, at:
     );
   if (world.get('user', id) !== undefined)
     throw stuck(at, `the tenant has a user \`${id}\`: users and roles share one name space`);
+  for (const name of buriedGroups(world, { type: 'role', id }))
+    warnings.push(`${at}: ${createdAgain(name)}`);
+  raiseGroup(world, { type: 'role', id });
   world.put('role', id, {
     id,
     ...(description === undefined ? {} : { description }),

@@ -6,6 +6,7 @@ import { bodyOf, type Finding, type StateFile } from '../config/state.ts';
 import type { DefaultRole } from '../config/roles.ts';
 import type { Json } from '../config/common.ts';
 import { toPolicySet } from '../config/policy-set.ts';
+import { foldCase } from '../engine/fold.ts';
 import type {
   GrantRow,
   KeyRecord,
@@ -13,11 +14,14 @@ import type {
   PolicySetRecord,
   Records,
   RoleRecord,
+  TombstoneRecord,
   TreeAction,
   UserRecord,
 } from '../engine/records.ts';
+import { printable } from '../engine/validate.ts';
 import { closureOf, findCycle, MAX_CLOSURE, type Edges } from './closure.ts';
 import { readings } from './principals.ts';
+import type { Group } from './tombstones.ts';
 
 /** All records of one tenant. */
 export type TenantFacts = { readonly [K in StateKind]: ReadonlyMap<string, Records[K]> };
@@ -68,6 +72,7 @@ class Builder {
   readonly #owns = new Map<string, string[]>();
   readonly #deleted = new Set<string>();
   readonly #workspaces = new Set<string>();
+  readonly #tombstones = new Map<string, TombstoneRecord>();
 
   constructor(state: StateFile, base: readonly BaseRole[]) {
     this.#state = state;
@@ -80,6 +85,7 @@ class Builder {
     this.#checkCycles();
     const facts = emptyFacts();
     facts.tenant.set('', { id: this.#state.tenant });
+    for (const [name, record] of this.#tombstones) facts.tombstone.set(name, record);
     this.#addGrants();
     this.#addOwners(facts);
     this.#addPrincipals(facts);
@@ -93,13 +99,15 @@ class Builder {
 
   /** Who exists. */
   #declare(): void {
-    const folded = new Map<string, string>();
-    this.#each('users', ({ id, deleted, roles = [], workspaces = [] }, path) => {
+    const taken = new Map<string, string>();
+    this.#each('users', (user, path) => {
+      const { id, deleted, roles = [], workspaces = [] } = user;
       if (this.#edges.user.has(id)) this.#find(path, `user \`${id}\` is listed twice: keep one`);
-      const twin = folded.get(id.toLowerCase());
-      if (twin !== undefined && twin !== id)
-        this.#find(path, `user \`${id}\` differs from \`${twin}\` only in case: rename one (ID-2)`);
-      folded.set(id.toLowerCase(), id);
+      for (const [name, found] of namesOf(user)) {
+        const twin = taken.get(name);
+        if (twin !== undefined && twin !== id) this.#find(path, found(twin));
+        taken.set(name, id);
+      }
       this.#edges.user.set(id, newEdges());
       if (deleted !== true) return;
       this.#deleted.add(id);
@@ -124,6 +132,32 @@ class Builder {
         this.#find(path, `workspace \`${id}\` is listed twice: keep one`);
       this.#workspaces.add(id);
     });
+    this.#declareTombstones('roles', 'role', this.#edges.role);
+    this.#declareTombstones('workspaces', 'workspace', this.#workspaces);
+  }
+
+  /** Groups that once existed: they are there by their names alone (ADM-4). */
+  #declareTombstones(
+    section: 'roles' | 'workspaces',
+    type: Group,
+    there: { has(id: string): boolean },
+  ): void {
+    for (const [index, entry] of (this.#state[section] ?? []).entries()) {
+      if (!isTombstone(section, entry)) continue;
+      const { id } = entry;
+      if (there.has(id))
+        this.#find(
+          [section, index],
+          `${type} \`${id}\` is deleted and exists: keep one of the two`,
+        );
+      if (Object.keys(entry).length > 2)
+        this.#find(
+          [section, index],
+          `${type} \`${id}\` is deleted: a tombstone has an \`id\` and no more`,
+        );
+      const name = `${type}:${id}`;
+      this.#tombstones.set(name, { id: name });
+    }
   }
 
   /** Membership, from whichever side it is written. */
@@ -419,14 +453,52 @@ class Builder {
     visit: (entry: Entry<K>, path: readonly PropertyKey[]) => void,
   ): void {
     for (const [index, entry] of (this.#state[section] ?? []).entries())
-      visit(entry, [section, index]);
+      if (!isTombstone(section, entry)) visit(entry, [section, index]);
   }
+}
+
+/** A group that once existed: it is nowhere but among the tombstones. A user that is deleted keeps its record. */
+function isTombstone(section: Section, entry: object): boolean {
+  return section !== 'users' && 'deleted' in entry && entry.deleted === true;
 }
 
 interface MemberEntry {
   readonly id: string;
   readonly roles?: readonly string[] | undefined;
   readonly workspaces?: readonly string[] | undefined;
+}
+
+/** What a user is called, and what is wrong where another is called so (ID-2, ADM-4). */
+function namesOf({
+  id,
+  external_id,
+  email,
+}: Entry<'users'>): (readonly [name: string, found: (twin: string) => string])[] {
+  const name = (what: string, text: string): string => JSON.stringify([what, text]);
+  return [
+    [
+      name('id', foldCase(id)),
+      (twin) => `user \`${id}\` differs from \`${twin}\` only in case: rename one (ID-2)`,
+    ],
+    ...(external_id === undefined
+      ? []
+      : [
+          [
+            name('external_id', external_id),
+            (twin: string) =>
+              `user \`${id}\` has the external id \`${printable(external_id)}\` of user \`${twin}\`: keep one (ID-2)`,
+          ] as const,
+        ]),
+    ...(email === undefined
+      ? []
+      : [
+          [
+            name('email', foldCase(email)),
+            (twin: string) =>
+              `user \`${id}\` has the e-mail \`${printable(email)}\` of user \`${twin}\`, case aside: keep one (ADM-4)`,
+          ] as const,
+        ]),
+  ];
 }
 
 interface MutableEdges {
@@ -460,6 +532,7 @@ function emptyFacts(): MutableFacts {
     owner: new Map(),
     policy_set: new Map(),
     key: new Map(),
+    tombstone: new Map(),
   };
 }
 
@@ -481,20 +554,26 @@ export function toState(tenant: string, facts: TenantFacts): StateFile {
   return {
     tenant,
     users: users.map(userEntry),
-    roles: roles.map(({ id, description, level, permissions, system, creator, ...edges }) => ({
-      id,
-      ...(description === undefined ? {} : { description }),
-      level,
-      permissions: [...permissions],
-      ...(system ? { system } : {}),
-      ...edgeEntry(edges),
-      ...creatorEntry(creator),
-    })),
-    workspaces: workspaces.map(({ id, description, creator }) => ({
-      id,
-      ...(description === undefined ? {} : { description }),
-      ...creatorEntry(creator),
-    })),
+    roles: [
+      ...roles.map(({ id, description, level, permissions, system, creator, ...edges }) => ({
+        id,
+        ...(description === undefined ? {} : { description }),
+        level,
+        permissions: [...permissions],
+        ...(system ? { system } : {}),
+        ...edgeEntry(edges),
+        ...creatorEntry(creator),
+      })),
+      ...tombstonesOf(facts, 'role'),
+    ],
+    workspaces: [
+      ...workspaces.map(({ id, description, creator }) => ({
+        id,
+        ...(description === undefined ? {} : { description }),
+        ...creatorEntry(creator),
+      })),
+      ...tombstonesOf(facts, 'workspace'),
+    ],
     grants: [
       ...grantsOf('user', users),
       ...grantsOf('role', roles),
@@ -508,6 +587,17 @@ export function toState(tenant: string, facts: TenantFacts): StateFile {
     policy_sets: sorted(facts.policy_set).map(policySetEntry),
     keys: sorted(facts.key).map(keyEntry),
   };
+}
+
+/** Groups that once existed, so that whoever restores the tenant knows of them. */
+function tombstonesOf(
+  { tombstone }: TenantFacts,
+  type: Group,
+): { readonly id: string; readonly deleted: true }[] {
+  const prefix = `${type}:`;
+  return sorted(tombstone)
+    .filter(({ id }) => id.startsWith(prefix))
+    .map(({ id }) => ({ id: id.slice(prefix.length), deleted: true }));
 }
 
 /** Without its secrets: an apply leaves those of a key that is there as they are. */

@@ -5,7 +5,7 @@ import { denied, alreadyExists, invalid } from './refused.ts';
 import { addMember } from './rules/members.ts';
 import { fromDefaults } from './state.ts';
 import { createUser } from './users.ts';
-import { isOwnerRole } from './links.ts';
+import { INDEXED, isOwnerRole } from './links.ts';
 import { idOf } from './input.ts';
 
 /** A tenant with the default roles, and its first owner. For the operator. */
@@ -16,6 +16,7 @@ export function createTenant(context: Context, { owner }: { readonly owner: stri
   idOf('tenant', world.tenant);
   if (world.get('tenant', '') !== undefined)
     throw alreadyExists(`tenant \`${world.tenant}\` exists already`);
+  world.put('name', INDEXED.id, INDEXED);
   world.put('tenant', '', newTenant(world.tenant, baseline, now));
   for (const role of fromDefaults(defaults))
     world.put('role', role.id, {

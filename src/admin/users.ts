@@ -1,16 +1,19 @@
 /** Users and their sessions (ID-2, ADM-4, ADM-5, ADM-8). */
+import { isDeepStrictEqual } from 'node:util';
 import type { SessionRow, UserRecord } from '../engine/records.ts';
+import { printable } from '../engine/validate.ts';
 import type { FactKey } from '../store/store.ts';
 import { highest, isAdministrator, requireAll, type Authority } from './actor.ts';
 import type { Context } from './context.ts';
 import { reassign } from './grants.ts';
 import { createRole } from './groups.ts';
-import { idOf, metadataOf, oneOf, textOf, USER_TYPES } from './input.ts';
+import { idOf, metadataOf, oneOf, signInOf, USER_TYPES } from './input.ts';
 import { cascade } from './justify.ts';
-import { foldId, nameId } from './links.ts';
+import { emailTwin, externalTwin, idTwin, indexNames, keysOfNames } from './names.ts';
 import { existingUser, groupsOf, nameOf, principalOf } from './principals.ts';
 import { alreadyExists, denied, invalid, notFound, Refused } from './refused.ts';
 import { addMember } from './rules/members.ts';
+import { buriedPrincipals, mayCreateAgain } from './tombstones.ts';
 import { sessionView, userView } from './view.ts';
 import type { World } from './world.ts';
 
@@ -39,10 +42,16 @@ export function createUser(context: Context, { user }: { readonly user: UserInpu
   if (stored !== undefined && !stored.deleted) throw alreadyExists(`user \`${id}\` exists already`);
   if (world.get('role', id) !== undefined)
     throw alreadyExists(`\`${id}\` is a role: users and roles share one name space`);
-  mustDifferInMoreThanCase(world, id);
-  const externalId = textOf('user.external_id', user.external_id);
-  const email = textOf('user.email', user.email);
+  indexNames(world);
+  const twin = idTwin(world, id);
+  if (twin !== undefined)
+    throw alreadyExists(`user \`${id}\` differs from \`${twin}\` only in case`, 'ID-2');
+  mayCreateAgain(context, buriedPrincipals(world, id));
+  const externalId = signInOf('user.external_id', user.external_id);
+  const email = signInOf('user.email', user.email);
   const metadata = metadataOf('user.metadata', user.metadata);
+  maySetProfile(authority, { externalId, email, metadata });
+  mustBeFree(world, id, { externalId, email });
   world.put('user', id, {
     id,
     type: user.type === '' ? 'user' : oneOf('user.type', user.type, USER_TYPES),
@@ -84,31 +93,68 @@ function createWithoutLogin(context: Context, user: UserInput): object {
 }
 
 /** What is looked at before a user is created. */
-function keysOfNewUser({ id, external_id: externalId, email }: UserInput): FactKey[] {
+function keysOfNewUser({ id, email, external_id }: UserInput): FactKey[] {
   return [
-    ...(externalId === '' ? [] : [nameKey('external_id', externalId)]),
-    ...(email === '' ? [] : [nameKey('email', foldId(email))]),
     { kind: 'user', id },
     { kind: 'role', id },
-    { kind: 'user', id: foldId(id) },
-    nameKey('fold', foldId(id)),
+    { kind: 'tombstone', id: `role:${id}` },
+    ...keysOfNames({ id, email, externalId: external_id }),
   ];
 }
 
-function nameKey(...name: Parameters<typeof nameId>): FactKey {
-  return { kind: 'name', id: nameId(...name) };
+/** What conditions and sign-in read of a user; `undefined`: not there. */
+interface Profile {
+  readonly externalId: string | undefined;
+  readonly email: string | undefined;
+  readonly metadata: UserRecord['metadata'];
 }
 
-/** ID-2 */
-function mustDifferInMoreThanCase(world: World, id: string): void {
-  const folded = foldId(id);
-  const twins = [
-    ...(folded !== id && world.get('user', folded) !== undefined ? [folded] : []),
-    ...(world.get('name', nameId('fold', folded))?.users ?? []),
+/** ADM-4: by an e-mail or an external id whoever signs in is somebody, and conditions read metadata. */
+function maySetProfile(authority: Authority, { externalId, email, metadata }: Profile): void {
+  if (isAdministrator(authority)) return;
+  const given = [
+    ...(email === undefined ? [] : ['an e-mail']),
+    ...(externalId === undefined ? [] : ['an external id']),
+    ...(metadata === undefined ? [] : ['metadata']),
   ];
-  const twin = twins.find((other) => other !== id);
+  if (given.length > 0)
+    throw denied(
+      'ADM-4',
+      `\`${authority.name}\` may not give a user ${given.join(' or ')}`,
+      'a holder of postern:admin, or a superuser',
+    );
+}
+
+/** ADM-4: nobody changes its own. */
+function mustBeAnothers(authority: Authority, user: UserRecord, next: Profile): void {
+  if (authority.user?.id !== user.id) return;
+  const { externalId, email, metadata } = user;
+  if (isDeepStrictEqual({ externalId, email, metadata }, next)) return;
+  throw denied(
+    'ADM-4',
+    `\`${authority.name}\` may not change its own e-mail, external id or metadata`,
+    'another who may manage it, or the operator',
+  );
+}
+
+/** ID-2, ADM-4: no two users have one external id, or e-mails that differ only in case. */
+function mustBeFree(
+  world: World,
+  id: string,
+  { externalId, email }: Pick<Profile, 'externalId' | 'email'>,
+): void {
+  const same = externalId === undefined ? undefined : externalTwin(world, id, externalId);
+  if (same !== undefined)
+    throw alreadyExists(
+      `external id \`${printable(externalId ?? '')}\` is that of user \`${same}\``,
+      'ID-2',
+    );
+  const twin = email === undefined ? undefined : emailTwin(world, id, email);
   if (twin !== undefined)
-    throw alreadyExists(`user \`${id}\` differs from \`${twin}\` only in case`, 'ID-2');
+    throw alreadyExists(
+      `e-mail \`${printable(email ?? '')}\` is that of user \`${twin}\`, case aside`,
+      'ADM-4',
+    );
 }
 
 function mayCreateUsers(authority: Authority): void {
@@ -172,11 +218,19 @@ export function updateUser(context: Context, request: UpdateUser): object {
     field: string,
     given: string | undefined,
     old: string | undefined,
-  ): string | undefined => (given === undefined ? old : textOf(field, given));
+  ): string | undefined => (given === undefined ? old : signInOf(field, given));
   const nextExternal = text('external_id', request.external_id, externalId);
   const nextEmail = text('email', request.email, email);
   const nextMetadata =
     request.metadata === undefined ? metadata : metadataOf('metadata', request.metadata);
+  const profile = { externalId: nextExternal, email: nextEmail, metadata: nextMetadata };
+  mustBeAnothers(authority, user, profile);
+  indexNames(world);
+  // What is as it was may be a twin from before this rule.
+  mustBeFree(world, user.id, {
+    externalId: nextExternal === externalId ? undefined : nextExternal,
+    email: nextEmail === email ? undefined : nextEmail,
+  });
   world.put('user', user.id, {
     ...rest,
     type: request.type === undefined ? user.type : oneOf('type', request.type, USER_TYPES),

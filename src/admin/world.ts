@@ -279,6 +279,7 @@ export function isState(kind: Kind): kind is StateKind {
     kind === 'workspace' ||
     kind === 'owner' ||
     kind === 'policy_set' ||
-    kind === 'key'
+    kind === 'key' ||
+    kind === 'tombstone'
   );
 }

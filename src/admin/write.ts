@@ -258,7 +258,14 @@ export function mustKeepAnOwner(differences: readonly Difference[]): void {
   }
 }
 
-const DERIVED: ReadonlySet<Kind> = new Set(['refs', 'name', 'policy_version', 'receipt', 'usage']);
+const DERIVED: ReadonlySet<Kind> = new Set([
+  'refs',
+  'name',
+  'policy_version',
+  'receipt',
+  'usage',
+  'tombstone',
+]);
 
 /** What people call a change: not what follows from it. */
 export function isTold({ kind }: { readonly kind: Kind }): boolean {

@@ -76,6 +76,7 @@ const NO_FACTS: TenantFacts = {
   owner: new Map(),
   policy_set: new Map(),
   key: new Map(),
+  tombstone: new Map(),
 };
 
 function statesOf(

@@ -35,8 +35,13 @@ const creator = id
   .optional()
   .meta({ description: 'The user that created it, who manages its members (ADM-4)' });
 
+const deleted = z.boolean().optional().meta({
+  description: 'It existed once and exists no more: a tombstone has an id and no more (ADM-4)',
+});
+
 const role = z.strictObject({
   id,
+  deleted,
   description: z.string().optional(),
   level: level.optional(),
   permissions: z.array(permission).optional(),
@@ -49,6 +54,7 @@ const role = z.strictObject({
 
 const workspace = z.strictObject({
   id,
+  deleted,
   description: z.string().optional(),
   creator,
   members: z.array(ref).optional().meta({ description: 'Users and roles' }),

@@ -6,7 +6,8 @@
 import type { Scalar } from './model.ts';
 
 /** The kinds that make up a tenant's state: what `export` writes and decisions look at. */
-export type StateKind = 'tenant' | 'user' | 'role' | 'workspace' | 'owner' | 'policy_set' | 'key';
+export type StateKind =
+  'tenant' | 'user' | 'role' | 'workspace' | 'owner' | 'policy_set' | 'key' | 'tombstone';
 
 /** Records that follow from the state, so that management need not read all of it. No decision reads them. */
 export type DerivedKind = 'refs' | 'name';
@@ -157,6 +158,11 @@ export interface AppliedMigration {
   readonly at: number;
 }
 
+/** That a role or a workspace once existed, `role:crew`; a user's tombstone is its own record (ADM-4). No decision reads it. */
+export interface TombstoneRecord {
+  readonly id: string;
+}
+
 /** What refers to a principal (`user:alice`) or a policy set (`policy_set:tenant-acme`); absent: nothing does. */
 export interface RefsRecord {
   readonly id: string;
@@ -212,6 +218,7 @@ export interface Records {
   readonly owner: OwnerRecord;
   readonly policy_set: PolicySetRecord;
   readonly key: KeyRecord;
+  readonly tombstone: TombstoneRecord;
   readonly refs: RefsRecord;
   readonly name: NameRecord;
   readonly policy_version: PolicyVersionRecord;

@@ -16,6 +16,7 @@ const KINDS = [
   'policy_version',
   'usage',
   'receipt',
+  'tombstone',
 ] as const satisfies readonly Kind[];
 
 type Maps = { readonly [K in Kind]: ReadonlyMap<string, Records[K]> };

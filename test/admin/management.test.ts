@@ -223,6 +223,8 @@ const forbidden = (rule: string): Case['refused'] => ['failed_precondition', rul
 const INVALID: Case['refused'] = ['invalid_argument', ''];
 const NOT_FOUND: Case['refused'] = ['not_found', ''];
 const EXISTS: Case['refused'] = ['already_exists', ''];
+const TWIN: Case['refused'] = ['already_exists', 'ID-2'];
+const TAKEN: Case['refused'] = ['already_exists', 'ADM-4'];
 const NOBODY: Case['refused'] = ['unauthenticated', ''];
 
 /** nora: admin and read on `work`; ben: read with the grant option on `work.b`. */
@@ -912,6 +914,41 @@ const OWNERSHIP: readonly Case[] = [
 
 const GROUPS: readonly Case[] = [
   ok('ADM-4: createrole makes a user', user('cara', 'x')),
+  no('ADM-4: not one who once existed', user('cara', 'nora'), [remove('root', 'nora')]),
+  ok('ADM-4: an administrator does', user('adam', 'nora'), [remove('root', 'nora')]),
+  no('ADM-4: nor a role', role('cara', 'crew'), [['root', 'DeleteRole', { id: 'crew' }]]),
+  no('ADM-4: of its own neither', role('cara', 'crew'), [['cara', 'DeleteRole', { id: 'crew' }]]),
+  no('ADM-4: nor as a user without a login', user('cara', 'crew', { no_login: true }), [
+    ['root', 'DeleteRole', { id: 'crew' }],
+  ]),
+  no('ADM-4: nor as a user', user('cara', 'crew'), [['root', 'DeleteRole', { id: 'crew' }]]),
+  no('ADM-4: nor a user as a role', role('cara', 'nora'), [remove('root', 'nora')]),
+  no('ADM-4: nor a workspace', workspace('carl', 'den'), [
+    ['cara', 'DeleteWorkspace', { id: 'den' }],
+  ]),
+  ok('ADM-4: names of roles and workspaces are apart', workspace('cara', 'crew'), [
+    ['root', 'DeleteRole', { id: 'crew' }],
+  ]),
+  ok('ADM-4: an administrator creates a role again', role('adam', 'crew'), [
+    ['root', 'DeleteRole', { id: 'crew' }],
+  ]),
+  ok('ADM-4: the operator a workspace', workspace('operator', 'den'), [
+    ['cara', 'DeleteWorkspace', { id: 'den' }],
+  ]),
+  ...[{ email: 'x@x' }, { external_id: 'x' }, { metadata: { team: 'a' } }].flatMap((profile) => [
+    no(`ADM-4: createrole sets no ${Object.keys(profile).join()}`, user('cara', 'x', profile)),
+    ok(`ADM-4: an administrator sets ${Object.keys(profile).join()}`, user('adam', 'x', profile)),
+    no(
+      `ADM-4: nobody changes its own ${Object.keys(profile).join()}`,
+      change('root', 'root', profile),
+    ),
+    ok(
+      `ADM-4: the operator changes ${Object.keys(profile).join()}`,
+      change('operator', 'root', profile),
+    ),
+  ]),
+  ok('ADM-4: what stays as it is is no change', change('root', 'olga', { type: 'agent' })),
+  ok('ADM-4: nor for oneself', change('root', 'root', { type: 'agent', email: '' })),
   ok('ADM-4: a role', role('cara', 'x')),
   ok('ADM-4: a workspace', workspace('cara', 'x')),
   ok('ADM-4: manages members of its role', join('cara', 'user:nora', 'role:crew')),
@@ -1230,6 +1267,42 @@ const NAMES: readonly Case[] = [
     ['already_exists', 'ID-2'],
   ),
   ok('ID-2: roles may differ in case only', role('root', 'CREW')),
+  ...(
+    [
+      ['Straße', 'STRASSE'],
+      ['sam', 'ſam'],
+      ['ΣΑΣ', 'σας'],
+      ['ﬁn', 'FIN'],
+      ['\u1e9e', 'ss'],
+      ['\u13a0', '\uab70'],
+      ['\u1fb3', '\u0391\u0399'],
+    ] as const
+  ).flatMap(([one, other]) => [
+    no(`ID-2: twins ${one} and ${other}`, user('root', other), [user('root', one)], TWIN),
+    no(`ID-2: twins ${other} and ${one}`, user('root', one), [user('root', other)], TWIN),
+  ]),
+  ok('ID-2: a dotless i is another letter', user('root', 'ı'), [user('root', 'i')]),
+  no('ID-2: one external id', user('root', 'x', { external_id: 'ext-olga' }), [], TWIN),
+  no('ID-2: taken over', change('root', 'ben', { external_id: 'ext-olga' }), [], TWIN),
+  ok('ID-2: kept', change('root', 'olga', { external_id: 'ext-olga', email: 'o@x' })),
+  ok('ID-2: freed by a deletion', user('root', 'x', { external_id: 'e' }), [
+    user('root', 'y', { external_id: 'e' }),
+    remove('root', 'y'),
+  ]),
+  no('ADM-4: one e-mail', user('root', 'x', { email: 'MIA@example.com' }), [], TAKEN),
+  no(
+    'ADM-4: under full case folding',
+    change('root', 'ben', { email: 'STRASSE@x' }),
+    [change('root', 'gus', { email: 'straße@x' })],
+    TAKEN,
+  ),
+  ok('ADM-4: kept', change('root', 'mia', { email: 'MIA@example.com' })),
+  no(
+    'ID-1: an e-mail with white space at its end',
+    change('root', 'ben', { email: 'mia@example.com ' }),
+    [],
+    INVALID,
+  ),
   no('ID-1: an empty id', user('root', ''), [], INVALID),
   no('ID-1: blanks at an end', user('root', ' x'), [], INVALID),
   no('ID-1: a control character', role('root', 'a\nb'), [], INVALID),
@@ -1516,6 +1589,50 @@ describe('users who are gone', () => {
     expect((await room.refused('root', 'GetUser', { id: 'nora' })).kind).toBe('not_found');
   });
 
+  it('ADM-4: whoever is created again is told of, and a group that is leaves no tombstone', async () => {
+    await all([
+      ['root', 'DeleteRole', { id: 'crew' }],
+      ['cara', 'DeleteWorkspace', { id: 'den' }],
+      remove('root', 'nora'),
+    ]);
+    for (const [step, name] of [
+      [role('adam', 'crew'), 'role:crew'],
+      [workspace('adam', 'den'), 'workspace:den'],
+      [user('adam', 'nora'), 'user:nora'],
+    ] as const)
+      expect((await did(step)).result.warnings.join()).toContain(`\`${name}\` existed once`);
+    expect((await dumpOf(store)).tombstone.size).toBe(0);
+    // What is deleted once more is gone once more.
+    await all([['root', 'DeleteRole', { id: 'crew' }]]);
+    expect((await room.refused('cara', 'CreateRole', { role: { id: 'crew' } })).rule).toBe('ADM-4');
+  });
+
+  it('ID-2: a tenant whose names were folded by their lower case alone is indexed by the next write', async () => {
+    await all([user('root', 'Straße', { email: 'Maß@x' })]);
+    // As a former version has left it.
+    for (const id of [
+      '["fold","strasse"]',
+      '["email","mass@x"]',
+      '["indexed","full case folding"]',
+    ])
+      await put(store, TENANT, { kind: 'name', id, value: undefined });
+    await put(store, TENANT, {
+      kind: 'name',
+      id: '["fold","straße"]',
+      value: { id: '["fold","straße"]', users: ['Straße'] },
+    });
+    expect((await room.refused('root', 'CreateUser', user('root', 'STRASSE')[2])).rule).toBe(
+      'ID-2',
+    );
+    expect((await room.refused('root', 'UpdateUser', { id: 'ben', email: 'MASS@x' })).rule).toBe(
+      'ADM-4',
+    );
+    await all([user('root', 'other')]);
+    const { name } = await dumpOf(store);
+    expect(name.get('["fold","strasse"]')?.users).toEqual(['Straße']);
+    expect(name.get('["email","mass@x"]')?.users).toEqual(['Straße']);
+  });
+
   it('ACL-4, ADM-8: created again it is clean: no groups, grants, paths, sessions, keys, rights of a creator', async () => {
     await all([...RICH, remove('root', 'nora'), user('root', 'nora')]);
     const dump = await dumpOf(store);
@@ -1794,6 +1911,7 @@ describe('how a write is done', () => {
       { id: 'x4', roles: ['crew'] },
       { id: 'x'.repeat(5_000) },
       { id: 'x5', type: 'agent', email: 'x5@x' },
+      { id: 'x6', type: 'agent' },
     ].map((one) => ({ ...BATCH_USER, ...one }));
     const before = await dumpOf(store);
     const answer = await did(['cara', 'BatchCreateUsers', { users: items }]);
@@ -1810,10 +1928,11 @@ describe('how a write is done', () => {
       '',
       '',
       '',
+      'ADM-4',
       'done',
     ]);
     const after = await dumpOf(store);
-    expect([...after.user.keys()].filter((id) => !before.user.has(id))).toEqual(['x1', 'x5']);
+    expect([...after.user.keys()].filter((id) => !before.user.has(id))).toEqual(['x1', 'x6']);
     expect(after.revision).toBe(before.revision + 1);
     expect(
       (
@@ -2001,13 +2120,14 @@ describe('lists', () => {
     expect(await ids({ external_id: 'ext-olga', email: 'mia@example.com' })).toEqual([]);
     await all([
       change('root', 'olga', { external_id: '', email: 'new@x' }),
-      change('root', 'ben', { email: 'NEW@x' }),
+      change('root', 'ben', { email: 'Ben@x' }),
     ]);
     expect(await ids({ external_id: 'ext-olga' })).toEqual([]);
     expect(await ids({ email: 'olga@example.com' })).toEqual([]);
-    expect(await ids({ email: 'new@X' })).toEqual(['ben', 'olga']);
+    expect(await ids({ email: 'new@X' })).toEqual(['olga']);
+    expect(await ids({ email: 'BEN@X' })).toEqual(['ben']);
     await all([remove('root', 'ben')]);
-    expect(await ids({ email: 'new@x' })).toEqual(['olga']);
+    expect(await ids({ email: 'ben@x' })).toEqual([]);
   });
 
   const HIDDEN: readonly Step[] = [
@@ -2451,6 +2571,75 @@ describe('reads of what stands', () => {
 });
 
 describe('whole states', () => {
+  it('ADM-4: tombstones of groups are exported and applied, and stay where a state removes groups', async () => {
+    await all([
+      ['root', 'DeleteRole', { id: 'crew' }],
+      ['cara', 'DeleteWorkspace', { id: 'den' }],
+    ]);
+    const state = parse(await exported()) as Record<
+      'roles' | 'workspaces',
+      { id: string; deleted?: true }[]
+    >;
+    expect(state.roles.at(-1)).toEqual({ id: 'crew', deleted: true });
+    expect(state.workspaces.at(-1)).toEqual({ id: 'den', deleted: true });
+    const before = textOf(await dumpOf(store));
+    await apply('operator', stringify(state));
+    expect(textOf(await dumpOf(store))).toBe(before);
+    // Elsewhere they are known too, and what a state leaves out is one more.
+    const left = state.roles.filter(({ id }) => id !== 'band' && id !== 'crew');
+    await apply('operator', stringify({ ...state, roles: left }));
+    const { tombstone, role: roles } = await dumpOf(store);
+    expect([...tombstone.keys()].sort()).toEqual(['role:band', 'role:crew', 'workspace:den']);
+    expect(roles.has('band')).toBe(false);
+    expect((await room.refused('cara', 'CreateRole', { role: { id: 'band' } })).rule).toBe('ADM-4');
+    const again = (await apply(
+      'operator',
+      stringify({ ...state, roles: [...left, { id: 'band' }] }),
+    )) as unknown as Answer;
+    expect(again.result.warnings.join()).toContain('`role:band` existed once');
+  });
+
+  it.each<readonly [string, object]>([
+    ['that is deleted and exists', { roles: [{ id: 'x' }, { id: 'x', deleted: true }] }],
+    ['that holds permissions', { roles: [{ id: 'x', deleted: true, permissions: ['kb:read'] }] }],
+    ['that is a system role', { roles: [{ id: 'owner', deleted: true }] }],
+    [
+      'that is a member',
+      { users: [{ id: 'u', roles: ['x'] }], roles: [{ id: 'x', deleted: true }] },
+    ],
+    [
+      'that holds a grant',
+      {
+        roles: [{ id: 'x', deleted: true }],
+        grants: [{ principal: 'role:x', path: 'a', actions: ['read'] }],
+      },
+    ],
+    ['twins by case folding', { users: [{ id: 'Straße' }, { id: 'STRASSE' }] }],
+    [
+      'twins by e-mail',
+      {
+        users: [
+          { id: 'a', email: 'É@x' },
+          { id: 'b', email: 'é@X' },
+        ],
+      },
+    ],
+    [
+      'twins by external id',
+      {
+        users: [
+          { id: 'a', external_id: 'e' },
+          { id: 'b', external_id: 'e' },
+        ],
+      },
+    ],
+  ])('ADM-4, ID-2: a state with a group %s is refused', async (_name, parts) => {
+    const text = stringify({ tenant: 'fresh', ...parts });
+    const applied = room.admin.apply(OPERATOR, { tenant: 'fresh' }, text);
+    await expect(applied).rejects.toMatchObject({ kind: 'invalid_argument' });
+    expect((await dumpOf(store, 'fresh')).revision).toBe(0);
+  });
+
   const exported = async (): Promise<string> =>
     (await room.admin.export(OPERATOR, { tenant: TENANT, format: 'yaml' })).text;
   const apply = (
@@ -2785,6 +2974,29 @@ describe('two rooms at once', () => {
 
   it('ID-2: of case twins at once one is made', async () => {
     expect(await together(user('root', 'Zed'), user('root', 'zED'))).toBe(1);
+  });
+
+  it('ID-2: of twins by full case folding, an e-mail or an external id at once one is made', async () => {
+    expect(await together(user('root', 'Straße'), user('root', 'STRASSE'))).toBe(1);
+    expect(
+      await together(user('root', 'x1', { email: 'é@x' }), user('root', 'x2', { email: 'É@X' })),
+    ).toBe(1);
+    expect(
+      await together(
+        user('root', 'x3', { external_id: 'same' }),
+        user('root', 'x4', { external_id: 'same' }),
+      ),
+    ).toBe(1);
+  });
+
+  it('ADM-4: a group that is deleted while createrole creates it again stays deleted', async () => {
+    await all([['cara', 'CreateWorkspace', { workspace: { id: 'nook' } }]]);
+    await together(
+      ['cara', 'DeleteWorkspace', { id: 'nook' }],
+      ['carl', 'CreateWorkspace', { workspace: { id: 'nook' } }],
+    );
+    const { workspace: left, tombstone } = await dumpOf(store);
+    expect([left.has('nook'), tombstone.has('workspace:nook')]).toEqual([false, true]);
   });
 
   it('ADM-3: what is granted while the right is taken away does not outlive it', async () => {

@@ -88,7 +88,16 @@ describe('steps', () => {
     const store = await populated();
     const done = await up(store, [migration('0001-step', steps)]);
     // Nothing follows from permissions and levels; what followed before still does.
-    const kinds = ['tenant', 'user', 'role', 'workspace', 'owner', 'policy_set', 'key'] as const;
+    const kinds = [
+      'tenant',
+      'user',
+      'role',
+      'workspace',
+      'owner',
+      'policy_set',
+      'key',
+      'tombstone',
+    ] as const;
     const { records } = await readAll(store, TENANT, [...kinds, 'refs', 'name']);
     const { refs, name } = deriveAll(records);
     expect([new Map(records.refs), new Map(records.name)]).toEqual([refs, name]);

@@ -139,7 +139,9 @@ function derived(dump: Dump): { refs: Map<string, RefsRecord>; name: Map<string,
     list: 'members' | 'owners' | 'given' | 'keys',
     item: string,
   ])[] = [];
-  const called: (readonly [what: string, text: string, user: string])[] = [];
+  const called: (readonly [what: string, text: string, user: string | undefined])[] = [
+    ['indexed', 'full case folding', undefined],
+  ];
   const users = [...dump.user.values()];
   const roles = [...dump.role.values()];
   for (const { id, externalId, email } of users) {
@@ -181,7 +183,9 @@ function derived(dump: Dump): { refs: Map<string, RefsRecord>; name: Map<string,
   const name = new Map<string, NameRecord>();
   for (const [what, text] of called) {
     const id = JSON.stringify([what, text]);
-    const of = called.filter(([kind, as]) => kind === what && as === text).map((one) => one[2]);
+    const of = called
+      .filter(([kind, as]) => kind === what && as === text)
+      .flatMap((one) => one[2] ?? []);
     name.set(id, { id, users: of.sort() });
   }
   return { refs, name };
@@ -216,6 +220,19 @@ function wrongIn(dump: Dump): string[] {
     );
   }
   const folded = new Map<string, string>();
+  const called = [...dump.user.values()].flatMap(({ externalId, email }) => [
+    ...(externalId === undefined ? [] : [`ID-2: external id ${externalId}`]),
+    ...(email === undefined ? [] : [`ADM-4: e-mail ${email.toLowerCase()}`]),
+  ]);
+  for (const name of called)
+    must(called.filter((other) => other === name).length === 1, `${name} is of two users`);
+  for (const { id } of dump.tombstone.values()) {
+    const [type, name = ''] = id.split(/:(.*)/s);
+    must(
+      !dump[type === 'role' ? 'role' : 'workspace'].has(name),
+      `${id} exists and is a tombstone`,
+    );
+  }
   for (const user of dump.user.values()) {
     const { id, roles, workspaces, grants, owns, adminOf = [], sessions = [], deleted } = user;
     for (const path of owns)
@@ -334,6 +351,16 @@ function escalations(before: Dump, after: Dump, { who, call }: Call): string[] {
       if (user[flag] && before.user.get(user.id)?.[flag] !== true)
         wrong.push(`ADM-4: ${who} made ${user.id} ${flag}`);
   if (actor?.superuser === true) return wrong;
+  const held = [...rightsOf(before, id)];
+  if (!held.some((right) => ['postern:admin', '*:*'].includes(right)))
+    for (const name of before.tombstone.keys())
+      if (!after.tombstone.has(name)) wrong.push(`ADM-4: ${who} created ${name} again`);
+  const [self, then] = [before.user.get(id), after.user.get(id)];
+  if (
+    then?.deleted !== true &&
+    (self?.email !== then?.email || self?.externalId !== then?.externalId)
+  )
+    wrong.push(`ADM-4: ${who} changed its own e-mail or external id`);
   const old = rightsOf(before, id);
   const more = [...rightsOf(after, id)].filter((right) => !old.has(right));
   if (more.length > 0) wrong.push(`ADM-5: ${who} has given itself ${more.join(', ')}`);

@@ -52,7 +52,8 @@ export function factsChanged(differences: Iterable<Changed>, all: boolean): Fact
     facts.push(fact);
   };
   for (const { kind, id, before, after } of differences)
-    if (isState(kind)) tellFacts(kind, id, recordOf(kind, before), recordOf(kind, after), tell);
+    if (isState(kind) && kind !== 'tombstone')
+      tellFacts(kind, id, recordOf(kind, before), recordOf(kind, after), tell);
   return { facts, counts: [...counts.values()], leftOut };
 }
 

@@ -212,6 +212,8 @@ const ASPECTS: { readonly [K in StateKind]: Aspects<Records[K]> } = {
   owner: OWNER,
   policy_set: POLICY_SET,
   key: KEY,
+  // A group that is deleted is told of by its own record.
+  tombstone: { id: undefined },
 };
 
 /** Tells the facts that changed between two records of a kind; `undefined`, or a tombstone: there is none. */

@@ -14,4 +14,5 @@ export const KINDS: readonly Kind[] = [
   'name',
   'policy_version',
   'usage',
+  'tombstone',
 ];

@@ -96,6 +96,7 @@ const SHAPES: Readonly<Record<Kind, Shape>> = {
   name: fields({ id: text, users: texts }),
   policy_version: fields({ id: text, set: policySet, actor: text, at: number }),
   usage: fields({ id: text, at: number }),
+  tombstone: fields({ id: text }),
   receipt: fields({ id: text, digest: text, revision: integer(0), time: number }, { nonce: text }),
 };
 

@@ -22,6 +22,7 @@ const KIND_SINCE: Readonly<Record<Kind, number>> = {
   name: 1,
   policy_version: 1,
   usage: 1,
+  tombstone: 1,
 };
 
 /** The least version of a reader that understands a record of a kind. */
