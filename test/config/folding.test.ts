@@ -31,7 +31,7 @@ describe('case folding', () => {
       const char = String.fromCodePoint(code);
       if (!/\p{L}/u.test(char)) continue;
       for (const other of new Set([char.toLowerCase(), char.toUpperCase()])) {
-        if (other === char || [...other].length > 1) continue;
+        if (other === char || Array.from(other).length > 1) continue;
         if (!new RegExp(`^${char}$`, 'iu').test(other)) continue;
         letters++;
         expect(foldCase(other), code.toString(16)).toBe(foldCase(char));
@@ -41,10 +41,12 @@ describe('case folding', () => {
   });
 
   it('what is folded folds to itself', () => {
+    const moved: string[] = [];
     for (let code = 0; code < 0x1_ffff; code++) {
       if (code >= 0xd800 && code <= 0xdfff) continue;
       const folded = foldCase(String.fromCodePoint(code));
-      if (foldCase(folded) !== folded) expect.fail(code.toString(16));
+      if (foldCase(folded) !== folded) moved.push(code.toString(16));
     }
+    expect(moved).toEqual([]);
   });
 });
