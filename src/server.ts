@@ -116,9 +116,8 @@ export async function startServer(options: ServerOptions): Promise<Running> {
           state,
           defaults,
           'operator:serve --state',
-          undefined,
-          undefined,
-          baseline,
+          // Another instance may have made the tenant since: then nothing of it is taken away.
+          { baseline, unlisted: 'refuse' },
         ).catch((error: unknown) => {
           throw error instanceof StateError ? refused(source, error.findings) : error;
         });

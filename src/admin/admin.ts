@@ -4,7 +4,8 @@ import type { Catalog } from '../engine/action.ts';
 import type { Kind, TenantRecord } from '../engine/records.ts';
 import type { FactKey, FactValue, Feed, Store } from '../store/store.ts';
 import { authorityOf, requireAll, type Actor } from './actor.ts';
-import { applyText, exportText } from './apply.ts';
+import { applyText, exportText, unlistedOf, type ApplyFlags } from './apply.ts';
+import { utf8Of } from './input.ts';
 import type { Baseline } from './baseline.ts';
 import type { Mint } from './context.ts';
 import { isList, LISTS, pageOf, type Beside, type ListName, type Scan } from './lists.ts';
@@ -76,7 +77,17 @@ export interface Admin {
   call(name: string, actor: Actor, request: AdminRequest): Promise<AdminAnswer>;
   /** Whether an actor may apply a state at all, before the state is here. @throws Refused */
   mayApply(actor: Actor, request: AdminRequest): Promise<void>;
-  apply(actor: Actor, request: AdminRequest, text: string): Promise<AdminAnswer>;
+  /**
+   * Applies a state file.
+   * @param read returns its bytes, UTF-8, or throws where they are not whole (CONS-5)
+   * @param signal aborted: whoever asked has gone, and nothing is committed any more
+   */
+  apply(
+    actor: Actor,
+    request: AdminRequest & ApplyFlags,
+    read: () => Uint8Array,
+    signal?: AbortSignal,
+  ): Promise<AdminAnswer>;
   export(
     actor: Actor,
     request: { readonly tenant: string; readonly format: string },
@@ -312,10 +323,12 @@ export function openAdmin(options: AdminOptions): Admin {
           requireAll(authority, 'ADM-5', 'apply a whole state'),
         );
       }),
-    apply: (actor, request, text) =>
-      doWrite('state.apply', actor, request, (given) =>
-        applyText(environment, request.tenant, actor, given, text),
-      ),
+    apply: (actor, request, read, signal) =>
+      doWrite('state.apply', actor, request, (given) => {
+        const text = utf8Of('chunk', read());
+        const how = { unlisted: unlistedOf(request), signal };
+        return applyText(environment, request.tenant, actor, given, text, how);
+      }),
     async export(actor, { tenant, format }) {
       const exported = await recorded('state.export', actor, { tenant }, async () => {
         await look(tenant, actor, ({ authority }) =>

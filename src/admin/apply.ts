@@ -26,9 +26,11 @@ import { unjustified } from './justify.ts';
 import { deriveAll } from './links.ts';
 import { KEPT_VERSIONS, versionId } from './policies.ts';
 import { findReceipt, once, receiptChanges } from './receipt.ts';
-import { denied, invalid, notFound, Refused } from './refused.ts';
+import { denied, forbidden, invalid, notFound, Refused } from './refused.ts';
 import { fromDefaults, toFacts, toState, type BaseRole, type TenantFacts } from './state.ts';
 import { createdAgainBy, tombstonesAfter } from './tombstones.ts';
+import { keepUnlisted } from './state/keep.ts';
+import { describeRemovals, removalsOf, type Removal } from './state/removals.ts';
 import { factsWorld } from './world.ts';
 import {
   actorName,
@@ -70,6 +72,8 @@ export interface Plan {
   readonly summary: readonly PlannedChange[];
   /** What whoever applies it should know. */
   readonly warnings: readonly string[];
+  /** What of the changes takes something away (ADM-10). */
+  readonly removals: readonly Removal[];
 }
 
 const EMPTY_PLAN: Plan = {
@@ -79,7 +83,25 @@ const EMPTY_PLAN: Plan = {
   derived: [],
   summary: [],
   warnings: [],
+  removals: [],
 };
+
+/** What becomes of what is stored and not listed: removed, left, or the state is refused where there is any (ADM-10). */
+export type Unlisted = 'prune' | 'keep' | 'refuse';
+
+/** How a state is applied. */
+export interface ApplyOptions {
+  /** Done at most once under it (CONS-5). */
+  readonly key?: string | undefined;
+  /** Who applies it, where that matters: a refusal of this one comes before any of the state. */
+  readonly who?: Applier;
+  /** Migrations that the defaults include. */
+  readonly baseline?: Baseline | undefined;
+  /** `prune` where it is left out: the state is the whole truth. */
+  readonly unlisted?: Unlisted;
+  /** Aborted: whoever asked has gone, and nothing is committed. */
+  readonly signal?: AbortSignal | undefined;
+}
 
 export interface PlannedChange {
   readonly change: 'create' | 'update' | 'delete';
@@ -99,21 +121,23 @@ export class StateError extends Error {
 
 /**
  * What applying the state would change.
- * @param who applies it, where that matters: a refusal of this one comes before any of the state
- * @param baseline migrations that the defaults include
  * @throws StateError where the state contradicts itself; Refused
  */
 export async function planState(
   store: Store,
-  state: StateFile,
+  listed: StateFile,
   defaults: readonly DefaultRole[],
-  who: Applier = OPERATOR_APPLIES,
-  baseline: Baseline = [],
+  options: ApplyOptions = {},
 ): Promise<Plan> {
-  const { head, records } = await readAll(store, state.tenant, [...KINDS, ...DERIVED]);
+  const { who = OPERATOR_APPLIES, baseline = [], unlisted = 'prune' } = options;
+  const { head, records } = await readAll(store, listed.tenant, [...KINDS, ...DERIVED]);
   who.may(records, head);
+  const state =
+    unlisted === 'keep' && head !== undefined
+      ? keepUnlisted(listed, toState(listed.tenant, records))
+      : withTombstones(listed, records);
   const base = head === undefined ? newTenantRoles(state, defaults) : keptRoles(records);
-  const built = toFacts(withTombstones(state, records), base);
+  const built = toFacts(state, base);
   if ('findings' in built) throw new StateError(built.findings);
   const named =
     head === undefined
@@ -125,14 +149,17 @@ export async function planState(
   const versions = await versionsOf(store, state.tenant, records, facts);
   const changes = KINDS.flatMap((kind) => diff(kind, records[kind], facts[kind], versions));
   const derived = deriveAll(facts);
-  mustKeepAnOwner(
-    [...records.refs].map(([id, before]) => ({
-      kind: 'refs',
-      id,
-      before,
-      after: derived.refs.get(id),
-    })),
-  );
+  const removals = head === undefined ? [] : removalsOf(changes, listed);
+  // Else it is refused for what it removes, and all of that is told (ADM-10).
+  if (unlisted !== 'refuse' || removals.length === 0)
+    mustKeepAnOwner(
+      [...records.refs].map(([id, before]) => ({
+        kind: 'refs',
+        id,
+        before,
+        after: derived.refs.get(id),
+      })),
+    );
   return {
     expected: head?.revision ?? 0,
     nonce: head?.nonce,
@@ -147,7 +174,21 @@ export async function planState(
       id,
     })),
     warnings: createdAgainBy(records, facts),
+    removals,
   };
+}
+
+/** ADM-10. @throws Refused FAILED_PRECONDITION with the removals */
+export function mustRemoveNothing(
+  tenant: string,
+  { removals }: Plan,
+  unlisted: Unlisted = 'prune',
+): void {
+  if (unlisted === 'refuse' && removals.length > 0)
+    throw forbidden(
+      'ADM-10',
+      `the state does not list ${removals.length} thing(s) that tenant \`${tenant}\` has (${describeRemovals(removals)}): say \`prune\` (--prune) to remove them, or \`keep\` (--keep) to leave them`,
+    );
 }
 
 /** Who applies a state: everybody who may is told of as the operator unless a name is given. */
@@ -278,24 +319,24 @@ export interface Applied {
 
 /**
  * Applies a state in one commit; an empty plan commits nothing, or its receipt.
- * @param key done at most once under it (CONS-5)
- * @throws IdempotencyError, StateError, UnknownOutcomeError: then again with the same key
+ * @throws IdempotencyError, StateError, Refused, UnknownOutcomeError: then again with the same key
  */
 export async function applyState(
   store: Store,
   state: StateFile,
   defaults: readonly DefaultRole[],
   actor: string,
-  key?: string,
-  who: Applier = { ...OPERATOR_APPLIES, name: actor },
-  baseline: Baseline = [],
+  options: ApplyOptions = {},
 ): Promise<Applied> {
+  const { key, unlisted, signal } = options;
+  const who = options.who ?? { ...OPERATOR_APPLIES, name: actor };
   const { tenant } = state;
-  const asked = key === undefined ? undefined : once(key, state);
+  const asked = key === undefined ? undefined : once(key, [state, unlisted ?? 'prune']);
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
     let plan: Plan;
     try {
-      plan = await planState(store, state, defaults, who, baseline);
+      plan = await planState(store, state, defaults, { ...options, who });
+      mustRemoveNothing(tenant, plan, unlisted);
     } catch (error) {
       // What was done once may not be possible again: the tenant is past the revision that was expected.
       const again =
@@ -319,7 +360,7 @@ export async function applyState(
         ? { revision: expected, plan, repeated: false }
         : {
             revision: receipt.revision,
-            plan: { ...plan, changes: [], derived: [], summary: [] },
+            plan: { ...EMPTY_PLAN, expected, nonce },
             repeated: true,
           };
     }
@@ -330,6 +371,7 @@ export async function applyState(
       ...(receipts ?? []),
     ];
     const event = { actor, operation: 'state.apply' };
+    mustStillWait(signal);
     const result = await store.commit({ tenant, expected, nonce, changes, event });
     if (result.committed) return { revision: result.head.revision, plan, repeated: false };
   }
@@ -395,6 +437,33 @@ function isGone(value: Change['value']): boolean {
   return value === undefined || ('deleted' in value && value.deleted);
 }
 
+/** @throws Refused ABORTED where whoever asked has cancelled, or is lost */
+function mustStillWait(signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true)
+    throw new Refused(
+      'aborted',
+      'whoever sent the state did not wait for the answer: nothing is applied',
+      'CONS-5',
+    );
+}
+
+/** What a caller says of what its state does not list. */
+export interface ApplyFlags {
+  readonly prune: boolean;
+  readonly keep: boolean;
+}
+
+/** @throws Refused INVALID_ARGUMENT */
+export function unlistedOf({ prune, keep }: ApplyFlags): Unlisted {
+  if (prune && keep)
+    throw invalid(
+      'keep',
+      'is given beside `prune`: what is not listed is removed or left, not both',
+    );
+  if (prune) return 'prune';
+  return keep ? 'keep' : 'refuse';
+}
+
 /** Applies the text of a state file for an actor: the operator or a superuser. @throws Refused */
 export async function applyText(
   environment: Environment,
@@ -402,6 +471,7 @@ export async function applyText(
   actor: Actor,
   options: WriteOptions,
   text: string,
+  how: { readonly unlisted: Unlisted; readonly signal?: AbortSignal | undefined },
 ): Promise<Done> {
   const { store, defaults, baseline } = environment;
   const catalog = environment.catalog();
@@ -412,11 +482,12 @@ export async function applyText(
       `the state is of tenant \`${state.tenant}\`, the request of \`${tenant}\``,
     );
   const who: Applier = { name: actorName(actor), may: mayApply(tenant, actor, options) };
+  const key = options.idempotency_key === '' ? undefined : options.idempotency_key;
+  const given: ApplyOptions = { ...how, key, who, baseline };
   try {
-    const key = options.idempotency_key === '' ? undefined : options.idempotency_key;
     const applied = options.dry_run
-      ? await planned(store, state, defaults, who, baseline)
-      : await applyState(store, state, defaults, who.name, key, who, baseline);
+      ? await planned(store, state, defaults, given)
+      : await applyState(store, state, defaults, who.name, given);
     return {
       revision: applied.revision,
       result: {
@@ -427,7 +498,10 @@ export async function applyText(
         revoked_grants: [],
         warnings: [...warnings, ...applied.plan.warnings],
       },
-      body: {},
+      body: {
+        removals: applied.plan.removals,
+        needs_prune_or_keep: how.unlisted === 'refuse' && applied.plan.removals.length > 0,
+      },
       differences: applied.plan.changes.map(({ kind, id, before, value }) => ({
         kind,
         id,
@@ -453,10 +527,9 @@ async function planned(
   store: Store,
   state: StateFile,
   defaults: readonly DefaultRole[],
-  who: Applier,
-  baseline: Baseline | undefined,
+  options: ApplyOptions,
 ): Promise<Applied> {
-  const plan = await planState(store, state, defaults, who, baseline);
+  const plan = await planState(store, state, defaults, options);
   return { revision: plan.expected, plan, repeated: false };
 }
 
@@ -505,6 +578,7 @@ export async function exportText(
   const exported = await exportState(store, tenant);
   if (exported === undefined) throw notFound(`there is no tenant \`${tenant}\``);
   const { state, head } = exported;
-  const text = format === 'json' ? `${JSON.stringify(state)}\n` : stringify(state);
+  // The end is marked, so that a file that was cut off can be told.
+  const text = format === 'json' ? `${JSON.stringify(state)}\n` : `${stringify(state)}...\n`;
   return { revision: head.revision, text };
 }

@@ -103,3 +103,12 @@ export function timeOf(field: string, value: string | undefined, now: number): n
 function shown(value: string, problem: string): string {
   return value === '' ? problem : `\`${printable(value)}\` ${problem}`;
 }
+
+/** The text of bytes. @throws Refused where they are not UTF-8 */
+export function utf8Of(field: string, bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    throw invalid(field, 'is not UTF-8');
+  }
+}

@@ -19,7 +19,11 @@ export interface Admin {
   /** Calls a method that is about no tenant, or about one that the request names. @throws AdminError */
   readonly send: <T>(method: string, request: object) => Promise<T>;
   /** Sends messages and returns the one answer; the first names the tenant. @throws AdminError */
-  readonly upload: <T>(method: string, messages: Iterable<object>) => Promise<T>;
+  readonly upload: <T>(
+    method: string,
+    messages: Iterable<object>,
+    signal?: AbortSignal,
+  ) => Promise<T>;
   /** Messages of a streaming method as they come, until the signal ends them. @throws AdminError */
   watch<T>(method: string, request: object, signal: AbortSignal): AsyncIterable<T>;
   close(): void;
@@ -29,10 +33,13 @@ export interface Admin {
 export class AdminError extends CliError {
   /** `NOT_FOUND`, …: the name of the gRPC status. */
   readonly status: string;
+  /** The server says so, with its reason; else it may be the connection that failed. */
+  readonly isReasoned: boolean;
 
-  constructor(message: string, status: string) {
+  constructor(message: string, status: string, isReasoned = false) {
     super(message, REFUSALS.has(status) ? EXIT.refused : EXIT.usage);
     this.status = status;
+    this.isReasoned = isReasoned;
   }
 }
 
@@ -58,7 +65,9 @@ export async function openAdmin(options: AdminOptions): Promise<Admin> {
   const { CallError, openService } = await import('./client.ts');
   const service = openService('AdminService', options);
   const explain = (error: unknown): unknown =>
-    error instanceof CallError ? toAdminError(error.message, error.status) : error;
+    error instanceof CallError
+      ? toAdminError(error.message, error.status, error.isReasoned)
+      : error;
   const send = async <T>(method: string, request: object): Promise<T> => {
     try {
       return await service.call<T>(method, request, headers, TIMEOUT_MS);
@@ -71,9 +80,9 @@ export async function openAdmin(options: AdminOptions): Promise<Admin> {
     call: <T>(method: string, request: object) =>
       send<T>(method, { tenant: tenantOf(options), ...request }),
     send,
-    async upload<T>(method: string, messages: Iterable<object>): Promise<T> {
+    async upload<T>(method: string, messages: Iterable<object>, signal?: AbortSignal): Promise<T> {
       try {
-        return await service.upload<T>(method, messages, headers, UPLOAD_TIMEOUT_MS);
+        return await service.upload<T>(method, messages, headers, UPLOAD_TIMEOUT_MS, signal);
       } catch (error) {
         throw explain(error);
       }
@@ -151,10 +160,10 @@ function warnOfPlainText(options: AdminOptions, headers: Headers): void {
     process.stderr.write(`warning: the token goes to ${address} in plain text: use --tls\n`);
 }
 
-function toAdminError(details: string, status: string): AdminError {
+function toAdminError(details: string, status: string, isReasoned: boolean): AdminError {
   const text = details.split('\n').map(visible).join('\n');
   if (status === 'UNIMPLEMENTED') return new AdminError(NOT_SERVED, status);
-  return new AdminError(`${text}${REMEDIES[status] ?? ''}`, status);
+  return new AdminError(`${text}${REMEDIES[status] ?? ''}`, status, isReasoned);
 }
 
 const NOT_SERVED =

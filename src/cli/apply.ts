@@ -1,5 +1,4 @@
 /** `postern apply` and `postern export`: a tenant's whole state, on the store that the settings name. */
-import { statSync } from 'node:fs';
 import { stringify } from 'yaml';
 import {
   applyState,
@@ -7,19 +6,24 @@ import {
   factsOfPlan,
   planState,
   StateError,
+  unlistedOf,
   type Plan,
 } from '../admin/apply.ts';
-import { readSource } from '../config/document.ts';
+import { decodeSource } from '../config/document.ts';
 import { formatProblem } from '../config/problem.ts';
 import { IdempotencyError } from '../admin/receipt.ts';
+import { Refused } from '../admin/refused.ts';
 import { lintState, parseState, refused } from '../config/state.ts';
 import { UnknownOutcomeError } from '../store/store.ts';
+import { tellRefusal } from './apply-report.ts';
 import { loadConfiguration, withStore } from './configuration.ts';
 import { CliError, EXIT, print, type Format } from './output.ts';
 import { progress } from './progress.ts';
 import { drawFacts } from './facts.ts';
+import { onStop } from './signals.ts';
+import { mustEnd, readState, type UnlistedFlags } from './state-input.ts';
 
-export interface ApplyOptions {
+export interface ApplyOptions extends UnlistedFlags {
   readonly output: Format;
   readonly packageRoot: string;
   readonly config?: string;
@@ -30,63 +34,71 @@ export interface ApplyOptions {
   readonly verbose?: boolean;
 }
 
-/** Exit code 1: the state contradicts itself or a rule. */
+/** Exit code 1: the state contradicts itself or a rule, or would remove what it does not list (ADM-10). */
 export async function apply(options: ApplyOptions): Promise<number> {
-  const tell = progress(sizeOf(options.file));
+  const { prune = false, keep = false, dryRun = false, idempotencyKey } = options;
+  const unlisted = unlistedOf({ prune, keep });
+  const input = readState(options.file);
+  if (prune) mustEnd(options.file, input);
+  const tell = progress(input.bytes.length);
   const configuration = loadConfiguration(options.config, options.packageRoot);
   const { catalog, defaults, migrations } = configuration;
-  const { idempotencyKey } = options;
   tell('reading the state');
-  const source = readSource(options.file);
+  const source = decodeSource(input.name, input.bytes);
   tell('checking the state');
   const state = parseState(source, catalog);
   for (const warning of lintState(source, state, catalog))
     process.stderr.write(`${formatProblem(warning)}\n`);
-  return withStore(configuration, options.dryRun === true ? 'empty' : 'create', async (store) => {
+  const given = { baseline: migrations, unlisted, key: idempotencyKey };
+  const report = (plan: Plan, revision: number, verb: string): number => {
+    const { summary, removals } = plan;
+    const facts = factsOfPlan(plan, options.verbose === true);
+    const { tenant } = state;
+    const answer = {
+      removals,
+      needs_prune_or_keep: unlisted === 'refuse' && removals.length > 0,
+    };
+    const shown = { tenant, revision, dry_run: dryRun, changes: summary, ...facts, ...answer };
+    print(options.output, shown, () => {
+      const last = `tenant ${tenant}: ${summary.length} record(s) ${verb}, revision ${revision}`;
+      return [...drawFacts(facts), last].join('\n');
+    });
+    return tellRefusal(answer);
+  };
+  return withStore(configuration, dryRun ? 'empty' : 'create', async (store) => {
+    const stopping = new AbortController();
+    const release = onStop((signal) => {
+      stopping.abort(signal);
+    });
     try {
-      if (options.dryRun === true) {
+      if (dryRun) {
         tell('planning the changes');
-        const plan = await planState(store, state, defaults, undefined, migrations);
-        report(options, state.tenant, plan, plan.expected, 'would change');
-        return EXIT.ok;
+        const plan = await planState(store, state, defaults, given);
+        return report(plan, plan.expected, 'would change');
       }
       tell('planning and committing the changes');
-      const applied = await applyState(
-        store,
-        state,
-        defaults,
-        'operator:apply',
-        idempotencyKey,
-        undefined,
-        migrations,
-      );
+      const applied = await applyState(store, state, defaults, 'operator:apply', {
+        ...given,
+        signal: stopping.signal,
+      });
       const verb = applied.repeated ? 'changed now, for it was done before' : 'changed';
-      report(options, state.tenant, applied.plan, applied.revision, verb);
-      return EXIT.ok;
+      return report(applied.plan, applied.revision, verb);
     } catch (error) {
+      if (stopping.signal.aborted && error instanceof Refused && error.rule === 'CONS-5')
+        throw new CliError(
+          `${String(stopping.signal.reason)}: the state of ${state.tenant} was not applied`,
+        );
       if (error instanceof StateError) throw refused(source, error.findings);
-      if (error instanceof IdempotencyError) throw new CliError(error.message, EXIT.refused);
+      if (error instanceof IdempotencyError || error instanceof Refused)
+        throw new CliError(error.message, EXIT.refused);
       if (error instanceof UnknownOutcomeError)
         throw new CliError(
           `${error.message}; ${idempotencyKey === undefined ? 'apply again: a state that is there already changes nothing' : 'apply again with the same --idempotency-key'}`,
         );
       throw error;
+    } finally {
+      release();
     }
-  });
-}
-
-function report(
-  { output, dryRun = false, verbose = false }: ApplyOptions,
-  tenant: string,
-  plan: Plan,
-  revision: number,
-  verb: string,
-): void {
-  const { summary } = plan;
-  const facts = factsOfPlan(plan, verbose);
-  print(output, { tenant, revision, dry_run: dryRun, changes: summary, ...facts }, () => {
-    const last = `tenant ${tenant}: ${summary.length} record(s) ${verb}, revision ${revision}`;
-    return [...drawFacts(facts), last].join('\n');
   });
 }
 
@@ -116,12 +128,8 @@ export async function exportCommand(options: ExportOptions): Promise<number> {
     print(
       options.output,
       state,
-      () => `# tenant ${tenant} at revision ${head.revision}\n${stringify(state).trimEnd()}`,
+      () => `# tenant ${tenant} at revision ${head.revision}\n${stringify(state).trimEnd()}\n...`,
     );
     return EXIT.ok;
   });
-}
-
-function sizeOf(file: string): number {
-  return statSync(file, { throwIfNoEntry: false })?.size ?? 0;
 }

@@ -1,8 +1,6 @@
 /** A gRPC client from the proto files: the command line meets the server as any other client does. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import {
   credentials,
   loadPackageDefinition,
@@ -82,10 +80,13 @@ export function connect(options: ConnectionOptions, headers: Headers = {}): Deci
 export class CallError extends Error {
   /** `NOT_FOUND`, …: the name of the gRPC status. */
   readonly status: string;
+  /** The server says so, with its reason; else it may be the connection that failed. */
+  readonly isReasoned: boolean;
 
-  constructor(message: string, name: string) {
+  constructor(message: string, name: string, isReasoned = false) {
     super(message);
     this.status = name;
+    this.isReasoned = isReasoned;
   }
 }
 
@@ -96,12 +97,17 @@ export type Headers = Readonly<Record<string, string>>;
 export interface Service {
   /** @throws CallError */
   call<T>(method: string, request: object, headers: Headers, timeoutMs: number): Promise<T>;
-  /** Sends messages, each when the last one has gone, and returns the one answer. @throws CallError */
+  /**
+   * Sends messages, each when the last one has gone, and returns the one answer. Where the messages fail or the signal
+   * comes, the call is cancelled.
+   * @throws CallError
+   */
   upload<T>(
     method: string,
     messages: Iterable<object>,
     headers: Headers,
     timeoutMs: number,
+    signal?: AbortSignal,
   ): Promise<T>;
   /** Messages as they come, until the signal ends them or the server does. @throws CallError */
   watch<T>(
@@ -118,7 +124,11 @@ const PROTO_FILES = {
   AdminService: 'postern/v1/admin.proto',
 } as const;
 
-type RpcError = Error & { readonly code?: number; readonly details?: string };
+type RpcError = Error & {
+  readonly code?: number;
+  readonly details?: string;
+  readonly metadata?: Metadata;
+};
 type Unary = (
   request: object,
   metadata: Metadata,
@@ -167,15 +177,23 @@ export function openService(name: keyof typeof PROTO_FILES, options: ConnectionO
           error === null ? done(answer as T) : failed(toCallError(error, address)),
         );
       }),
-    upload: <T>(called: string, messages: Iterable<object>, headers: Headers, timeoutMs: number) =>
+    upload: <T>(
+      called: string,
+      messages: Iterable<object>,
+      headers: Headers,
+      timeoutMs: number,
+      signal?: AbortSignal,
+    ) =>
       new Promise<T>((done, failed) => {
         const deadline = Date.now() + timeoutMs;
         const start = method(called) as Uploading;
         const stream = start(metadataOf(headers), { deadline }, (error, answer) =>
           error === null ? done(answer as T) : failed(toCallError(error, address)),
         );
-        // The callback tells what went wrong.
-        pipeline(Readable.from(messages), stream).catch(() => {});
+        signal?.addEventListener('abort', () => stream.cancel());
+        // The callback tells what went wrong. A stream whose source failed must not end as if it were whole.
+        stream.on('error', () => {});
+        sendAll(stream, messages).catch(() => stream.cancel());
       }),
     async *watch<T>(called: string, request: object, headers: Headers, signal: AbortSignal) {
       if (signal.aborted) return;
@@ -194,6 +212,18 @@ export function openService(name: keyof typeof PROTO_FILES, options: ConnectionO
     },
     close: () => client.close(),
   };
+}
+
+/** Sends each message once the last one has left the process. */
+async function sendAll(
+  stream: ClientWritableStream<unknown>,
+  messages: Iterable<object>,
+): Promise<void> {
+  for (const message of messages)
+    await new Promise<void>((done, failed) =>
+      stream.write(message, (error?: Error | null) => (error ? failed(error) : done())),
+    );
+  stream.end();
 }
 
 function metadataOf(headers: Headers): Metadata {
@@ -243,5 +273,6 @@ function toCallError(error: RpcError, address: string): CallError {
     error.code === status.UNAVAILABLE && NO_ANSWER.test(details)
       ? `no answer from ${address}: is \`postern serve\` running there? (${details.replace(/\s+/g, ' ')})`
       : details;
-  return new CallError(message, name ?? 'UNKNOWN');
+  const isReasoned = (error.metadata?.get('grpc-status-details-bin').length ?? 0) > 0;
+  return new CallError(message, name ?? 'UNKNOWN', isReasoned);
 }

@@ -34,3 +34,15 @@ export function untilStopped(): AbortController {
   void stopSignal().then(() => ending.abort());
   return ending;
 }
+
+/**
+ * Calls back at the first signal to stop, instead of ending the process: the command tells what became of its work.
+ * @returns what gives the signals back
+ */
+export function onStop(stop: (signal: NodeJS.Signals) => void): () => void {
+  const signals = [...STOPPING, 'SIGHUP'] as const;
+  for (const signal of signals) process.on(signal, stop);
+  return () => {
+    for (const signal of signals) process.off(signal, stop);
+  };
+}

@@ -36,9 +36,19 @@ export interface Source {
 
 /** Reads and parses a YAML file. @throws ConfigError where it is unreadable or not YAML. */
 export function readSource(file: string): Source {
+  let bytes: Buffer;
+  try {
+    bytes = readFileSync(file);
+  } catch (error) {
+    throw new ConfigError([at(file, 1, 1, [], `cannot be read: ${reason(error)}`, 'error')]);
+  }
+  return decodeSource(file, bytes);
+}
+
+/** Parses the bytes of a YAML file. @throws ConfigError where they are not UTF-8, not YAML or too many */
+export function decodeSource(file: string, bytes: Uint8Array): Source {
   let text: string;
   try {
-    const bytes = readFileSync(file);
     if (bytes.length > MAX_FILE_BYTES) throw new Error(`is larger than ${MAX_FILE_BYTES} bytes`);
     text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch (error) {

@@ -11,7 +11,15 @@ import { decide } from '../../src/engine/decide.ts';
 import { staticFacts } from '../../src/facts/static.ts';
 import { openEmbeddedStore } from '../../src/store/embedded.ts';
 import { parse, stringify } from 'yaml';
-import { actorOf, catalog, manager, TENANT, type Manager } from '../support/admin.ts';
+import {
+  actorOf,
+  bytesOf,
+  catalog,
+  manager,
+  PRUNE,
+  TENANT,
+  type Manager,
+} from '../support/admin.ts';
 import { openMemoryStore, type Image, type MemoryStore } from '../support/memory-store.ts';
 import { put, user as record } from '../support/records.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
@@ -1993,9 +2001,9 @@ describe('how a write is done', () => {
       await expect(room.admin.call(name, alone, { tenant: TENANT })).rejects.toBeInstanceOf(
         Refused,
       );
-    await expect(room.admin.apply(alone, { tenant: TENANT }, 'tenant: acme')).rejects.toMatchObject(
-      { rule: 'ADM-5' },
-    );
+    await expect(
+      room.admin.apply(alone, { tenant: TENANT, ...PRUNE }, bytesOf('tenant: acme')),
+    ).rejects.toMatchObject({ rule: 'ADM-5' });
     await expect(room.admin.export(alone, { tenant: TENANT, format: '' })).rejects.toBeInstanceOf(
       Refused,
     );
@@ -2379,8 +2387,8 @@ describe('policy sets and keys in use', () => {
     const { revision } = await dumpOf(store);
     await room.admin.apply(
       OPERATOR,
-      { tenant: TENANT },
-      text.replaceAll('revoked: true', 'revoked: false'),
+      { tenant: TENANT, ...PRUNE },
+      bytesOf(text.replaceAll('revoked: true', 'revoked: false')),
     );
     expect([
       (await dumpOf(store)).revision,
@@ -2635,7 +2643,7 @@ describe('whole states', () => {
     ],
   ])('ADM-4, ID-2: a state with a group %s is refused', async (_name, parts) => {
     const text = stringify({ tenant: 'fresh', ...parts });
-    const applied = room.admin.apply(OPERATOR, { tenant: 'fresh' }, text);
+    const applied = room.admin.apply(OPERATOR, { tenant: 'fresh', ...PRUNE }, bytesOf(text));
     await expect(applied).rejects.toMatchObject({ kind: 'invalid_argument' });
     expect((await dumpOf(store, 'fresh')).revision).toBe(0);
   });
@@ -2651,6 +2659,7 @@ describe('whole states', () => {
       actorOf(who),
       {
         tenant: TENANT,
+        ...PRUNE,
         ...(options === undefined
           ? {}
           : {
@@ -2663,7 +2672,7 @@ describe('whole states', () => {
               },
             }),
       },
-      text,
+      bytesOf(text),
     );
   type State = Record<string, Record<string, unknown>[]>;
   const changed = async (edit: (state: State) => void): Promise<string> => {
@@ -2719,7 +2728,7 @@ describe('whole states', () => {
     const text = await exported();
     const other = openMemoryStore();
     const there = manager(other, () => clock);
-    await there.admin.apply(OPERATOR, { tenant: TENANT }, text);
+    await there.admin.apply(OPERATOR, { tenant: TENANT, ...PRUNE }, bytesOf(text));
     expect((await there.admin.export(OPERATOR, { tenant: TENANT, format: 'yaml' })).text).toBe(
       text,
     );

@@ -18,7 +18,7 @@ import { mintKey, mintSession, newId } from '../../src/identity/token.ts';
 import { openEmbeddedStore } from '../../src/store/embedded.ts';
 import { openStore } from '../../src/store/open.ts';
 import { readAll, UnknownOutcomeError, type Store } from '../../src/store/store.ts';
-import { catalog, defaults, manager, TENANT } from '../support/admin.ts';
+import { bytesOf, catalog, defaults, manager, PRUNE, TENANT } from '../support/admin.ts';
 import { openMemoryStore } from '../support/memory-store.ts';
 import { startRedis, until, type RedisServer } from '../support/redis-server.ts';
 import { PACKAGE_ROOT } from '../support/server.ts';
@@ -486,7 +486,7 @@ describe('new tenants', () => {
   it('of a state that the API applies too', async () => {
     const store = openMemoryStore();
     const admin = openAdmin({ ...environment(store), baseline, record: () => {} });
-    await admin.apply(OPERATOR, { tenant: TENANT }, `tenant: ${TENANT}`);
+    await admin.apply(OPERATOR, { tenant: TENANT, ...PRUNE }, bytesOf(`tenant: ${TENANT}`));
     expect(await names(store)).toEqual(['0001-export', '0002-auditor']);
   });
 
@@ -494,7 +494,7 @@ describe('new tenants', () => {
     const store = openMemoryStore();
     const state = { tenant: TENANT, users: [{ id: 'alice', roles: ['owner'] }] };
     const apply = (of: readonly Migration[]): ReturnType<typeof applyState> =>
-      applyState(store, state, defaults, 'test', undefined, undefined, of);
+      applyState(store, state, defaults, 'test', { baseline: of });
     await apply([GRANT]);
     expect(await names(store)).toEqual(['0001-export']);
     expect(await up(store, baseline)).toMatchObject({ applied: ['0002-auditor'] });
@@ -510,14 +510,14 @@ describe('new tenants', () => {
     const before = await exportState(await populated(), TENANT);
     if (before === undefined) expect.fail('no state');
     const store = openMemoryStore();
-    await applyState(store, before.state, defaults, 'test', undefined, undefined, baseline);
+    await applyState(store, before.state, defaults, 'test', { baseline });
     expect(await names(store)).toBeUndefined();
     await up(store, baseline);
     // The same from a state that has them: nothing is done twice.
     const after = await exportState(store, TENANT);
     if (after === undefined) expect.fail('no state');
     const restored = openMemoryStore();
-    await applyState(restored, after.state, defaults, 'test', undefined, undefined, baseline);
+    await applyState(restored, after.state, defaults, 'test', { baseline });
     await up(restored, baseline);
     expect((await exportState(restored, TENANT))?.state).toEqual(after.state);
   });

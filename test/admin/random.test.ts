@@ -18,7 +18,7 @@ import type {
 import { openEmbeddedStore } from '../../src/store/embedded.ts';
 import { openRedisStore, REDIS_DEFAULTS } from '../../src/store/redis.ts';
 import type { Store } from '../../src/store/store.ts';
-import { manager } from '../support/admin.ts';
+import { bytesOf, manager, PRUNE } from '../support/admin.ts';
 import { startRedis, type RedisServer } from '../support/redis-server.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import {
@@ -380,7 +380,7 @@ async function perform(
     return Number(revision);
   }
   const text = String(request['text']);
-  return (await room.admin.apply(OPERATOR, { tenant }, text)).revision;
+  return (await room.admin.apply(OPERATOR, { tenant, ...PRUNE }, bytesOf(text))).revision;
 }
 
 /** The exported state without one entry of one of its lists, or as it is. */
@@ -391,7 +391,11 @@ async function changedState(
 ): Promise<string> {
   const { text } = await room.admin.export(OPERATOR, { tenant, format: 'yaml' });
   // What was exported is what is there: applied, it changes nothing.
-  const { revision } = await room.admin.apply(OPERATOR, { tenant }, text);
+  const { revision } = await room.admin.apply(
+    OPERATOR,
+    { tenant, prune: false, keep: false },
+    bytesOf(text),
+  );
   const exported = await room.admin.export(OPERATOR, { tenant, format: 'yaml' });
   expect(exported).toEqual({ revision, text });
   const state = parse(text) as Record<string, unknown>;

@@ -14,7 +14,7 @@ const STATE: StateFile = { tenant: 't', users: [{ id: 'alice' }] };
 const DAY_MS = 24 * 60 * 60 * 1_000;
 
 const apply = (store: Store, state: StateFile, key?: string) =>
-  applyState(store, state, [], 'test', key);
+  applyState(store, state, [], 'test', { key });
 
 describe.each([
   ['memory store', openMemoryStore],

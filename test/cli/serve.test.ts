@@ -162,7 +162,9 @@ describe('apply and export beside a running server', () => {
     expect(after.stdout).toContain('denied SUBJECT_INACTIVE');
 
     writeFileSync(file, exported.stdout);
-    expect((await demo('apply', '-f', file)).stdout).toContain('revision 3');
+    // ADM-10: it does not say that bob is not suspended.
+    expect((await demo('apply', '-f', file)).stderr).toContain('user `bob`: `suspended`');
+    expect((await demo('apply', '-f', file, '--prune')).stdout).toContain('revision 3');
     expect((await demo('check', 'bob', 'read', 'work', '--min-revision', '3')).code).toBe(0);
   });
 
@@ -196,7 +198,7 @@ describe('apply and export beside a running server', () => {
     writeFileSync(file, state);
     await demo('apply', '-f', file);
     writeFileSync(file, state.replace(', { id: ben }', ''));
-    const ran = await demo('apply', '-f', file);
+    const ran = await demo('apply', '-f', file, '--prune');
     expect(ran.stdout).toMatch(/-\s+user\s+ben/);
     const small = (...args: string[]): ReturnType<typeof postern> =>
       postern(['--tenant', 'small', ...args], server.environment);
@@ -211,6 +213,69 @@ describe('apply and export beside a running server', () => {
     ];
     expect((await small(...asked)).stdout).toContain('SUBJECT_INACTIVE');
     expect((await small('export')).stdout).toContain('deleted: true');
+  });
+
+  it('ADM-10: what a file does not list is refused, listed, removed or left as it says', async () => {
+    const file = join(server.directory, 'unlisted.yaml');
+    writeFileSync(file, 'tenant: listed\nusers: [{ id: ann }, { id: ben }]\n');
+    expect((await demo('apply', '-f', file)).code).toBe(0);
+    writeFileSync(file, 'tenant: listed\n');
+    const refused = await demo('apply', '-f', file);
+    expect(refused).toMatchObject({ code: 1, stdout: '' });
+    expect(refused.stderr).toContain('2 thing(s)');
+    expect(refused.stderr).toContain('user `ann`; user `ben`');
+    expect(refused.stderr).toMatch(/--prune.*--keep.*\(ADM-10\)/);
+    const dry = await demo('apply', '-f', file, '--dry-run');
+    expect(dry.code).toBe(1);
+    expect(dry.stdout).toMatch(/- user ann\n- user ben\n/);
+    expect(dry.stderr).toMatch(/--prune.*--keep.*\(ADM-10\)/);
+    const kept = await demo('apply', '-f', file, '--keep');
+    expect(kept).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('0 record(s) changed') as string,
+    });
+    expect((await demo('apply', '-f', file, '--keep', '--prune')).code).toBe(2);
+    const pruned = await demo('apply', '-f', file, '--prune', '-o', 'json');
+    expect(JSON.parse(pruned.stdout)).toMatchObject({
+      revision: 2,
+      removals: [
+        { kind: 'user', id: 'ann', what: '' },
+        { kind: 'user', id: 'ben', what: '' },
+      ],
+    });
+  });
+
+  it('CONS-5: a state comes from standard input; with --prune a pipe must tell where it ends', async () => {
+    const state = 'tenant: piped\nusers: [{ id: ann }, { id: ben }]\n';
+    const apply = async (text: string, ...flags: string[]): Promise<[number | null, string]> => {
+      const child = launch(['apply', '-f', '-', ...flags], server.environment, 'pipe');
+      let told = '';
+      for (const stream of [child.stdout, child.stderr])
+        stream?.on('data', (chunk: Buffer) => (told += chunk.toString()));
+      child.stdin?.end(text);
+      const [code] = (await once(child, 'close')) as [number | null];
+      return [code, told];
+    };
+    expect(await apply(state)).toEqual([0, expect.stringContaining('changed, revision 1')]);
+    // Cut after a line, it would parse.
+    const [cut] = state.split('users');
+    expect(await apply(cut ?? '', '--prune')).toEqual([2, expect.stringContaining('`...`')]);
+    expect(await apply(`${state}...\n`, '--prune')).toEqual([
+      0,
+      expect.stringContaining('0 record'),
+    ]);
+    const json = JSON.stringify({ tenant: 'piped', users: [{ id: 'ann' }] });
+    expect(await apply(json.slice(0, -1), '--prune')).toEqual([
+      1,
+      expect.stringContaining('stdin:1'),
+    ]);
+    expect(await apply(json, '--prune')).toEqual([0, expect.stringContaining('- user ben')]);
+    // What is exported tells where it ends.
+    const exported = await postern(['--tenant', 'piped', 'export'], server.environment);
+    expect(await apply(exported.stdout, '--prune')).toEqual([
+      0,
+      expect.stringContaining('0 record'),
+    ]);
   });
 
   it('ID-2: a tombstone keeps its name: no export that cannot be applied again', async () => {

@@ -116,7 +116,9 @@ describe('one Redis', () => {
       const slipIn = async (): Promise<void> => {
         if (slipped) return;
         slipped = true;
-        expect(await applyState(store, wanted, [], 'op', 'KEY')).toMatchObject({ revision: 2 });
+        expect(await applyState(store, wanted, [], 'op', { key: 'KEY' })).toMatchObject({
+          revision: 2,
+        });
         await applyState(store, base, [], 'somebody else');
       };
       const disturbed: Store = {
@@ -136,7 +138,7 @@ describe('one Redis', () => {
           return store.commit(commit);
         },
       };
-      const applied = await applyState(disturbed, wanted, [], 'op', 'KEY');
+      const applied = await applyState(disturbed, wanted, [], 'op', { key: 'KEY' });
       expect(slipped).toBe(true);
       expect(applied).toMatchObject({ revision: 2, repeated: true, plan: { changes: [] } });
       const { head, values } = await store.get(tenant, [{ kind: 'user', id: 'v' }]);
@@ -269,7 +271,7 @@ describe('a state that must reach a replica', () => {
     const careful = storeFor(ending, server.url, options);
     const state: StateFile = { tenant: 't', users: [{ id: 'u' }] };
     const apply = (idempotencyKey?: string): Promise<unknown> =>
-      outcomeOf(applyState(careful, state, [], 'op', idempotencyKey));
+      outcomeOf(applyState(careful, state, [], 'op', { key: idempotencyKey }));
     for (const idempotencyKey of ['KEY', 'KEY', undefined, 'KEY', 'OTHER']) {
       const outcome = await apply(idempotencyKey);
       expect(outcome).toBeInstanceOf(UnknownOutcomeError);
@@ -283,7 +285,7 @@ describe('a state that must reach a replica', () => {
       String(await replica.command('INFO', 'replication')).includes('master_link_status:up'),
     );
     const patient = storeFor(ending, server.url, { ...options, waitMs: 5_000 });
-    expect(await applyState(patient, state, [], 'op', 'KEY')).toMatchObject({
+    expect(await applyState(patient, state, [], 'op', { key: 'KEY' })).toMatchObject({
       revision: 1,
       repeated: true,
     });

@@ -23,6 +23,11 @@ export interface Manager {
 
 export const TENANT = 'acme';
 
+/** A state as `apply` reads it. */
+export const bytesOf = (text: string) => (): Buffer => Buffer.from(text);
+/** What an `apply` says that takes its state for the whole truth. */
+export const PRUNE = { prune: true, keep: false };
+
 export function manager(store: Store, now: () => number = Date.now): Manager {
   const events: ManagementEvent[] = [];
   const admin = openAdmin({

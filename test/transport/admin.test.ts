@@ -26,6 +26,7 @@ import { serve } from '../support/process.ts';
 import { until } from '../support/redis-server.ts';
 import { PACKAGE_ROOT, startTestServer, type Answer } from '../support/server.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
+import { ended } from '../support/upload.ts';
 import { writeFileSync } from 'node:fs';
 
 const SERVICE = 'postern.v1.AdminService';
@@ -208,7 +209,8 @@ function connect(address: string): AdminClient {
     },
     async apply(text, options = {}, headers = OPERATOR) {
       const chunk = Buffer.from(text);
-      const [answer] = await must('Apply', [{ tenant: 'acme', options, chunk }], headers);
+      const pieces = [{ tenant: 'acme', options, prune: true, chunk }];
+      const [answer] = await must('Apply', ended(pieces), headers);
       return answer ?? expect.fail('Apply had no answer');
     },
     async export(format, headers = OPERATOR) {
@@ -805,7 +807,7 @@ describe('the actor', () => {
     expect(
       await admin.send(
         'Apply',
-        [{ tenant: 'acme', chunk: Buffer.from(stringify(STATE)) }],
+        ended([{ tenant: 'acme', chunk: Buffer.from(stringify(STATE)) }]),
         by(manages),
       ),
     ).toMatchObject({ code: status.PERMISSION_DENIED });
@@ -1044,15 +1046,15 @@ describe('Apply and Export', () => {
     };
     const bytes = Buffer.from(stringify(state));
     for (const size of [bytes.length, 1, 3, 7, 1_000]) {
-      const pieces: object[] = [];
+      const pieces: { chunk: Buffer }[] = [];
       for (let at = 0; at < bytes.length; at += size)
         pieces.push({
           // The first message says whose it is; the others need not.
-          ...(at === 0 ? { tenant: 'acme' } : {}),
+          ...(at === 0 ? { tenant: 'acme', prune: true } : {}),
           chunk: bytes.subarray(at, at + size),
         });
       pieces.push({ chunk: Buffer.alloc(0) });
-      const { code, answers, details } = await own.admin.send('Apply', pieces, OPERATOR);
+      const { code, answers, details } = await own.admin.send('Apply', ended(pieces), OPERATOR);
       expect(code, details).toBe(0);
       expect(part(answers[0] ?? {}, 'result')['changes']).toHaveLength(
         size === bytes.length ? 1 : 0,
@@ -1082,7 +1084,8 @@ describe('Apply and Export', () => {
         'secrets',
       ],
     ] as const) {
-      const { code, details } = await admin.send('Apply', [{ tenant: 'acme', chunk }], OPERATOR);
+      const pieces = ended([{ tenant: 'acme', chunk }]);
+      const { code, details } = await admin.send('Apply', pieces, OPERATOR);
       expect({ code, details }).toMatchObject({ code: status.INVALID_ARGUMENT });
       expect(details).toContain(told);
     }
@@ -1136,7 +1139,9 @@ describe('Apply and Export', () => {
     expect(
       await admin.send(
         'Apply',
-        [{ tenant: 'acme', options: { expected_revision: before - 1 }, chunk: Buffer.from(more) }],
+        ended([
+          { tenant: 'acme', options: { expected_revision: before - 1 }, chunk: Buffer.from(more) },
+        ]),
         OPERATOR,
       ),
     ).toMatchObject({ code: status.ABORTED });

@@ -15,6 +15,7 @@ import { loadPackageDefinition } from '@grpc/grpc-js';
 import { load } from '@grpc/proto-loader';
 import type { Actor } from '../../admin/actor.ts';
 import type { Admin, AdminRequest } from '../../admin/admin.ts';
+import type { ApplyFlags } from '../../admin/apply.ts';
 import { IdempotencyError } from '../../admin/receipt.ts';
 import { Refused, type RefusalKind } from '../../admin/refused.ts';
 import { fromStruct, toStruct, toValue } from '../../proto-value.ts';
@@ -24,6 +25,7 @@ import {
   UnreadableError,
   VersionError,
 } from '../../store/store.ts';
+import { Upload, type UploadMessage } from './upload.ts';
 import { badRequest, CODE, withReason, type RpcError } from './status.ts';
 import { endWith, toServiceError, type Extra } from './server.ts';
 
@@ -130,14 +132,14 @@ function unary(name: string, { admin, authenticate, onError }: AdminServiceOptio
 /** One message or many: the pieces of one state file. */
 function apply({ admin, authenticate, maxStateBytes, onError }: AdminServiceOptions) {
   return (call: ServerReadableStream<ApplyMessage, object>, reply: Reply): void => {
-    const pieces: Buffer[] = [];
-    let bytes = 0;
-    let first: { readonly request: AdminRequest; readonly actor: Promise<Actor> } | undefined;
+    const upload = new Upload(maxStateBytes);
+    const gone = new AbortController();
+    let first: { readonly request: ApplyRequest; readonly actor: Promise<Actor> } | undefined;
     let over = false;
     const fail = (error: unknown): void => {
       if (over) return;
       over = true;
-      pieces.length = 0;
+      upload.drop();
       reply(toServiceError(translated(error), onError));
     };
     /** Once a call: each refusal is a record. */
@@ -146,48 +148,53 @@ function apply({ admin, authenticate, maxStateBytes, onError }: AdminServiceOpti
       await admin.mayApply(actor, request);
       return actor;
     };
+    const begin = ({ tenant, options, prune, keep }: ApplyRequest): NonNullable<typeof first> => {
+      const request = { tenant, options: options ?? null, prune, keep };
+      return { request, actor: admit(request) };
+    };
+    let ended = false;
+    /** Plans and commits the upload, or records why it is none. */
+    const end = (): void => {
+      if (over || ended) return;
+      ended = true;
+      const { request, actor } = (first ??= begin(NO_TENANT));
+      actor
+        .then((known) => admin.apply(known, request, () => upload.whole(), gone.signal))
+        .then((answer) => reply(null, toWire(answer)))
+        .catch(fail);
+    };
     call.on('data', (message: ApplyMessage) => {
       if (over) return;
       if (message === UNREADABLE) return fail(unreadable());
       if (first === undefined) {
         // Before the whole state is here: nobody else fills our memory.
-        first = { request: message, actor: admit(message) };
+        first = begin(message);
         first.actor.catch(fail);
       }
-      bytes += message.chunk.length;
-      pieces.push(message.chunk);
-      if (bytes > maxStateBytes)
-        fail(
-          withReason(
-            CODE.RESOURCE_EXHAUSTED,
-            'LIMIT',
-            `the state has more than ${maxStateBytes} bytes: raise \`admin.max_state_bytes\`, or apply it where the store is`,
-          ),
-        );
+      try {
+        upload.add(message);
+      } catch (error) {
+        fail(error);
+      }
+    });
+    // A stream that is cancelled or lost may end like one that is whole: it tells `cancelled` before or after.
+    call.on('cancelled', () => {
+      upload.cut();
+      gone.abort();
+      if (first !== undefined) end();
     });
     call.on('error', fail);
     call.on('end', () => {
-      if (over) return;
-      const { request, actor } = first ?? { request: NO_TENANT, actor: admit(NO_TENANT) };
-      actor
-        .then((known) => admin.apply(known, request, decoded(Buffer.concat(pieces))))
-        .then((answer) => reply(null, toWire(answer)))
-        .catch(fail);
+      // A cancellation is told in another tick than the end that it brings.
+      setImmediate(end);
     });
   };
 }
 
-const NO_TENANT: AdminRequest = { tenant: '' };
+type ApplyRequest = AdminRequest & ApplyFlags;
+type ApplyMessage = ApplyRequest & UploadMessage;
 
-type ApplyMessage = AdminRequest & { readonly chunk: Buffer };
-
-function decoded(bytes: Buffer): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch {
-    throw new Refused('invalid_argument', 'chunk: is not UTF-8', '', 'chunk');
-  }
-}
+const NO_TENANT: ApplyRequest = { tenant: '', prune: false, keep: false };
 
 function exporting({ admin, authenticate, onError }: AdminServiceOptions) {
   return (call: ServerWritableStream<{ tenant: string; format: string }, object>): void => {

@@ -1,0 +1,82 @@
+/**
+ * One text that a client stream brings in pieces. It is whole only with the length and the digest that its closing
+ * message announces (CONS-5): a stream that was cancelled or lost can end like one that was sent to its end.
+ */
+import { createHash } from 'node:crypto';
+import { invalid, Refused } from '../../admin/refused.ts';
+import { CODE, withReason } from './status.ts';
+
+/** A message of the stream, as far as it is about the upload. */
+export interface UploadMessage {
+  readonly chunk: Buffer;
+  /** In the last message only. */
+  readonly end?: { readonly length: number; readonly sha256: Buffer } | null;
+}
+
+const NOTHING = 'nothing is applied: send the state again';
+
+export class Upload {
+  readonly #maxBytes: number;
+  readonly #hash = createHash('sha256');
+  #pieces: Buffer[] = [];
+  #bytes = 0;
+  #end: UploadMessage['end'];
+  #isCut = false;
+
+  /** @param maxBytes largest text that is kept, `admin.max_state_bytes` */
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  /** Takes the next message. @throws RpcError, Refused: the upload is over */
+  add({ chunk, end }: UploadMessage): void {
+    if (this.#end) throw invalid('end', `a message follows the one with \`end\`; ${NOTHING}`);
+    this.#bytes += chunk.length;
+    if (this.#bytes > this.#maxBytes)
+      throw withReason(
+        CODE.RESOURCE_EXHAUSTED,
+        'LIMIT',
+        `the state has more than ${this.#maxBytes} bytes: raise \`admin.max_state_bytes\`, or apply it where the store is`,
+      );
+    this.#hash.update(chunk);
+    if (chunk.length > 0) this.#pieces.push(chunk);
+    this.#end = end;
+  }
+
+  /** The stream was cancelled or lost: what came is not applied. */
+  cut(): void {
+    this.#isCut = true;
+    this.drop();
+  }
+
+  /** Lets go of what came. */
+  drop(): void {
+    this.#pieces = [];
+  }
+
+  /** The whole text, once. @throws Refused where it is not whole */
+  whole(): Buffer {
+    if (this.#isCut)
+      throw new Refused(
+        'aborted',
+        'the upload was cut off before it ended: nothing is applied',
+        'CONS-5',
+      );
+    const end = this.#end;
+    if (!end)
+      throw invalid(
+        'end',
+        `is missing: the last message must have \`end\` with the length and the SHA-256 of the whole state; ${NOTHING}`,
+      );
+    if (end.length !== this.#bytes)
+      throw invalid(
+        'end.length',
+        `\`${end.length}\` bytes are announced, ${this.#bytes} came; ${NOTHING}`,
+      );
+    if (!this.#hash.digest().equals(end.sha256))
+      throw invalid('end.sha256', `is not the SHA-256 of the ${this.#bytes} bytes; ${NOTHING}`);
+    const pieces = this.#pieces;
+    this.drop();
+    return Buffer.concat(pieces, this.#bytes);
+  }
+}
