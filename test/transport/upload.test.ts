@@ -204,7 +204,7 @@ describe('an upload that is cut', () => {
     for (let done = 0; done < CUTS; done += PARALLEL)
       await Promise.all(
         Array.from({ length: PARALLEL }, (_unused, index) =>
-          cuts[(done + index) % cuts.length]?.(index),
+          Promise.resolve(cuts[(done + index) % cuts.length]?.(index)),
         ),
       );
     // The control: the server still takes a whole upload, and it is the only one that was applied.
