@@ -179,11 +179,7 @@ export async function planState(
 }
 
 /** ADM-10. @throws Refused FAILED_PRECONDITION with the removals */
-export function mustRemoveNothing(
-  tenant: string,
-  { removals }: Plan,
-  unlisted: Unlisted = 'prune',
-): void {
+function mustRemoveNothing(tenant: string, { removals }: Plan, unlisted: Unlisted = 'prune'): void {
   if (unlisted === 'refuse' && removals.length > 0)
     throw forbidden(
       'ADM-10',

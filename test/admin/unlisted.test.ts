@@ -165,7 +165,13 @@ const REMOVALS: readonly (readonly [string, (state: State) => void])[] = [
     },
   ],
   ['attached policy set `reads`', (s) => without(s['keys'], 'k', 'policy_sets')],
-  ['rule `d`', (s) => void (s['policy_sets']?.[0]?.['rules'] as Entry[]).pop()],
+  [
+    'rule `d`',
+    (s) => {
+      const [set] = s['policy_sets'] ?? [];
+      if (set) set['rules'] = (set['rules'] as Entry[]).slice(0, -1);
+    },
+  ],
   ...(['email', 'external_id', 'metadata', 'superuser'] as const).map(
     (field) => [`\`${field}\``, (s: State) => without(s['users'], 'alice', field)] as const,
   ),

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 
 /** What the last message announces of a text. */
-export function endOf(bytes: Buffer): { readonly length: number; readonly sha256: Buffer } {
+function endOf(bytes: Buffer): { readonly length: number; readonly sha256: Buffer } {
   return { length: bytes.length, sha256: createHash('sha256').update(bytes).digest() };
 }
 
