@@ -26,6 +26,8 @@ const REASONS: readonly Reason[] = [
   'TENANT_MISMATCH',
   'STALE',
   'UNAVAILABLE',
+  'HISTORY_LOST',
+  'VERSION',
   'RATE_LIMITED',
   'INTERNAL',
   'INVALID_ARGUMENT',
@@ -34,7 +36,7 @@ const REASONS: readonly Reason[] = [
 const NO_DECISION: Reason = 'INVALID_ARGUMENT';
 
 /** Why a tenant is read again, as `facts/` tells it. */
-const RESYNC_CAUSES = ['gap', 'wiped', 'rolled_back'] as const;
+const RESYNC_CAUSES = ['gap', 'wiped', 'rolled_back', 'unreadable', 'version'] as const;
 
 const OPERATION_RESULTS = ['ok', 'refused', 'failed'] as const;
 /** What became of an operation of management; dry runs are operations too. */
@@ -54,6 +56,8 @@ export interface Metrics {
   shadow(denied: number, allowed: number): void;
   filtered(visible: number, hidden: number): void;
   resync(cause: string): void;
+  /** The store was found to have lost commits of a tenant. */
+  historyLost(): void;
   /** A call of the store. */
   readonly store: Observe;
   /** A commit has come into force here, so long after it was made by its writer's clock, seconds. */
@@ -101,6 +105,7 @@ export function createMetrics(gauges: Gauges): Metrics {
   const operations = new Map(
     gauges.operations.map((name) => [name, { ok: 0, refused: 0, failed: 0 }]),
   );
+  let historiesLost = 0;
   let unauthenticated = 0;
   let refusals = 0;
   const overloads = { lag: 0, memory: 0 };
@@ -178,6 +183,18 @@ export function createMetrics(gauges: Gauges): Metrics {
     'Policies read again after a break of the feed.',
     'counter',
     () => [...resyncs].map(([cause, value]) => ({ labels: { cause }, value })),
+  );
+  declare(
+    'postern_feed_history_lost_total',
+    'Times that the store was found to have lost commits of a tenant.',
+    'counter',
+    () => [{ labels: {}, value: historiesLost }],
+  );
+  declare(
+    'postern_history_lost_tenants',
+    'Tenants that have lost commits since the start of this process.',
+    'gauge',
+    () => [{ labels: {}, value: gauges.facts().historiesLost }],
   );
   declare('postern_policy_reload_total', 'Reloads of the catalog.', 'counter', () =>
     Object.entries(reloads).map(([result, value]) => ({ labels: { result }, value })),
@@ -280,6 +297,9 @@ export function createMetrics(gauges: Gauges): Metrics {
     resync(cause): void {
       resyncs.set(cause, (resyncs.get(cause) ?? 0) + 1);
     },
+    historyLost(): void {
+      historiesLost++;
+    },
     operation(operation, result): void {
       const results = operations.get(operation);
       if (results !== undefined) results[result]++;
@@ -311,6 +331,7 @@ const OF_SEVERAL: Readonly<Record<string, 'min' | 'max'>> = {
   postern_store_up: 'min',
   postern_feed_lag_seconds: 'max',
   postern_facts_age_seconds: 'max',
+  postern_history_lost_tenants: 'max',
   postern_audit_holding: 'max',
   postern_build_info: 'max',
   process_start_time_seconds: 'min',

@@ -171,6 +171,7 @@ export async function startServer(options: ServerOptions): Promise<Running> {
           facts_fresh: fresh,
           store_answers: facts.storeUp(),
           audit_open: audited,
+          ...lostHistory(facts.stats().historiesLost),
         },
       };
     };
@@ -302,11 +303,31 @@ function openFactsAndMetrics(
       const newest = entries.at(-1);
       if (newest !== undefined) metrics.feed(Math.max(0, Date.now() - newest.time) / 1_000);
     },
+    onHistoryLost: (tenant, after, upTo) => {
+      metrics.historyLost();
+      log.error(
+        { tenant, after, up_to: upTo },
+        'the store has lost commits: revisions that were in force are no longer in its history',
+      );
+    },
     onStore: (up) =>
       up ? log.info('the store answers again') : log.error('the store does not answer: facts age'),
     onError,
   });
-  return { facts, metrics, store: watched };
+  const telling: Store = {
+    ...watched,
+    async commit(commit) {
+      const result = await watched.commit(commit);
+      if (result.committed) facts.committed(commit.tenant, result.head);
+      return result;
+    },
+  };
+  return { facts, metrics, store: telling };
+}
+
+/** For people: it is no reason to ask another instance, and stays until this one ends. */
+function lostHistory(tenants: number): Readiness['checks'] {
+  return tenants === 0 ? {} : { history: `lost for ${tenants} tenant(s): see the log` };
 }
 
 /** What all transports share. */
@@ -363,7 +384,6 @@ async function listenDecisions(options: ServerOptions, parts: Parts): Promise<Gr
     attributesPerResource: limits.attributes_per_resource,
     valuesPerAttribute: limits.values_per_attribute,
     sourcesPerResource: limits.sources_per_resource,
-    valuesPerResource: limits.values_per_resource,
   });
   parts.caches.push(methods.forget);
   const extras = [

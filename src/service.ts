@@ -9,7 +9,7 @@ import type { Sampling } from './audit/sampling.ts';
 import { decide } from './engine/decide.ts';
 import { explainInSteps } from './engine/explain.ts';
 import type { Explanation } from './engine/explanation.ts';
-import { filterInSteps, type FilterResult } from './engine/filter.ts';
+import { filter, type FilterResult } from './engine/filter.ts';
 import type {
   Decision,
   Facts,
@@ -27,13 +27,13 @@ import {
   type Problem,
   type RequestLimits,
 } from './engine/validate.ts';
-import type { FactsRoom, Loaded, LoadedFacts } from './facts/facts.ts';
+import type { FactsRoom, Loaded, LoadedFacts, Unavailability } from './facts/facts.ts';
 import type { Claim, Credential, Identity } from './identity/identity.ts';
 import type { RateLimits } from './identity/rate.ts';
 import type { Usage } from './identity/usage.ts';
 import type { Metrics } from './metrics.ts';
 import { later, type MaybePromise } from './later.ts';
-import { inSlices, type SteppedWork } from './util/slices.ts';
+import { inSlices } from './util/slices.ts';
 
 export type { Credential };
 
@@ -46,6 +46,8 @@ export interface CheckCall {
   readonly context: Readonly<Record<string, unknown>> | undefined;
   /** 0: any. */
   readonly minRevision: number;
+  /** A revision by its name: it must be in the history that answers (CONS-1). */
+  readonly since?: Parameters<FactsRoom['resolve']>[3];
   /** Of a question that comes again: what was found for it before. */
   readonly known?: Known | undefined;
 }
@@ -66,10 +68,7 @@ interface Conclusion {
 }
 
 export interface FilterCall extends CheckCall {
-  /** One that could not be read is empty here, and in `invalid`. */
   readonly objects: readonly Resource[];
-  /** Index → what is wrong with the object (FILT-5). */
-  readonly invalid: ReadonlyMap<number, string>;
   readonly limit: number;
   readonly offset: number;
   readonly indexesOnly: boolean;
@@ -101,8 +100,6 @@ export interface CheckAnswer extends Answered {
 
 export interface FilterAnswer extends Answered {
   readonly result: FilterResult;
-  /** Index → what is wrong with an object that is malformed; in the order of the objects (FILT-5). */
-  readonly invalid: ReadonlyMap<number, string>;
 }
 
 /** No answer; the transports have a code for each kind. */
@@ -110,7 +107,11 @@ export type Failure =
   /** A key has asked more often than its rate limit allows. */
   | { readonly failure: 'limited'; readonly message: string; readonly retryAfterMs: number }
   | { readonly failure: 'invalid'; readonly problem: Problem }
-  | { readonly failure: 'unavailable'; readonly message: string; readonly stale: boolean }
+  | {
+      readonly failure: 'unavailable';
+      readonly message: string;
+      readonly reason: Unavailability;
+    }
   | { readonly failure: 'internal'; readonly message: string };
 
 /** A request that was refused before it became a question. */
@@ -165,7 +166,7 @@ interface Taken<C extends CheckCall = CheckCall> {
 const NOT_AUDITED: Failure = {
   failure: 'unavailable',
   message: 'the audit log does not take the record of this decision: retry',
-  stale: false,
+  reason: 'UNAVAILABLE',
 };
 
 export function createService(options: ServiceOptions): Service {
@@ -271,7 +272,7 @@ export function createService(options: ServiceOptions): Service {
     try {
       const { credential } = call;
       if (credential === undefined) {
-        const loaded = facts.resolve(call.request, call.minRevision, waitMs);
+        const loaded = facts.resolve(call.request, call.minRevision, waitMs, call.since);
         return caught(
           taken,
           loaded instanceof Promise
@@ -319,12 +320,12 @@ export function createService(options: ServiceOptions): Service {
     waitMs: number,
     answer: (asked: C, loaded: Loaded) => MaybePromise<T>,
   ): MaybePromise<T> => {
-    const { request, minRevision } = call;
+    const { request, minRevision, since } = call;
     const { tenant, subject } = request;
     const own = claim?.tenant === tenant && agrees(claim.subject, subject) ? claim : undefined;
     const who = { tenant, subject: own?.subject ?? subject, keyId: own?.keyId };
     const asked = { ...call, request: { ...request, ...who } };
-    return later(facts.resolve(who, minRevision, waitMs), (loaded) => {
+    return later(facts.resolve(who, minRevision, waitMs, since), (loaded) => {
       if (!('facts' in loaded)) return answer(asked, loaded);
       const { key, subject: known } = loaded.facts;
       const evidence = {
@@ -366,10 +367,14 @@ export function createService(options: ServiceOptions): Service {
   };
 
   const notLoaded = (taken: Taken, loaded: Exclude<Loaded, LoadedFacts>): MaybePromise<Failure> => {
-    const { unavailable: message, stale } = loaded;
-    const outcome = refusal(stale ? 'STALE' : 'UNAVAILABLE');
+    const { unavailable: message, reason } = loaded;
+    const outcome = refusal(reason);
     const told = content(taken.call, undefined, outcome);
-    return record(taken, loaded, outcome, told, () => ({ failure: 'unavailable', message, stale }));
+    return record(taken, loaded, outcome, told, () => ({
+      failure: 'unavailable',
+      message,
+      reason,
+    }));
   };
 
   const failed = (taken: Taken, error: unknown): MaybePromise<Failure> => {
@@ -414,66 +419,16 @@ export function createService(options: ServiceOptions): Service {
     return conclusion;
   };
 
-  /** Answers the items of a batch; what is wrong with an item alone is its own denied answer. */
-  const checkingItems = (waitMs: number, deadline: number): AskItem => {
-    // Items that leave their resource out share the default: it is looked at once.
-    let valid: Resource | undefined;
-    return (item) => {
-      if ('error' in item) return malformed(item.id, item.error);
-      const isShared = item.request.resource === valid;
-      const problem = isShared ? callerProblem(named(item)) : check(item, options.limits);
-      if (problem !== undefined) return malformed(item.id, problemText(problem));
-      valid = item.request.resource;
-      const left = Math.min(waitMs, Math.max(0, deadline - performance.now()));
-      return later(answer('batch_check', item, left, decided), (answered) =>
-        'failure' in answered ? itemAnswer(item.id, answered) : answered,
-      );
-    };
-  };
-
-  const filtered = (
-    taken: Taken<FilterCall>,
-    loaded: LoadedFacts,
-    result: FilterResult,
-    malformedObjects: ReadonlyMap<number, string>,
-  ): MaybePromise<FilterAnswer | Failure> => {
-    const outcome = refusal(result.reason);
-    const { visible, examined } = result;
-    const shadowHidden = result.shadowHidden.length;
-    const shadowShown = result.shadowShown.length;
-    const { objects: items, offset, limit } = taken.call;
-    metrics.filtered(visible.length, examined - visible.length);
-    metrics.shadow(shadowHidden, shadowShown);
-    const told = content(taken.call, loaded.facts, outcome, {
-      items,
-      offset,
-      limit,
-      visible,
-      shadowHidden,
-      shadowShown,
-      invalid: [...malformedObjects.keys()],
-    });
-    // What is hidden is denied, and so is what is malformed.
-    const always =
-      visible.length < examined || shadowHidden + shadowShown + malformedObjects.size > 0;
-    return record({ ...taken, always }, loaded, outcome, told, (answered) => ({
-      result,
-      invalid: malformedObjects,
-      ...answered,
-    }));
-  };
-
-  /** A call whose time was over before it was answered; recorded as the deny that it is. */
-  const tooLate = (taken: Taken, loaded: LoadedFacts, what: string): MaybePromise<Failure> => {
-    const outcome = refusal('UNAVAILABLE');
-    const told = content(taken.call, loaded.facts, outcome);
-    const message = `the time of the call was over before ${what}: send less at once, or allow more time`;
-    return record(taken, loaded, outcome, told, () => ({
-      failure: 'unavailable',
-      message,
-      stale: false,
-    }));
-  };
+  /** An item of a batch; what is wrong with the item alone is its own denied answer. */
+  const checkItem = (
+    item: BatchCall['checks'][number],
+    waitMs: number,
+  ): MaybePromise<CheckAnswer | Failure> =>
+    'error' in item
+      ? malformed(item.id, item.error)
+      : later(checkOne(item, 'batch_check', waitMs), (answered) =>
+          'failure' in answered ? itemAnswer(item.id, answered) : answered,
+        );
 
   return {
     refuse({ id, reason, action }, api, waitMs): MaybePromise<Answered | Failure> {
@@ -487,23 +442,37 @@ export function createService(options: ServiceOptions): Service {
     check: checkOne,
 
     batch({ checks, semantic }, waitMs): MaybePromise<readonly CheckAnswer[] | Failure> {
-      const deadline = performance.now() + waitMs;
-      const ask = checkingItems(waitMs, deadline);
-      const work =
-        semantic === 'EXECUTE_ALL' ? together(checks, ask) : inOrder(checks, semantic, ask);
-      return inSlices(work, deadline);
+      if (semantic !== 'EXECUTE_ALL')
+        return inOrder(checks, semantic, (item) => checkItem(item, waitMs));
+      const answers = checks.map((item) => checkItem(item, waitMs));
+      const ready = answers.filter(isReady);
+      return ready.length === answers.length
+        ? allOrFailure(ready)
+        : Promise.all(answers.map((one) => Promise.resolve(one))).then(allOrFailure);
     },
 
     filter(call, waitMs): MaybePromise<FilterAnswer | Failure> {
-      const problem = callerProblem(named(call));
+      const problem = checkFilter(call, options.limits);
       if (problem !== undefined) return invalid(problem);
       return answer('filter', call, waitMs, (taken, loaded) => {
         const { action } = call.request;
-        const work = filterValid({ ...call, action }, loaded.facts, options.limits);
-        return later(inSlices(work, taken.startedAt + waitMs), (found) =>
-          found === undefined
-            ? tooLate(taken, loaded, 'all objects were looked at')
-            : filtered(taken, loaded, found.result, found.invalid),
+        const result = filter({ ...call, action }, loaded.facts);
+        const outcome = refusal(result.reason);
+        const { visible, examined } = result;
+        const shadowHidden = result.shadowHidden.length;
+        const shadowShown = result.shadowShown.length;
+        const { objects: items, offset, limit } = call;
+        const objects = { items, offset, limit, visible, shadowHidden, shadowShown };
+        metrics.filtered(visible.length, examined - visible.length);
+        metrics.shadow(shadowHidden, shadowShown);
+        const told = content(taken.call, loaded.facts, outcome, objects);
+        return record(
+          // What is hidden is denied.
+          { ...taken, always: visible.length < examined || shadowHidden + shadowShown > 0 },
+          loaded,
+          outcome,
+          told,
+          (answered) => ({ result, ...answered }),
         );
       });
     },
@@ -552,27 +521,21 @@ function isoClock(): () => string {
   };
 }
 
-type AskItem = (item: BatchCall['checks'][number]) => MaybePromise<CheckAnswer | Failure>;
-
-/** Evaluates all items; those that wait for facts wait together. */
-function* together(
+/** Evaluates one item after the other until the semantic is satisfied. */
+async function inOrder(
   checks: BatchCall['checks'],
-  ask: AskItem,
-): SteppedWork<readonly CheckAnswer[] | Failure> {
-  const asked: MaybePromise<CheckAnswer | Failure>[] = [];
-  let isWaiting = false;
+  semantic: BatchSemantic,
+  check: (item: BatchCall['checks'][number]) => MaybePromise<CheckAnswer | Failure>,
+): Promise<readonly CheckAnswer[] | Failure> {
+  const stopOn = semantic === 'PERMIT_ON_FIRST_PERMIT';
+  const answers: CheckAnswer[] = [];
   for (const item of checks) {
-    const answered = ask(item);
-    isWaiting ||= answered instanceof Promise;
-    asked.push(answered);
-    if (yield) return BATCH_TOO_LATE;
+    const answered = await check(item);
+    if ('failure' in answered) return answered;
+    answers.push(answered);
+    if (answered.decision.allowed === stopOn) break;
   }
-  let answers: readonly (CheckAnswer | Failure)[] = asked.filter(isReady);
-  if (isWaiting)
-    yield Promise.all(asked.map((one) => Promise.resolve(one))).then((all) => {
-      answers = all;
-    });
-  return allOrFailure(answers);
+  return answers;
 }
 
 function isReady<T extends object>(answer: MaybePromise<T>): answer is T {
@@ -587,71 +550,6 @@ function allOrFailure(
     if ('failure' in answered) return answered;
     else good.push(answered);
   return good;
-}
-
-/** Evaluates one item after the other until the semantic is satisfied. */
-function* inOrder(
-  checks: BatchCall['checks'],
-  semantic: BatchSemantic,
-  ask: AskItem,
-): SteppedWork<readonly CheckAnswer[] | Failure> {
-  const stopOn = semantic === 'PERMIT_ON_FIRST_PERMIT';
-  const answers: CheckAnswer[] = [];
-  for (const item of checks) {
-    const asked = ask(item);
-    const came: { answer: CheckAnswer | Failure } = { answer: BATCH_TOO_LATE };
-    if (asked instanceof Promise)
-      yield asked.then((answer) => {
-        came.answer = answer;
-      });
-    else came.answer = asked;
-    const { answer: answered } = came;
-    if ('failure' in answered) return answered;
-    answers.push(answered);
-    if (answered.decision.allowed === stopOn) break;
-    if (yield) return BATCH_TOO_LATE;
-  }
-  return answers;
-}
-
-const BATCH_TOO_LATE: Failure = {
-  failure: 'unavailable',
-  message:
-    'the time of the call was over before all checks were decided: send fewer at once, or allow more time',
-  stale: false,
-};
-
-/** Objects that are looked at between two steps. */
-const STEP_OBJECTS = 64;
-
-/**
- * FILT-5: looks at each object before any is decided.
- * @returns `undefined`: time was over first
- */
-function* filterValid(
-  call: FilterCall & { readonly action: string },
-  facts: Facts,
-  limits: RequestLimits,
-): SteppedWork<
-  { readonly result: FilterResult; readonly invalid: ReadonlyMap<number, string> } | undefined
-> {
-  let found: Map<number, string> | undefined;
-  for (let index = 0; index < call.objects.length; index++) {
-    if (index % STEP_OBJECTS === STEP_OBJECTS - 1 && (yield)) return undefined;
-    const object = call.objects[index];
-    const problem = object && resourceProblem(object, index, limits);
-    if (problem !== undefined) (found ??= new Map()).set(index, problemText(problem));
-  }
-  const invalid =
-    found === undefined
-      ? call.invalid
-      : new Map([...call.invalid, ...found].sort(([a], [b]) => a - b));
-  const deciding = filterInSteps({ ...call, invalid }, facts);
-  for (;;) {
-    const { done, value } = deciding.next(false);
-    if (done === true) return { result: value, invalid };
-    if (yield) return undefined;
-  }
 }
 
 /** What is of the item alone does not fail its batch. */
@@ -692,7 +590,7 @@ const NO_CALL: Omit<CheckCall, 'id' | 'request'> = {
   context: undefined,
   minRevision: 0,
 };
-const NOTHING_LOADED: Loaded = { unavailable: '', stale: false };
+const NOTHING_LOADED: Loaded = { unavailable: '', reason: 'UNAVAILABLE' };
 /** Revision 0: no facts decided. */
 const NEVER_LOADED = { revision: 0, ageMs: 0 };
 
@@ -717,6 +615,17 @@ function refusal(reason: Reason): Outcome {
 /** A credential needs no subject beside it; it is what names one. */
 function check(call: CheckCall, limits: RequestLimits): Problem | undefined {
   return requestProblem(named(call), limits);
+}
+
+function checkFilter(call: FilterCall, limits: RequestLimits): Problem | undefined {
+  const problem = callerProblem(named(call));
+  if (problem !== undefined) return problem;
+  for (let index = 0; index < call.objects.length; index++) {
+    const object = call.objects[index];
+    const found = object && resourceProblem(object, index, limits);
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }
 
 function named({ request, credential }: CheckCall): Request {

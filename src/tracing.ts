@@ -260,7 +260,7 @@ function failureOf(failure: Failure): Attributes {
     case 'limited':
       return refused('RATE_LIMITED');
     case 'unavailable':
-      return refused(failure.stale ? 'STALE' : 'UNAVAILABLE');
+      return refused(failure.reason);
     case 'internal':
       return refused('INTERNAL');
   }

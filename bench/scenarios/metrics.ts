@@ -25,6 +25,7 @@ function noMetrics(): Metrics {
     notAudited: nothing,
     shadow: nothing,
     filtered: nothing,
+    historyLost: nothing,
     resync: nothing,
     store: nothing,
     feed: nothing,

@@ -16,8 +16,13 @@ import { openRateLimits } from '../../src/identity/rate.ts';
 import { openUsage } from '../../src/identity/usage.ts';
 import { createService, type Service } from '../../src/service.ts';
 import { openEmbeddedStore } from '../../src/store/embedded.ts';
-import { decodeCheck, encodeCheck, encodeFilter } from '../../src/transport/grpc/codec.ts';
-import { decodeBatch, decodeFilter } from '../../src/transport/grpc/codec-many.ts';
+import {
+  decodeBatch,
+  decodeCheck,
+  decodeFilter,
+  encodeCheck,
+  encodeFilter,
+} from '../../src/transport/grpc/codec.ts';
 import { authorizationMethods } from '../../src/transport/grpc/methods.ts';
 import { batches, checks, decode, filters, SERVICE } from '../messages.ts';
 import { measure, type Effort, type Work } from '../measure.ts';
@@ -38,7 +43,6 @@ export const CODEC_LIMITS = {
   attributesPerResource: 64,
   valuesPerAttribute: 256,
   sourcesPerResource: 256,
-  valuesPerResource: 16_384,
 };
 const LIMITS = { attributes: 64, valuesPerAttribute: 256 };
 const WAIT_MS = 1_000;
@@ -76,6 +80,7 @@ export function withFacts<T>(run: (facts: FactsRoom, directory: string) => Promi
       },
       now: () => performance.now(),
       wallNow: () => Date.now(),
+      onHistoryLost: () => {},
       onResync: () => {},
       onStore: () => {},
       onEntries: () => {},

@@ -146,7 +146,7 @@ export function openAdmin(options: AdminOptions): Admin {
     };
     try {
       const done = await serially(request.tenant, () => run(given));
-      const { revision, result, body, differences } = done;
+      const { revision, consistency_token, result, body, differences } = done;
       options.record({
         ...event,
         revision,
@@ -154,7 +154,7 @@ export function openAdmin(options: AdminOptions): Admin {
         refused: undefined,
         differences: given.dry_run ? [] : differences,
       });
-      return { ...body, revision, result } as AdminAnswer;
+      return { ...body, revision, consistency_token, result } as AdminAnswer;
     } catch (error) {
       const rule = error instanceof Refused ? error.rule : '';
       const message = error instanceof Error ? error.message : String(error);

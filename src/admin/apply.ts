@@ -20,12 +20,13 @@ import {
   type Head,
   type Store,
 } from '../store/store.ts';
+import { tokenOf } from '../store/format/token.ts';
 import type { Actor } from './actor.ts';
 import { newTenant, type Baseline } from './baseline.ts';
 import { unjustified } from './justify.ts';
 import { deriveAll } from './links.ts';
 import { KEPT_VERSIONS, versionId } from './policies.ts';
-import { findReceipt, once, receiptChanges } from './receipt.ts';
+import { findReceipt, once, receiptChanges, receiptToken } from './receipt.ts';
 import { denied, forbidden, invalid, notFound, Refused } from './refused.ts';
 import { fromDefaults, toFacts, toState, type BaseRole, type TenantFacts } from './state.ts';
 import { createdAgainBy, tombstonesAfter } from './tombstones.ts';
@@ -308,6 +309,8 @@ function unjustifiedRows(facts: TenantFacts, state: StateFile): Finding[] {
 export interface Applied {
   /** The tenant's revision afterwards, or that of the first time. 0: there is no such tenant. */
   readonly revision: number;
+  /** Names the revision and its history (CONS-1); `''`: it is not known any more. */
+  readonly token: string;
   readonly plan: Plan;
   /** It was done before, under the same idempotency key. */
   readonly repeated: boolean;
@@ -341,7 +344,12 @@ export async function applyState(
       const receipt = again && asked && (await findReceipt(store, tenant, asked));
       if (typeof receipt !== 'object') throw error;
       await store.settle(tenant);
-      return { revision: receipt.revision, plan: EMPTY_PLAN, repeated: true };
+      return {
+        revision: receipt.revision,
+        token: await receiptToken(store, tenant, receipt),
+        plan: EMPTY_PLAN,
+        repeated: true,
+      };
     }
     const { expected, nonce } = plan;
     // After the plan: what is done between the two makes the commit fail.
@@ -353,9 +361,10 @@ export async function applyState(
       // Somebody may have been told that the first time is not known to last.
       if (expected > 0) await store.settle(tenant);
       return receipt === undefined
-        ? { revision: expected, plan, repeated: false }
+        ? { revision: expected, token: tokenOfPlan(tenant, plan), plan, repeated: false }
         : {
             revision: receipt.revision,
+            token: await receiptToken(store, tenant, receipt),
             plan: { ...EMPTY_PLAN, expected, nonce },
             repeated: true,
           };
@@ -369,7 +378,10 @@ export async function applyState(
     const event = { actor, operation: 'state.apply' };
     mustStillWait(signal);
     const result = await store.commit({ tenant, expected, nonce, changes, event });
-    if (result.committed) return { revision: result.head.revision, plan, repeated: false };
+    if (result.committed) {
+      const token = tokenOf(tenant, result.head);
+      return { revision: result.head.revision, token, plan, repeated: false };
+    }
   }
   throw new StoreError(
     `tenant \`${state.tenant}\` was changed by others ${MAX_ATTEMPTS} times while the state was planned: try again`,
@@ -486,6 +498,7 @@ export async function applyText(
       : await applyState(store, state, defaults, who.name, given);
     return {
       revision: applied.revision,
+      consistency_token: applied.token,
       result: {
         dry_run: options.dry_run,
         repeated: applied.repeated,
@@ -526,7 +539,13 @@ async function planned(
   options: ApplyOptions,
 ): Promise<Applied> {
   const plan = await planState(store, state, defaults, options);
-  return { revision: plan.expected, plan, repeated: false };
+  const token = tokenOfPlan(state.tenant, plan);
+  return { revision: plan.expected, token, plan, repeated: false };
+}
+
+/** Of the revision that a plan was made at. */
+export function tokenOfPlan(tenant: string, { expected, nonce = '' }: Plan): string {
+  return tokenOf(tenant, { revision: expected, nonce });
 }
 
 function readState(

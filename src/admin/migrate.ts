@@ -104,6 +104,8 @@ export function obstaclesOf(entries: readonly MigrationEntry[]): readonly string
 export interface Migrated {
   /** Afterwards; of a dry run: before. */
   readonly revision: number;
+  /** Names that revision and its history (CONS-1). */
+  readonly consistency_token: string;
   /** Names of those that were pending, in order. */
   readonly applied: readonly string[];
   readonly changes: WriteResult['changes'];
@@ -126,7 +128,7 @@ export async function migrateUp(
 ): Promise<Migrated> {
   // Of the last run of the rule: it runs again where others commit meanwhile.
   let applied: readonly string[] = [];
-  const { revision, result } = await write(environment, {
+  const { revision, consistency_token, result } = await write(environment, {
     tenant,
     name: 'migration.up',
     actor: OPERATOR,
@@ -139,7 +141,16 @@ export async function migrateUp(
     },
   });
   const { changes, facts, fact_counts, facts_left_out, warnings } = result;
-  return { revision, applied, changes, facts, fact_counts, facts_left_out, warnings };
+  return {
+    revision,
+    consistency_token,
+    applied,
+    changes,
+    facts,
+    fact_counts,
+    facts_left_out,
+    warnings,
+  };
 }
 
 /** The rule: names of the migrations that it applies. */

@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { ReceiptRecord } from '../engine/records.ts';
+import { tokenOf } from '../store/format/token.ts';
 import type { Change, Store } from '../store/store.ts';
 
 /** How long a key is remembered at least, ms. */
@@ -41,6 +42,20 @@ export async function findReceipt(
       `the idempotency key \`${key}\` was used for something else at revision ${receipt.revision}: take a new key`,
     );
   return receipt;
+}
+
+/** The token of a commit that was done before; `''`: its entry is no longer in the feed. */
+export async function receiptToken(
+  store: Store,
+  tenant: string,
+  { id, revision }: ReceiptRecord,
+): Promise<string> {
+  const { entries } = await store.feed(tenant, revision - 1, 1);
+  const [entry] = entries;
+  // A fail-over between the two reads could have put another commit in its place, but not the receipt with it.
+  const { values } = await store.get(tenant, [{ kind: 'receipt', id }]);
+  const isThere = values[0] !== undefined && entry?.revision === revision;
+  return isThere ? tokenOf(tenant, entry) : '';
 }
 
 /** The receipt of a commit at a revision, and the removal of some that are too old. */

@@ -4,8 +4,10 @@ import {
   UnknownOutcomeError,
   type FactKey,
   type FactValue,
+  type Head,
   type Store,
 } from '../store/store.ts';
+import { tokenOf } from '../store/format/token.ts';
 import type { Kind, RefsRecord } from '../engine/records.ts';
 import { authorityOf, type Actor } from './actor.ts';
 import type { Baseline } from './baseline.ts';
@@ -16,7 +18,7 @@ import type { RevokedRow } from './justify.ts';
 import type { FactChange } from './read/aspects.ts';
 import { factsChanged, type FactCount } from './read/facts-changed.ts';
 
-import { findReceipt, once, receiptChanges } from './receipt.ts';
+import { findReceipt, once, receiptChanges, receiptToken } from './receipt.ts';
 import { forbidden, notFound, Refused } from './refused.ts';
 import { grantView, type GrantView } from './view.ts';
 import { changesOf, overWorld, type Difference, type World } from './world.ts';
@@ -81,6 +83,8 @@ export interface WriteResult {
 
 export interface Done {
   readonly revision: number;
+  /** Names the revision and its history; `''`: it is not known any more. */
+  readonly consistency_token: string;
   readonly result: WriteResult;
   /** The rule's own answer; empty where the operation was done before. */
   readonly body: object;
@@ -107,7 +111,13 @@ export async function write(environment: Environment, operation: Operation): Pro
       if (receipt === undefined) return undefined;
       await store.settle(tenant);
       const result = { ...NOTHING, repeated: true };
-      return { revision: receipt.revision, result, body: {}, differences: [] };
+      return {
+        revision: receipt.revision,
+        consistency_token: await receiptToken(store, tenant, receipt),
+        result,
+        body: {},
+        differences: [],
+      };
     };
     let planned: Awaited<ReturnType<typeof overWorld<object>>>;
     try {
@@ -128,16 +138,17 @@ export async function write(environment: Environment, operation: Operation): Pro
     const expected = head?.revision ?? 0;
     const first = await repeated();
     if (first !== undefined) return first;
-    const done = (revision: number): Done => ({
-      revision,
+    const done = (now: Head | undefined): Done => ({
+      revision: now?.revision ?? 0,
+      consistency_token: tokenOf(tenant, now),
       result: resultOf(differences, told, options),
       body: planned.result,
       differences,
     });
-    if (options.dry_run) return done(expected);
+    if (options.dry_run) return done(head);
     if (differences.length === 0 && asked === undefined) {
       await store.settle(tenant);
-      return done(expected);
+      return done(head);
     }
     const receipts = asked && (await receiptChanges(store, tenant, asked, expected + 1));
     const commit = store.commit({
@@ -152,7 +163,7 @@ export async function write(environment: Environment, operation: Operation): Pro
         ? new UnknownWriteError(error, expected + 1, differences)
         : error;
     });
-    if (result.committed) return done(result.head.revision);
+    if (result.committed) return done(result.head);
     // Whoever lost the race looks again a little later, and not all at once.
     await new Promise((wake) =>
       setTimeout(wake, Math.random() * Math.min(attempt * 2, MAX_PAUSE_MS)),

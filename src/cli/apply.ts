@@ -6,8 +6,9 @@ import {
   factsOfPlan,
   planState,
   StateError,
+  tokenOfPlan,
   unlistedOf,
-  type Plan,
+  type Applied,
 } from '../admin/apply.ts';
 import { decodeSource } from '../config/document.ts';
 import { formatProblem } from '../config/problem.ts';
@@ -50,7 +51,10 @@ export async function apply(options: ApplyOptions): Promise<number> {
   for (const warning of lintState(source, state, catalog))
     process.stderr.write(`${formatProblem(warning)}\n`);
   const given = { baseline: migrations, unlisted, key: idempotencyKey };
-  const report = (plan: Plan, revision: number, verb: string): number => {
+  const report = (
+    { plan, revision, token }: Pick<Applied, 'plan' | 'revision' | 'token'>,
+    verb: string,
+  ): number => {
     const { summary, removals } = plan;
     const facts = factsOfPlan(plan, options.verbose === true);
     const { tenant } = state;
@@ -58,7 +62,8 @@ export async function apply(options: ApplyOptions): Promise<number> {
       removals,
       needs_prune_or_keep: unlisted === 'refuse' && removals.length > 0,
     };
-    const shown = { tenant, revision, dry_run: dryRun, changes: summary, ...facts, ...answer };
+    const head = { tenant, revision, consistency_token: token };
+    const shown = { ...head, dry_run: dryRun, changes: summary, ...facts, ...answer };
     print(options.output, shown, () => {
       const last = `tenant ${tenant}: ${summary.length} record(s) ${verb}, revision ${revision}`;
       return [...drawFacts(facts), last].join('\n');
@@ -74,7 +79,8 @@ export async function apply(options: ApplyOptions): Promise<number> {
       if (dryRun) {
         tell('planning the changes');
         const plan = await planState(store, state, defaults, given);
-        return report(plan, plan.expected, 'would change');
+        const before = { plan, revision: plan.expected, token: tokenOfPlan(state.tenant, plan) };
+        return report(before, 'would change');
       }
       tell('planning and committing the changes');
       const applied = await applyState(store, state, defaults, 'operator:apply', {
@@ -82,7 +88,7 @@ export async function apply(options: ApplyOptions): Promise<number> {
         signal: stopping.signal,
       });
       const verb = applied.repeated ? 'changed now, for it was done before' : 'changed';
-      return report(applied.plan, applied.revision, verb);
+      return report(applied, verb);
     } catch (error) {
       if (stopping.signal.aborted && error instanceof Refused && error.rule === 'CONS-5')
         throw new CliError(

@@ -19,6 +19,7 @@ export interface CheckOptions extends ConnectionOptions {
   readonly source: readonly string[];
   readonly key?: string;
   readonly minRevision?: string;
+  readonly consistencyToken?: string;
   readonly explain?: boolean;
   /** Of the caller, where the server asks for one. */
   readonly token?: string;
@@ -46,6 +47,9 @@ export async function check(
       sources: options.source.map((text) => ({ attributes: toProto(parseSourceArgument(text)) })),
     },
     ...(options.minRevision === undefined ? {} : { min_revision: revision(options.minRevision) }),
+    ...(options.consistencyToken === undefined
+      ? {}
+      : { consistency_token: options.consistencyToken }),
   };
   const client = connect(options, callerHeaders(options));
   try {

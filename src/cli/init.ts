@@ -36,24 +36,35 @@ export async function init(options: InitOptions): Promise<number> {
   const ttl = options.ttl === undefined ? 0 : parseDuration('--ttl', options.ttl);
   const configuration = loadConfiguration(options.config, options.packageRoot);
   return withStore(configuration, 'create', async (store) => {
-    const { revision, result, body } = await write(environmentOf(configuration, store), {
-      tenant,
-      name: 'tenant.init',
-      actor: OPERATOR,
-      options: { dry_run: false, idempotency_key: '', expected_revision: 0 },
-      asked: undefined,
-      creates: true,
-      // In one commit: a tenant without a token for its owner could not be done again.
-      rule: (context) => {
-        createTenant(context, { owner: admin });
-        return createSession(context, { user: `user:${admin}`, ttl_seconds: ttl });
+    const { revision, consistency_token, result, body } = await write(
+      environmentOf(configuration, store),
+      {
+        tenant,
+        name: 'tenant.init',
+        actor: OPERATOR,
+        options: { dry_run: false, idempotency_key: '', expected_revision: 0 },
+        asked: undefined,
+        creates: true,
+        // In one commit: a tenant without a token for its owner could not be done again.
+        rule: (context) => {
+          createTenant(context, { owner: admin });
+          return createSession(context, { user: `user:${admin}`, ttl_seconds: ttl });
+        },
       },
-    }).catch((error: unknown) => {
+    ).catch((error: unknown) => {
       throw explained(tenant, error);
     });
     // The rule's own answer.
     const { session, token } = body as Created;
-    const answer = { revision: String(revision), result, tenant, user: admin, session, token };
+    const answer = {
+      revision: String(revision),
+      consistency_token,
+      result,
+      tenant,
+      user: admin,
+      session,
+      token,
+    };
     reportSecret(
       output,
       answer,

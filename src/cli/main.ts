@@ -120,6 +120,10 @@ program
   .option('--source <json>', 'metadata of one contributing source; may be repeated', collect, [])
   .option('--key <id>', 'the API key that acts')
   .option('--min-revision <n>', 'answer from this revision or newer')
+  .option(
+    '--consistency-token <token>',
+    'answer from the revision that a write (`-o json`) returned this token for, or newer',
+  )
   .option('--explain', 'tell all the evidence, and what is missing')
   .addHelpText(
     'after',

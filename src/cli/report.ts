@@ -22,6 +22,8 @@ interface WriteResult extends Facts {
 /** What the answers of all writes have. */
 export interface WriteAnswer {
   readonly revision: string;
+  /** For `check --consistency-token`; `''`: it is not known any more. */
+  readonly consistency_token: string;
   readonly result: WriteResult | null;
 }
 

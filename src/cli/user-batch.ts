@@ -50,6 +50,7 @@ export async function createUsers(
   const outcomes: Outcome[] = [];
   let { expectedRevision } = options;
   let revision = '';
+  let consistency_token = '';
   for (const [index, group] of groups(users).entries()) {
     showProgress(outcomes.length, users.length);
     const answer = await send(admin, group, outcomes.length, {
@@ -61,7 +62,7 @@ export async function createUsers(
           options.idempotencyKey === undefined ? undefined : `${options.idempotencyKey}/${index}`,
       }),
     });
-    revision = answer.revision;
+    ({ revision, consistency_token } = answer);
     // Nobody else's commit may come between, either.
     if (expectedRevision !== undefined) expectedRevision = revision;
     warn(answer.result?.warnings ?? []);
@@ -75,7 +76,7 @@ export async function createUsers(
   const counts = { created: outcomes.length - refused, refused };
   print(
     admin.output,
-    { revision, dry_run: isDryRun, ...counts, items: outcomes },
+    { revision, consistency_token, dry_run: isDryRun, ...counts, items: outcomes },
     () =>
       `${counts.created} user(s) ${isDryRun ? 'would be ' : ''}created, ${refused} refused (revision ${revision})`,
   );

@@ -12,6 +12,8 @@ const DENIED: Readonly<Record<Exclude<Reason, 'ALLOWED'>, string>> = {
   TENANT_MISMATCH: 'the tenant does not exist here',
   STALE: 'the facts are older than allowed: the store does not answer',
   UNAVAILABLE: 'the facts that were asked for are not here',
+  HISTORY_LOST: 'the revision that was asked for is not in the history of the store',
+  VERSION: 'the facts need a newer version of this service',
   RATE_LIMITED: 'the key has asked more often than its rate limit allows',
   INTERNAL: 'a layer of the decision failed',
   INVALID_ARGUMENT: 'the request is malformed',

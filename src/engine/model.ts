@@ -65,6 +65,8 @@ export type Reason =
   | 'TENANT_MISMATCH'
   | 'STALE'
   | 'UNAVAILABLE'
+  | 'HISTORY_LOST'
+  | 'VERSION'
   | 'RATE_LIMITED'
   | 'INTERNAL'
   | 'INVALID_ARGUMENT';

@@ -4,7 +4,7 @@
  */
 import { actingSubject, compileKey, type KeyFacts } from '../engine/abac.ts';
 import type { Catalog } from '../engine/action.ts';
-import type { Facts, Request, Subject } from '../engine/model.ts';
+import type { Facts, Reason, Request, Subject } from '../engine/model.ts';
 import type { KeyRecord, UserRecord } from '../engine/records.ts';
 import {
   compileUser,
@@ -13,9 +13,27 @@ import {
   type Directory,
   type SubjectFacts,
 } from '../engine/subject.ts';
-import type { FactKey, FeedEntry, OnChange, Store } from '../store/store.ts';
+import {
+  StoreError,
+  TenantError,
+  Unreadable,
+  VersionError,
+  type FactKey,
+  type FeedEntry,
+  type Head,
+  type OnChange,
+  type Store,
+} from '../store/store.ts';
 import { bounded } from './bounded.ts';
+import { knownToPlane, openHistories } from './history.ts';
 import { inTime, timed } from './timed.ts';
+import {
+  deniedUser,
+  getLeniently,
+  isStandIn,
+  mustUnderstand,
+  UnusableRecordError,
+} from './unreadable.ts';
 import { openShelves, type Entry, type Shelf } from './shelves.ts';
 import { follow, groupsIn, isOfHistory, loadPlane, planeOf, type Plane } from './plane.ts';
 import type { TenantSnapshot } from './snapshot.ts';
@@ -46,6 +64,8 @@ export interface FactsOptions {
   /** Milliseconds since the epoch, never going back: when keys expire. */
   readonly wallNow: () => number;
   readonly onResync: (tenant: string, cause: string) => void;
+  /** Revisions above `after`, up to `upTo`, were in force here and are no longer in the store (CONS-1). */
+  readonly onHistoryLost: (tenant: string, after: number, upTo: number) => void;
   /** Commits have come into force here. */
   readonly onEntries: (tenant: string, entries: readonly FeedEntry[]) => void;
   /** The store has stopped to answer, or answers again. */
@@ -57,7 +77,16 @@ export interface FactsOptions {
 export type Who = Pick<Request, 'tenant' | 'subject' | 'keyId'>;
 
 /** Facts true at one revision, or why there are none. */
-export type Loaded = LoadedFacts | { readonly unavailable: string; readonly stale: boolean };
+export type Loaded = LoadedFacts | NotLoaded;
+
+/** Why there are no facts to decide on. */
+export type Unavailability = Extract<Reason, 'UNAVAILABLE' | 'STALE' | 'HISTORY_LOST' | 'VERSION'>;
+
+export interface NotLoaded {
+  readonly unavailable: string;
+  /** STALE: the store does not answer; HISTORY_LOST, VERSION: no waiting helps. */
+  readonly reason: Unavailability;
+}
 
 export interface LoadedFacts {
   readonly facts: Facts;
@@ -72,8 +101,11 @@ export interface FactsRoom {
    * The facts for one question.
    * @param minRevision answer from this revision or newer (CONS-1); 0: any
    * @param waitMs how long to wait for it
+   * @param token a revision by its name: answer from it or newer, and only where it is in the tenant's history (CONS-1)
    */
-  resolve(who: Who, minRevision: number, waitMs: number): MaybePromise<Loaded>;
+  resolve(who: Who, minRevision: number, waitMs: number, token?: Head): MaybePromise<Loaded>;
+  /** A commit was acknowledged to a caller of this instance: if it is lost, that is noticed. */
+  committed(tenant: string, head: Head): void;
   setCatalog(catalog: Catalog): void;
   /** Loads the planes of all tenants, up to the bound of the cache. Returns the names of all. */
   warmUp(): Promise<readonly string[]>;
@@ -102,6 +134,8 @@ export interface FactsStats {
   /** Of users and keys, by the estimate of their caches. */
   readonly bytes: number;
   readonly resyncs: number;
+  /** Tenants that have lost revisions since the start. */
+  readonly historiesLost: number;
 }
 
 /** What is read on demand. */
@@ -120,6 +154,12 @@ interface Flight {
 interface Waiter {
   readonly revision: number;
   readonly go: () => void;
+}
+
+/** From which revision a question is to be answered: by its number, and by its name. */
+interface Since {
+  readonly minRevision: number;
+  readonly token: Head | undefined;
 }
 
 /** Reads of the same question that were spoiled by changes, before we give up rather than spin. */
@@ -142,11 +182,19 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
   const { bytes } = cache;
   const users = openShelves(cache.subjects, cache.absent, { bytes, sizeOf: sizeOfUser });
   const keys = openShelves(cache.keys, cache.absent, { bytes, sizeOf: sizeOfKey });
+  const histories = openHistories(cache.tenants, (tenant, { after, upTo }) =>
+    options.onHistoryLost(tenant, after, upTo),
+  );
   const planes = bounded<Plane>(cache.tenants, undefined, (plane) => {
+    histories.left(plane);
     users.abandon(plane.users);
     keys.abandon(plane.keys);
   });
   const absentTenants = bounded<number>(cache.absent);
+  /** Tenants that this version cannot read; until the next heartbeat. */
+  const newer = bounded<VersionError>(cache.absent);
+  /** Takes stand-ins away, so that the records they stand for are looked for again; at each heartbeat. */
+  let standIns: (() => void)[] = [];
   const planeFlights = new Map<string, Promise<Plane | undefined>>();
   const flights = new Map<string, Flight>();
   const waiters = new Map<string, Set<Waiter>>();
@@ -206,20 +254,38 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
     return looked;
   };
 
+  /** It answers nothing any more, and everything is read again. */
+  const breakPlane = (plane: Plane, cause: string): void => {
+    plane.broken = true;
+    resyncs++;
+    if (planes.peek(plane.tenant) === plane) planes.delete(plane.tenant);
+    options.onResync(plane.tenant, cause);
+  };
+
+  /** Whether what could not be used can be by now; a store that does not answer shows as age. */
+  const lookForUnreadable = async (plane: Plane): Promise<void> => {
+    const { values } = await getLeniently(store, plane.tenant, [...plane.unreadable.values()]);
+    const isMended = values.some((value) => !(value instanceof Unreadable));
+    if (isMended && !plane.broken) breakPlane(plane, 'unreadable');
+  };
+
   /** Brings one plane up to date; what went wrong is told, and shows as age. */
   const lookOnce = (plane: Plane): MaybePromise<void> => {
-    const failed = (error: unknown): void => onError(error);
+    /** What cannot be read is read from anew, and never trusted to come right. */
+    const failed = (error: unknown): void => {
+      if (error instanceof TenantError || !(error instanceof StoreError))
+        breakPlane(plane, 'unreadable');
+      onError(error);
+    };
     try {
       const looked = later(
         follow(store, plane, now, (entries) => {
           drop(plane, entries);
+          histories.arrived(plane);
           options.onEntries(plane.tenant, entries);
         }),
         (found): void => {
-          if (found.kind !== 'broken') return;
-          resyncs++;
-          if (planes.peek(plane.tenant) === plane) planes.delete(plane.tenant);
-          options.onResync(plane.tenant, found.cause);
+          if (found.kind === 'broken') breakPlane(plane, found.cause);
         },
       );
       return looked instanceof Promise ? looked.catch(failed) : looked;
@@ -252,9 +318,17 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
     options.onStore(is);
   };
 
+  const takeStandInsAway = (): void => {
+    const all = standIns;
+    standIns = [];
+    for (const take of all) take();
+  };
+
   /** Asks for the heads of all planes at once; only those that are behind are looked at. */
   const beat = (): void => {
     absentTenants.clear();
+    newer.clear();
+    takeStandInsAway();
     const startedAt = now();
     const all = [...planes.values()];
     const late = setTimeout(() => setUp(false), options.heartbeatMs / 2).unref();
@@ -273,6 +347,7 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
         if (head?.nonce === plane.head.nonce && !plane.broken) {
           plane.confirmedAt = Math.max(plane.confirmedAt, startedAt);
           wake(plane.tenant);
+          if (plane.unreadable.size > 0) lookForUnreadable(plane).catch(onError);
         } else lookAt(plane);
       }
       // Nobody follows a tenant that is not there: it is looked for.
@@ -333,13 +408,22 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
     if (running !== undefined) return running;
     const started = loadPlane(store, tenant, { groups: cache.groups, now })
       .then(async (plane) => {
+        const current = planes.peek(tenant);
+        if (current !== undefined) histories.left(current);
+        await histories.compare(store, tenant, plane);
         if (plane === undefined) absentTenants.set(tenant, now());
         else {
           planes.set(tenant, plane);
+          for (const key of plane.unreadable.values())
+            onError(new UnusableRecordError(tenant, key));
           // Nobody followed it while it was read.
           await catchUp(plane);
         }
         return plane;
+      })
+      .catch((error: unknown) => {
+        if (error instanceof VersionError) newer.set(tenant, error);
+        throw error;
       })
       .finally(() => planeFlights.delete(tenant));
     planeFlights.set(tenant, started);
@@ -348,13 +432,20 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
 
   // ── one question ──────────────────────────────────────────────────────────────────────────────
 
-  const resolve = (who: Who, minRevision: number, waitMs: number): MaybePromise<Loaded> => {
+  const resolve = (
+    who: Who,
+    minRevision: number,
+    waitMs: number,
+    token?: Head,
+  ): MaybePromise<Loaded> => {
     const plane = planes.get(who.tenant);
     const at = now();
     if (
       plane !== undefined &&
       !plane.broken &&
       minRevision <= plane.head.revision &&
+      (token === undefined || knownToPlane(plane, token) === true) &&
+      (minRevision === 0 || histories.size === 0) &&
       at - plane.confirmedAt <= options.maxStalenessMs
     ) {
       const answer = fromCaches(plane, who, at);
@@ -364,8 +455,9 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
       }
     }
     misses++;
-    const resolving = resolveSlowly(who, minRevision, at + waitMs);
-    return inTime(resolving, waitMs, () => tooLate(who.tenant, minRevision, waitMs));
+    const resolving = resolveSlowly(who, { minRevision, token }, at + waitMs);
+    const wanted = Math.max(minRevision, token?.revision ?? 0);
+    return inTime(resolving, waitMs, () => tooLate(who.tenant, wanted, waitMs));
   };
 
   /** The store has not answered in time: what is here, if anything, is said by its age. */
@@ -376,15 +468,34 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
     const stale = plane !== undefined && now() - plane.confirmedAt > options.maxStalenessMs;
     return unavailable(
       `the facts are not here after ${Math.round(waitMs)} ms: retry with a longer deadline`,
-      stale,
+      stale ? 'STALE' : 'UNAVAILABLE',
     );
   };
 
-  const resolveSlowly = async (
-    who: Who,
-    minRevision: number,
-    deadline: number,
-  ): Promise<Loaded> => {
+  /** What is known of a loss: the plain number is one that may have been lost, or the token's revision was. */
+  const isLost = (tenant: string, { minRevision, token }: Since): boolean => {
+    const lost = histories.lost(tenant);
+    if (lost === undefined) return false;
+    if (minRevision > lost.after && minRevision <= lost.upTo) return true;
+    return token !== undefined && lost.nonces.has(token.nonce);
+  };
+
+  /** Whether the revision of a token is in the plane's history; as far back as the feed reaches. */
+  const proves = async (plane: Plane, token: Head): Promise<'yes' | 'no' | 'look again'> => {
+    const known = knownToPlane(plane, token);
+    if (known !== undefined) return known ? 'yes' : 'no';
+    const { head, entries } = await store.feed(plane.tenant, token.revision - 1, 1);
+    // The feed may be of another history than the plane, or newer.
+    if (head === undefined || !isOfHistory(plane, head)) await catchUp(plane);
+    if (plane.broken || head === undefined || !isOfHistory(plane, head)) return 'look again';
+    if (entries[0]?.nonce !== token.nonce) return 'no';
+    plane.trail.set(token.revision, token.nonce);
+    return 'yes';
+  };
+
+  const resolveSlowly = async (who: Who, since: Since, deadline: number): Promise<Loaded> => {
+    const { token } = since;
+    const minRevision = Math.max(since.minRevision, token?.revision ?? 0);
     // Where many tenants share little room, others push this one out between its rounds: what was read for it stays true.
     let held: Plane | undefined;
     try {
@@ -397,9 +508,10 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
           round++;
           continue;
         }
+        if (isLost(who.tenant, since)) return HISTORY_LOST;
         const reached = plane?.head.revision ?? 0;
         if (reached < minRevision) {
-          const waited = await newer(who.tenant, plane, minRevision, deadline);
+          const waited = await waitFor(who.tenant, plane, minRevision, deadline);
           if (waited === 'look again') continue;
           return waited === 'too late'
             ? notReached(minRevision, reached)
@@ -408,6 +520,14 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
               );
         }
         if (plane === undefined) return noTenant(who);
+        if (token !== undefined) {
+          const proof = await proves(plane, token);
+          if (proof === 'no') return HISTORY_LOST;
+          if (proof === 'look again') {
+            round++;
+            continue;
+          }
+        }
         if (now() - plane.confirmedAt > options.maxStalenessMs) {
           await catchUp(plane);
           if (plane.broken) continue;
@@ -415,7 +535,7 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
           if (age > options.maxStalenessMs)
             return unavailable(
               `facts are ${Math.round(age)} ms old, ${options.maxStalenessMs} ms are allowed: the store does not answer`,
-              true,
+              'STALE',
             );
         }
         const answer = fromCaches(plane, who, now());
@@ -426,7 +546,10 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
       }
       return unavailable('facts change faster than they can be read: retry');
     } catch (error) {
+      // It was told when it was found.
+      if (error instanceof VersionError) return unavailable(error.message, 'VERSION');
       onError(error);
+      if (error instanceof TenantError) return unavailable(error.message);
       return unavailable(
         'the store does not answer, and facts that are not cached cannot be guessed',
       );
@@ -434,13 +557,15 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
   };
 
   const knownTenant = (tenant: string): MaybePromise<Plane | undefined> => {
+    const needed = newer.get(tenant);
+    if (needed !== undefined) throw needed;
     const seen = absentTenants.get(tenant);
     if (seen !== undefined && now() - seen <= options.heartbeatMs) return undefined;
     return loadTenant(tenant);
   };
 
   /** Waits until the tenant is at a revision, or something else has happened to it. */
-  const newer = async (
+  const waitFor = async (
     tenant: string,
     plane: Plane | undefined,
     revision: number,
@@ -577,7 +702,8 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
     // The flights are registered in the turn of the call, before anything is read.
     await Promise.resolve();
     const from = plane.head.revision;
-    const { head, values } = await store.get(plane.tenant, wanted);
+    const { head, values } = await getLeniently(store, plane.tenant, wanted);
+    mustUnderstand(plane.tenant, values);
     const isOurs = (): boolean =>
       head !== undefined && head.revision >= from && isOfHistory(plane, head);
     // Where it is ahead of the feed, a look under way is about to bring that, or another does.
@@ -593,8 +719,18 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
     }
   };
 
-  const fill = (plane: Plane, kind: OnDemand['kind'], id: string, value: unknown): void => {
+  const fill = (plane: Plane, kind: OnDemand['kind'], id: string, read: unknown): void => {
     const { generation } = plane;
+    let value = read;
+    if (read instanceof Unreadable) {
+      onError(new UnusableRecordError(plane.tenant, read.key, read.problem));
+      // A key that is not there is no key; a user that is not there is one that lists may name (ACL-4).
+      value = kind === 'user' ? deniedUser(id) : undefined;
+      if (standIns.length >= cache.absent) takeStandInsAway();
+      standIns.push(() =>
+        kind === 'user' ? users.remove(plane.users, id) : keys.remove(plane.keys, id),
+      );
+    }
     // The store returns a record of the kind that was asked for.
     if (kind === 'user') {
       const record = value as UserRecord | undefined;
@@ -607,10 +743,12 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
 
   /** A copy of what may change, so that it can be written over many turns. */
   const snapshotOf = (plane: Plane): TenantSnapshot => {
-    const present = <R>(shelf: Shelf<R, unknown>): (readonly [string, R])[] => {
+    const present = <R extends UserRecord | KeyRecord>(
+      shelf: Shelf<R, unknown>,
+    ): (readonly [string, R])[] => {
       const found: (readonly [string, R])[] = [];
       for (const { id, record } of shelf.values())
-        if (record !== undefined) found.push([id, record]);
+        if (record !== undefined && !isStandIn(record)) found.push([id, record]);
       return found;
     };
     return {
@@ -627,6 +765,7 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
 
   return {
     resolve,
+    committed: (tenant, head) => histories.acknowledged(tenant, planes.peek(tenant), head),
     setCatalog(next): void {
       catalog = next;
     },
@@ -634,7 +773,14 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
       const tenants = await store.tenants();
       const waiting = tenants.slice(0, cache.tenants).values();
       const load = async (): Promise<void> => {
-        for (const tenant of waiting) await loadTenant(tenant);
+        for (const tenant of waiting)
+          try {
+            await loadTenant(tenant);
+          } catch (error) {
+            // One tenant's trouble is not the others'.
+            if (!(error instanceof TenantError)) throw error;
+            onError(error);
+          }
       };
       await Promise.all(Array.from({ length: MAX_LOADS }, load));
       return tenants;
@@ -675,6 +821,7 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
       tenants: planes.size,
       bytes: users.bytes + keys.bytes,
       resyncs,
+      historiesLost: histories.size,
     }),
     shed(): void {
       for (const one of [users, keys, absentTenants]) one.clear();
@@ -725,6 +872,12 @@ function notReached(wanted: number, reached: number): Loaded {
   return unavailable(`revision ${wanted} was asked for, this instance has ${reached}: retry`);
 }
 
-function unavailable(message: string, stale = false): Loaded {
-  return { unavailable: message, stale };
+const HISTORY_LOST: Loaded = {
+  unavailable:
+    'the revision that was asked for is not in the history of this tenant, or can no longer be proven to be: the store has lost commits, or the token is older than its feed; look at what is there now, and ask by a newer token',
+  reason: 'HISTORY_LOST',
+};
+
+function unavailable(message: string, reason: Unavailability = 'UNAVAILABLE'): Loaded {
+  return { unavailable: message, reason };
 }

@@ -16,15 +16,20 @@ import { groupsOf, type Direct, type GroupFacts, type SubjectFacts } from '../en
 import {
   readPages,
   StoreError,
+  Unreadable,
+  VersionError,
   type FactKey,
   type FactValue,
   type FeedEntry,
   type Head,
   type Store,
 } from '../store/store.ts';
+import { READER_VERSION } from '../store/format/version.ts';
 import { later, type MaybePromise } from '../later.ts';
 import { bounded } from './bounded.ts';
+import { namesOf } from './history.ts';
 import type { Shelf } from './shelves.ts';
+import { getLeniently, mustUnderstand } from './unreadable.ts';
 
 export interface Plane {
   readonly tenant: string;
@@ -43,6 +48,10 @@ export interface Plane {
   generation: number;
   /** When the store was last known to have nothing newer, on the monotonic clock, ms. */
   confirmedAt: number;
+  /** Commits that were acknowledged here, by revision, as far as the plane has not come by them yet. */
+  readonly acknowledged: Map<number, string>;
+  /** Records of the plane that cannot be used: they give nothing, and are looked for again (CONS-6). */
+  readonly unreadable: Map<string, FactKey>;
   /** A gap, a wipe or a roll-back was seen: nothing of it may answer any more. */
   broken: boolean;
   /** Compiled closures by their direct groups: subjects with the same groups share one. */
@@ -65,15 +74,53 @@ export async function loadPlane(
 ): Promise<Plane | undefined> {
   for (let round = 0; round < MAX_ROUNDS; round++) {
     const startedAt = options.now();
-    const { first, newest, records } = await readPages(store, tenant, PLANE_KINDS);
+    const unreadable: Unreadable[] = [];
+    const { first, newest, records } = await readPages(
+      store,
+      tenant,
+      PLANE_KINDS,
+      false,
+      (record) => void unreadable.push(record),
+    );
+    mustUnderstand(tenant, unreadable);
     if (first === undefined && newest === undefined) return undefined;
     if (first === undefined || newest === undefined) continue;
     const plane = planeOf(tenant, first, startedAt, options.groups, records);
+    await lookBack(store, plane);
+    for (const { key } of unreadable) noteUnreadable(plane, key);
     const { kind } = await follow(store, plane, options.now, () => {});
     // A page of a history that is no more may hold what no feed names.
     if (kind !== 'broken' && isOfHistory(plane, newest)) return plane;
   }
   throw new StoreError(`\`${tenant}\` changes faster than it can be read`);
+}
+
+/** Entries before the head that a plane looks at when it is read. */
+const LOOK_BACK = 16;
+
+/**
+ * Learns from the feed how the plane's revision came to be.
+ * @throws VersionError where the tenant needs a newer version (CONS-6)
+ */
+async function lookBack(store: Store, plane: Plane): Promise<void> {
+  const { revision, nonce } = plane.head;
+  for (const count of [LOOK_BACK, 1]) {
+    const { entries } = await store.feed(plane.tenant, Math.max(0, revision - count), count);
+    // A feed that does not reach so far has no entries; one of another history tells nothing of this one.
+    const own = entries.filter((entry) => entry.revision <= revision);
+    const last = own.at(-1);
+    if (last?.needs !== undefined && last.needs > READER_VERSION)
+      throw new VersionError(`\`${plane.tenant}\` in the store`, last.needs);
+    if (last?.revision !== revision || last.nonce !== nonce) continue;
+    // Oldest first, as the trail is.
+    plane.trail.clear();
+    for (const [at, name] of namesOf(own)) plane.trail.set(at, name);
+    return;
+  }
+}
+
+function noteUnreadable(plane: Plane, { kind, id }: FactKey): void {
+  if (plane.unreadable.size < MAX_UNREADABLE) plane.unreadable.set(`${kind} ${id}`, { kind, id });
 }
 
 /** @param confirmedAt when the store was last known to have nothing newer @param groups closures kept compiled */
@@ -93,6 +140,8 @@ export function planeOf(
     directory: { roles: new Map(records.role), workspaces: new Map(records.workspace) },
     sets: new Map(records.policy_set),
     generation: 0,
+    acknowledged: new Map(),
+    unreadable: new Map(),
     confirmedAt,
     broken: false,
     groups: bounded(groups),
@@ -105,7 +154,7 @@ export type Followed =
   | { readonly kind: 'advanced'; readonly entries: readonly FeedEntry[] }
   | { readonly kind: 'broken'; readonly cause: Cause };
 
-type Cause = 'wiped' | 'rolled_back' | 'gap';
+type Cause = 'wiped' | 'rolled_back' | 'gap' | 'unreadable' | 'version';
 
 /** Who is further behind reads everything again, which costs less; the feed then looks like one with a gap. */
 const MAX_ENTRIES = 1_000;
@@ -113,6 +162,10 @@ const MAX_ENTRIES = 1_000;
 const TRAIL = 2_000;
 /** Rounds of reading records and reading on because commits came between, before everything is read again. */
 const MAX_ROUNDS = 5;
+/** Records that are read for one look at the feed: where more were changed, everything is read again. */
+const MAX_READ = 5_000;
+/** Records that cannot be used and are looked for again, of one plane. */
+const MAX_UNREADABLE = 100;
 
 /** Brings the plane to the store's newest revision. The caller drops what the entries name from its caches. */
 export function follow(
@@ -145,18 +198,26 @@ export function follow(
         // Another look came first: this one's reading is old.
         if (overtaken()) return { kind: 'current' };
         const cause = breakOf(from, head, entries);
-        return cause === undefined ? use(entries) : breakWith(cause);
+        if (cause !== undefined) return breakWith(cause);
+        const last = entries.at(-1)?.revision ?? 0;
+        const top = head?.revision ?? 0;
+        return use(last > top ? entries.filter(({ revision }) => revision <= top) : entries);
       },
     );
   /** Reads the records that the entries name. They may be of a later commit: then the feed is read on up to it. */
   const absorb = (entries: readonly FeedEntry[], round: number): MaybePromise<Followed> => {
     const keys = planeKeys(entries);
     if (keys.length === 0) return arrive(entries, []);
-    if (round > MAX_ROUNDS) return breakWith('gap');
-    return later(store.get(plane.tenant, keys), ({ head, values }): MaybePromise<Followed> => {
+    if (round > MAX_ROUNDS || keys.length > MAX_READ) return breakWith('gap');
+    const read = getLeniently(store, plane.tenant, keys);
+    return later(read, ({ head, values }): MaybePromise<Followed> => {
       if (overtaken()) return { kind: 'current' };
       if (head === undefined) return breakWith('wiped');
-      const changes = keys.map((key, index) => ({ ...key, value: values[index] }));
+      if (values.some((value) => value instanceof Unreadable)) return breakWith('unreadable');
+      const changes = keys.map((key, index) => ({
+        ...key,
+        value: values[index] as FactValue | undefined,
+      }));
       if (head.nonce === entries.at(-1)?.nonce) return arrive(entries, changes);
       return readFeed((more) => {
         const upTo = more.filter(({ revision }) => revision <= head.revision);
@@ -187,6 +248,11 @@ function breakOf(
   if (head.revision < from.revision) return 'rolled_back';
   let at: Head = from;
   for (const entry of entries) {
+    // Above the head, it is no commit.
+    if (entry.revision > head.revision) break;
+    // Of this version it is a gap, of a newer one an end: who reads everything again finds out.
+    if (entry.needs !== undefined && entry.needs > READER_VERSION) return 'version';
+    if (entry.unreadable !== undefined) return 'unreadable';
     // It changed more than it names.
     if (entry.keys === undefined) return 'gap';
     if (entry.revision !== at.revision + 1) return 'gap';

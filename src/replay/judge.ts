@@ -44,6 +44,8 @@ export function judge(record: DecisionRecord, resolve: Resolve | undefined): Fou
 const NO_DECISION: ReadonlySet<string> = new Set([
   'RATE_LIMITED',
   'UNAVAILABLE',
+  'HISTORY_LOST',
+  'VERSION',
   'STALE',
   'INTERNAL',
   'INVALID_ARGUMENT',

@@ -311,6 +311,7 @@ describe('once a tenant', () => {
     ]);
     expect(await up(store, [GRANT, AUDITOR])).toEqual({
       revision: revision + 1,
+      consistency_token: expect.stringMatching(/./),
       applied: [],
       changes: [],
       facts: [],
@@ -345,7 +346,9 @@ describe('once a tenant', () => {
     const planned = await up(store, [GRANT], { dryRun: true });
     expect(await store.get(TENANT, [])).toEqual(before);
     const done = await up(store, [GRANT]);
-    expect(planned).toEqual({ ...done, revision: done.revision - 1 });
+    const { consistency_token } = planned;
+    expect(planned).toEqual({ ...done, revision: done.revision - 1, consistency_token });
+    expect(consistency_token).not.toBe(done.consistency_token);
   });
 
   it('after a lost answer it is done again, and once', async () => {

@@ -99,7 +99,7 @@ describe('min_revision', () => {
 
   it('the refusal names both revisions', async () => {
     const loaded = await room.resolve(whoOf({ user: 'alice' }), 7, 0);
-    expect(loaded).toEqual({ unavailable: expect.stringMatching(/7.*1/), stale: false });
+    expect(loaded).toEqual({ unavailable: expect.stringMatching(/7.*1/), reason: 'UNAVAILABLE' });
   });
 
   it('a made-up token of the far future costs few reads, and ends at the deadline', async () => {

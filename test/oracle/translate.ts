@@ -53,6 +53,7 @@ export function openRoomOf(
     now: () => performance.now(),
     wallNow: () => Date.now(),
     onResync: () => {},
+    onHistoryLost: () => {},
     onStore: () => {},
     onEntries: () => {},
     onError: (error) => {

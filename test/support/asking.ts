@@ -1,10 +1,11 @@
 /** Questions to a facts room, answered in one word. */
 import { decide } from '../../src/engine/decide.ts';
 import type { Request, Subject } from '../../src/engine/model.ts';
-import type { FactsRoom, Loaded, Who } from '../../src/facts/facts.ts';
+import type { Head } from '../../src/store/store.ts';
+import type { FactsRoom, Loaded, Unavailability, Who } from '../../src/facts/facts.ts';
 
 /** The decision's reason with the revision that it names, or why there is none. */
-export type Answer = `${string}@${number}` | 'UNAVAILABLE' | 'STALE';
+export type Answer = `${string}@${number}` | Unavailability;
 
 export interface Question {
   readonly tenant?: string;
@@ -15,6 +16,7 @@ export interface Question {
   /** `doc:read` by default. */
   readonly action?: string;
   readonly minRevision?: number;
+  readonly since?: Head;
   readonly waitMs?: number;
 }
 
@@ -33,13 +35,13 @@ export function requestOf(question: Question): Request {
 }
 
 export function answerOf(question: Question, loaded: Loaded): Answer {
-  if ('unavailable' in loaded) return loaded.stale ? 'STALE' : 'UNAVAILABLE';
+  if ('unavailable' in loaded) return loaded.reason;
   return `${decide(requestOf(question), loaded.facts).reason}@${loaded.revision}`;
 }
 
 export async function ask(room: FactsRoom, question: Question): Promise<Answer> {
-  const { minRevision = 0, waitMs = 1_000 } = question;
-  return answerOf(question, await room.resolve(whoOf(question), minRevision, waitMs));
+  const { minRevision = 0, waitMs = 1_000, since } = question;
+  return answerOf(question, await room.resolve(whoOf(question), minRevision, waitMs, since));
 }
 
 /** The answer of a warm resolve. @throws where it is not there at once */

@@ -84,6 +84,8 @@ export interface TestRoom extends FactsRoom {
   readonly errors: unknown[];
   /** Each as `tenant: cause`. */
   readonly resyncCauses: string[];
+  /** Each as `tenant: after..upTo`. */
+  readonly lost: string[];
 }
 
 /** Facts on a store, with a heartbeat that never comes unless it is asked for. */
@@ -98,6 +100,7 @@ export function openRoom(
 ): TestRoom {
   const errors: unknown[] = [];
   const resyncCauses: string[] = [];
+  const lost: string[] = [];
   const room = openFacts(store, CATALOG, {
     maxStalenessMs: 30_000,
     heartbeatMs: NEVER_MS,
@@ -106,6 +109,7 @@ export function openRoom(
     now: () => performance.now(),
     wallNow: () => Date.now(),
     onResync: (tenant, cause) => void resyncCauses.push(`${tenant}: ${cause}`),
+    onHistoryLost: (tenant, after, upTo) => void lost.push(`${tenant}: ${after}..${upTo}`),
     onStore: () => {},
     onEntries: () => {},
     onError: (error) => void errors.push(error),
@@ -120,7 +124,7 @@ export function openRoom(
       ...cache,
     },
   });
-  return { ...room, errors, resyncCauses };
+  return { ...room, errors, resyncCauses, lost };
 }
 
 /** How many records of a kind `counters` writes. */

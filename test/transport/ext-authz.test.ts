@@ -850,8 +850,8 @@ describe('what is told of each reason', () => {
   });
 
   it.each([
-    ['stale', { failure: 'unavailable', message: 'old', stale: true }, 14, 'STALE'],
-    ['away', { failure: 'unavailable', message: 'old', stale: false }, 14, 'UNAVAILABLE'],
+    ['stale', { failure: 'unavailable', message: 'old', reason: 'STALE' }, 14, 'STALE'],
+    ['away', { failure: 'unavailable', message: 'old', reason: 'UNAVAILABLE' }, 14, 'UNAVAILABLE'],
     ['failing', { failure: 'internal', message: 'see the log' }, 13, 'INTERNAL'],
   ] as const)(
     '%s: an RPC error, so that Envoy does what it is told',
@@ -867,8 +867,14 @@ describe('what is told of each reason', () => {
   );
 
   it.each([
-    ['stale', { failure: 'unavailable', message: 'old', stale: true }, 14, 503, 'STALE'],
-    ['away', { failure: 'unavailable', message: 'old', stale: false }, 14, 503, 'UNAVAILABLE'],
+    ['stale', { failure: 'unavailable', message: 'old', reason: 'STALE' }, 14, 503, 'STALE'],
+    [
+      'away',
+      { failure: 'unavailable', message: 'old', reason: 'UNAVAILABLE' },
+      14,
+      503,
+      'UNAVAILABLE',
+    ],
     ['failing', { failure: 'internal', message: 'see the log' }, 13, 500, 'INTERNAL'],
   ] as const)(
     '%s: an error response where the file says so, with its cause for Envoy alone',

@@ -97,7 +97,7 @@ const SHAPES: Readonly<Record<Kind, Shape>> = {
   policy_version: fields({ id: text, set: policySet, actor: text, at: number }),
   usage: fields({ id: text, at: number }),
   tombstone: fields({ id: text }),
-  receipt: fields({ id: text, digest: text, revision: integer(0), time: number }, { nonce: text }),
+  receipt: fields({ id: text, digest: text, revision: integer(0), time: number }),
 };
 
 /** The field of a record that says again under which id it is stored. */

@@ -361,7 +361,7 @@ function failed(failure: Failure, asking: Asking): MaybePromise<Buffer> {
 function outage(failure: Failure, { routes }: Asking): Buffer {
   const [code, status, reason] =
     failure.failure === 'unavailable'
-      ? ([CODE.UNAVAILABLE, 503, failure.stale ? 'STALE' : 'UNAVAILABLE'] as const)
+      ? ([CODE.UNAVAILABLE, 503, failure.reason] as const)
       : ([CODE.INTERNAL, 500, 'INTERNAL'] as const);
   const message = 'message' in failure ? failure.message : failure.problem.problem;
   // The only one that Envoy asks another Postern about, and that one of any version counts as an error.

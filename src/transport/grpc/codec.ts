@@ -14,6 +14,8 @@ import type {
 } from '../../engine/model.ts';
 import { detailOf } from '../../engine/detail.ts';
 import type {
+  BatchCall,
+  BatchSemantic,
   CheckAnswer,
   CheckCall,
   Credential,
@@ -21,6 +23,7 @@ import type {
   FilterCall,
 } from '../../service.ts';
 import { printable } from '../../engine/validate.ts';
+import { decodeToken } from '../../store/format/token.ts';
 import { badRequest } from './status.ts';
 import { Reader, WireError, Writer } from './wire.ts';
 
@@ -31,12 +34,10 @@ export interface CodecLimits {
   readonly attributesPerResource: number;
   readonly valuesPerAttribute: number;
   readonly sourcesPerResource: number;
-  /** Over all attributes of a resource and of its sources. */
-  readonly valuesPerResource: number;
 }
 
 const NO_ATTRIBUTES: Attributes = new Map();
-export const NO_RESOURCE: Resource = {
+const NO_RESOURCE: Resource = {
   type: '',
   id: '',
   path: undefined,
@@ -49,7 +50,7 @@ const MAX_CONTEXT_DEPTH = 16;
 const MAX_CONTEXT_VALUES = 1_024;
 
 /** A CheckRequest as it was sent; what is absent may have a default in a batch. */
-export interface RawCheck {
+interface RawCheck {
   id: string;
   tenant: string;
   subject: Subject | undefined;
@@ -60,6 +61,7 @@ export interface RawCheck {
   /** Entries in the order sent. */
   context: (readonly [string, unknown])[] | undefined;
   minRevision: number;
+  consistencyToken: string;
 }
 
 // ── reading ───────────────────────────────────────────────────────────────────────────────────────
@@ -83,8 +85,141 @@ export function idOf(bytes: Buffer): string {
   return id;
 }
 
+/** @throws RpcError INVALID_ARGUMENT where the batch itself is malformed */
+export function decodeBatch(bytes: Buffer, limits: CodecLimits): BatchCall {
+  return decoding(() => {
+    const defaults = emptyCheck();
+    const items: (RawCheck | string)[] = [];
+    let semantic: BatchSemantic = 'EXECUTE_ALL';
+    const reader = new Reader(bytes);
+    while (reader.next())
+      switch (reader.field) {
+        case 1:
+          defaults.tenant = reader.string('tenant');
+          break;
+        case 2:
+          defaults.subject = once(defaults.subject, 'subject', readSubject(reader));
+          break;
+        case 3:
+          defaults.keyId = reader.string('key_id');
+          break;
+        case 4:
+          defaults.credential = once(defaults.credential, 'credential', readCredential(reader));
+          break;
+        case 5:
+          defaults.action = reader.string('action');
+          break;
+        case 6:
+          defaults.resource = once(defaults.resource, 'resource', readResource(reader, -1, limits));
+          break;
+        case 7:
+          defaults.minRevision = reader.uint('min_revision');
+          break;
+        case 8:
+          if (items.length === limits.checksPerBatch)
+            throw badRequest(
+              'checks',
+              `more than ${limits.checksPerBatch} checks: split the batch or raise \`limits.checks_per_batch\``,
+            );
+          items.push(readItem(reader, limits));
+          break;
+        case 9:
+          semantic = readSemantic(reader);
+          break;
+        case 10:
+          defaults.consistencyToken = reader.string('consistency_token');
+          break;
+        default:
+          reader.skip();
+      }
+    return {
+      semantic,
+      checks: items.map((item) => {
+        if (typeof item === 'string') return { id: '', error: item };
+        try {
+          return toCall(withDefaults(item, defaults));
+        } catch (error) {
+          if (error instanceof Error) return { id: item.id, error: error.message };
+          throw error;
+        }
+      }),
+    };
+  });
+}
+
+/** An item that cannot be read is its error; the reader stands behind it all the same. */
+function readItem(reader: Reader, limits: CodecLimits): RawCheck | string {
+  return reader.message('checks', (inner) => {
+    try {
+      return readCheck(inner, limits);
+    } catch (error) {
+      if (error instanceof Error) return error.message;
+      throw error;
+    }
+  });
+}
+
+/** @throws RpcError INVALID_ARGUMENT */
+export function decodeFilter(bytes: Buffer, limits: CodecLimits): FilterCall {
+  return decoding(() => {
+    const raw = emptyCheck();
+    const objects: Resource[] = [];
+    let limit = 0;
+    let offset = 0;
+    let indexesOnly = false;
+    const reader = new Reader(bytes);
+    while (reader.next())
+      switch (reader.field) {
+        case 1:
+          raw.tenant = reader.string('tenant');
+          break;
+        case 2:
+          raw.subject = once(raw.subject, 'subject', readSubject(reader));
+          break;
+        case 3:
+          raw.keyId = reader.string('key_id');
+          break;
+        case 4:
+          raw.credential = once(raw.credential, 'credential', readCredential(reader));
+          break;
+        case 5:
+          raw.action = reader.string('action');
+          break;
+        case 6:
+          if (objects.length === limits.objectsPerFilter)
+            throw badRequest(
+              'objects',
+              `more than ${limits.objectsPerFilter} objects: page through them or raise \`limits.objects_per_filter\``,
+            );
+          objects.push(readResource(reader, objects.length, limits));
+          break;
+        case 7:
+          limit = reader.uint32('limit');
+          break;
+        case 8:
+          offset = reader.uint32('offset');
+          break;
+        case 9:
+          raw.minRevision = reader.uint('min_revision');
+          break;
+        case 10:
+          indexesOnly = reader.bool('indexes_only');
+          break;
+        case 11:
+          raw.id = reader.string('id');
+          break;
+        case 12:
+          raw.consistencyToken = reader.string('consistency_token');
+          break;
+        default:
+          reader.skip();
+      }
+    return { ...toCall(raw), objects, limit, offset, indexesOnly };
+  });
+}
+
 /** Bytes that are no message are the caller's mistake, and told as such. */
-export function decoding<T>(read: () => T): T {
+function decoding<T>(read: () => T): T {
   try {
     return read();
   } catch (error) {
@@ -94,7 +229,7 @@ export function decoding<T>(read: () => T): T {
   }
 }
 
-export function emptyCheck(): RawCheck {
+function emptyCheck(): RawCheck {
   return {
     id: '',
     tenant: '',
@@ -105,10 +240,11 @@ export function emptyCheck(): RawCheck {
     resource: undefined,
     context: undefined,
     minRevision: 0,
+    consistencyToken: '',
   };
 }
 
-export function readCheck(reader: Reader, limits: CodecLimits): RawCheck {
+function readCheck(reader: Reader, limits: CodecLimits): RawCheck {
   const check = emptyCheck();
   while (reader.next())
     switch (reader.field) {
@@ -145,6 +281,9 @@ export function readCheck(reader: Reader, limits: CodecLimits): RawCheck {
       case 9:
         check.minRevision = reader.uint('min_revision');
         break;
+      case 10:
+        check.consistencyToken = reader.string('consistency_token');
+        break;
       default:
         reader.skip();
     }
@@ -152,12 +291,12 @@ export function readCheck(reader: Reader, limits: CodecLimits): RawCheck {
 }
 
 /** Decoders disagree on a message field that is sent twice (merge or replace): refused. */
-export function once<T>(before: T | undefined, field: string, value: T): T {
+function once<T>(before: T | undefined, field: string, value: T): T {
   if (before !== undefined) throw badRequest(field, 'is sent twice: send it once');
   return value;
 }
 
-export function readSubject(reader: Reader): Subject {
+function readSubject(reader: Reader): Subject {
   const outer = reader.enter('subject');
   let type: PrincipalType = 'user';
   let id = '';
@@ -176,7 +315,7 @@ function principalType(text: string): PrincipalType {
 }
 
 /** Of a field that is sent twice, or of two kinds, the last would count: refused, so that nobody reads it otherwise. */
-export function readCredential(reader: Reader): Credential {
+function readCredential(reader: Reader): Credential {
   let found: Credential | undefined;
   const outer = reader.enter('credential');
   while (reader.next())
@@ -195,21 +334,13 @@ export function readCredential(reader: Reader): Credential {
 }
 
 /** @param at index of an object of Filter, -1 for the resource of a check: names are made only for errors */
-export function readResource(reader: Reader, at: number, limits: CodecLimits): Resource {
+function readResource(reader: Reader, at: number, limits: CodecLimits): Resource {
   const outer = reader.enter('resource');
-  const resource = readResourceFields(reader, at, limits);
-  reader.leave(outer);
-  return resource;
-}
-
-/** The fields of a resource that the reader has gone into. */
-export function readResourceFields(reader: Reader, at: number, limits: CodecLimits): Resource {
   let type = '';
   let id = '';
   let path: string | undefined;
   let attributes: Map<string, readonly Scalar[]> | undefined;
   let sources: Attributes[] | undefined;
-  const place: Place = { at, source: -1, values: 0 };
   while (reader.next())
     switch (reader.field) {
       case 1:
@@ -223,8 +354,7 @@ export function readResourceFields(reader: Reader, at: number, limits: CodecLimi
         break;
       case 4:
         attributes ??= new Map();
-        place.source = -1;
-        readAttribute(reader, attributes, place, limits);
+        readAttribute(reader, attributes, { at, source: -1 }, limits);
         break;
       case 5:
         sources ??= [];
@@ -233,12 +363,12 @@ export function readResourceFields(reader: Reader, at: number, limits: CodecLimi
             `${at < 0 ? 'resource' : `objects[${at}]`}.sources`,
             `more than ${limits.sourcesPerResource} sources: raise \`limits.sources_per_resource\` if they are needed`,
           );
-        place.source = sources.length;
-        sources.push(readSource(reader, place, limits));
+        sources.push(readSource(reader, { at, source: sources.length }, limits));
         break;
       default:
         reader.skip();
     }
+  reader.leave(outer);
   return {
     type,
     id,
@@ -252,9 +382,7 @@ export function readResourceFields(reader: Reader, at: number, limits: CodecLimi
 interface Place {
   readonly at: number;
   /** -1: the resource's own attributes. */
-  source: number;
-  /** Values of the resource so far, those of its sources included. */
-  values: number;
+  readonly source: number;
 }
 
 function nameOf({ at, source }: Place, key?: string): string {
@@ -294,12 +422,6 @@ function readAttribute(
     throw badRequest(
       nameOf(place),
       `more than ${limits.attributesPerResource} attributes: send those that policies name, or raise \`limits.attributes_per_resource\``,
-    );
-  place.values += values.length;
-  if (place.values > limits.valuesPerResource)
-    throw badRequest(
-      nameOf(place, key),
-      `more than ${limits.valuesPerResource} values in one resource, its sources included: send those that policies name, or raise \`limits.values_per_resource\``,
     );
   into.set(key, values);
 }
@@ -448,7 +570,38 @@ function readContextScalar(reader: Reader): Scalar {
   throw new WireError(`\`context\` has a value of unknown kind ${reader.field}`);
 }
 
-export function toCall(raw: RawCheck): CheckCall {
+const SEMANTICS: readonly BatchSemantic[] = [
+  'EXECUTE_ALL',
+  'EXECUTE_ALL',
+  'DENY_ON_FIRST_DENY',
+  'PERMIT_ON_FIRST_PERMIT',
+];
+
+function readSemantic(reader: Reader): BatchSemantic {
+  const value = reader.uint('semantic');
+  const semantic = SEMANTICS[value];
+  if (semantic === undefined) throw badRequest('semantic', `${value} is not a known semantic`);
+  return semantic;
+}
+
+/** Each field given replaces the default whole; a key or a credential replaces both. */
+function withDefaults(check: RawCheck, defaults: RawCheck): RawCheck {
+  const ownsKey = check.keyId !== '' || check.credential !== undefined;
+  return {
+    ...check,
+    tenant: check.tenant === '' ? defaults.tenant : check.tenant,
+    subject: check.subject ?? defaults.subject,
+    keyId: ownsKey ? check.keyId : defaults.keyId,
+    credential: ownsKey ? check.credential : defaults.credential,
+    action: check.action === '' ? defaults.action : check.action,
+    resource: check.resource ?? defaults.resource,
+    minRevision: check.minRevision === 0 ? defaults.minRevision : check.minRevision,
+    consistencyToken:
+      check.consistencyToken === '' ? defaults.consistencyToken : check.consistencyToken,
+  };
+}
+
+function toCall(raw: RawCheck): CheckCall {
   if (raw.credential !== undefined && raw.keyId !== '')
     throw badRequest('key_id', 'is given beside `credential`: send one of the two');
   const request: Request = {
@@ -464,7 +617,19 @@ export function toCall(raw: RawCheck): CheckCall {
     credential: raw.credential,
     context: raw.context && Object.fromEntries(raw.context),
     minRevision: raw.minRevision,
+    ...(raw.consistencyToken === '' ? {} : { since: sinceOf(raw) }),
   };
+}
+
+/** @throws RpcError where the token is none, or of another tenant */
+function sinceOf({ tenant, consistencyToken }: RawCheck): CheckCall['since'] {
+  const since = decodeToken(tenant, consistencyToken);
+  if (since === undefined)
+    throw badRequest(
+      'consistency_token',
+      'is no token of this tenant, or was altered: send one as a write returned it',
+    );
+  return since;
 }
 
 // ── writing ───────────────────────────────────────────────────────────────────────────────────────
@@ -486,6 +651,8 @@ const REASON: Readonly<Record<Reason, number>> = {
   INVALID_ARGUMENT: 11,
   UNAVAILABLE: 12,
   RATE_LIMITED: 13,
+  HISTORY_LOST: 14,
+  VERSION: 15,
 };
 
 export function encodeCheck(answer: CheckAnswer): Buffer {
@@ -531,11 +698,6 @@ export function encodeFilter(call: FilterCall, answer: FilterAnswer): Buffer {
   writer.uint(9, Math.round(ageMs));
   ids(10, result.shadowHidden);
   ids(11, result.shadowShown);
-  for (const [index, problem] of answer.invalid)
-    writer.message(12, () => {
-      writer.uint(1, index);
-      writer.string(2, problem);
-    });
   return writer.finish();
 }
 

@@ -2,13 +2,13 @@
  * `postern.v1.AuthorizationService` as functions from bytes to bytes, so that any transport can carry them.
  * Two translations around one service call, nothing else.
  */
+import type { Reason } from '../../engine/model.ts';
 import type { CheckAnswer, CheckCall, Failure, Service } from '../../service.ts';
 import { problemText, valueText } from '../../service.ts';
-import { inSlices, type SteppedWork } from '../../util/slices.ts';
-import { decodeBatchInSteps, decodeFilterInSteps } from './codec-many.ts';
 import {
+  decodeBatch,
   decodeCheck,
-  decoding,
+  decodeFilter,
   encodeBatch,
   encodeCheck,
   encodeExplain,
@@ -45,13 +45,13 @@ export function authorizationMethods(service: Service, limits: CodecLimits): Met
           encodeCheck(orThrow(answer)),
         ),
       [path('BatchCheck')]: (bytes, waitMs) =>
-        readInSlices(decodeBatchInSteps(bytes, limits), waitMs, (call, leftMs) =>
-          later(service.batch(call, leftMs), (answers) => encodeBatch(orThrow(answers))),
+        later(service.batch(decodeBatch(bytes, limits), waitMs), (answers) =>
+          encodeBatch(orThrow(answers)),
         ),
-      [path('Filter')]: (bytes, waitMs) =>
-        readInSlices(decodeFilterInSteps(bytes, limits), waitMs, (call, leftMs) =>
-          later(service.filter(call, leftMs), (answer) => encodeFilter(call, orThrow(answer))),
-        ),
+      [path('Filter')]: (bytes, waitMs) => {
+        const call = decodeFilter(bytes, limits);
+        return later(service.filter(call, waitMs), (answer) => encodeFilter(call, orThrow(answer)));
+      },
       [path('Explain')]: (bytes, waitMs) =>
         later(service.explain(decodeCheck(bytes, limits), waitMs), (answer) =>
           encodeExplain(orThrow(answer)),
@@ -62,27 +62,6 @@ export function authorizationMethods(service: Service, limits: CodecLimits): Met
     },
     forget,
   };
-}
-
-/**
- * Reads a message that may be large, and answers it.
- * @throws RpcError where it cannot be read
- */
-function readInSlices<C>(
-  reading: SteppedWork<C>,
-  waitMs: number,
-  answer: (call: C, leftMs: number) => MaybePromise<Buffer>,
-): MaybePromise<Buffer> {
-  const deadline = performance.now() + waitMs;
-  const read = decoding(() => inSlices(reading, deadline));
-  if (!(read instanceof Promise)) return answer(read, waitMs);
-  return read.then(
-    (call) => answer(call, Math.max(0, deadline - performance.now())),
-    (error: unknown) =>
-      decoding(() => {
-        throw error;
-      }),
-  );
 }
 
 /** In a stream, an error of one message is that message's answer: the others go on. */
@@ -112,17 +91,13 @@ function failed(id: string, failure: Failure): CheckAnswer {
     case 'limited':
       return denied(id, 'RATE_LIMITED', failure.message);
     case 'unavailable':
-      return denied(id, failure.stale ? 'STALE' : 'UNAVAILABLE', failure.message);
+      return denied(id, failure.reason, failure.message);
     case 'internal':
       return denied(id, 'INTERNAL', failure.message);
   }
 }
 
-function denied(
-  id: string,
-  reason: 'INVALID_ARGUMENT' | 'RATE_LIMITED' | 'STALE' | 'UNAVAILABLE' | 'INTERNAL',
-  detail: string,
-): CheckAnswer {
+function denied(id: string, reason: Exclude<Reason, 'ALLOWED'>, detail: string): CheckAnswer {
   return {
     id,
     detail,
@@ -150,7 +125,7 @@ function orThrow<T extends object>(answer: T | Failure): T {
     case 'limited':
       throw tooMany(failure.message, failure.retryAfterMs);
     case 'unavailable':
-      throw withReason(CODE.UNAVAILABLE, failure.stale ? 'STALE' : 'UNAVAILABLE', failure.message);
+      throw withReason(CODE.UNAVAILABLE, failure.reason, failure.message);
     case 'internal':
       throw withReason(CODE.INTERNAL, 'INTERNAL', failure.message);
   }

@@ -20,18 +20,13 @@ export const CODE = {
 /** An error that goes to the caller. Its message names the field, the value and the remedy. */
 export class RpcError extends Error {
   readonly code: number;
-  readonly #details: (() => Buffer) | undefined;
+  /** `google.rpc.Status` with its details, for the `grpc-status-details-bin` trailer. */
+  readonly statusDetails: Buffer | undefined;
 
-  /** @param details made when they are sent: what is wrong with one object of many is told as text alone */
-  constructor(code: number, message: string, details?: () => Buffer) {
+  constructor(code: number, message: string, statusDetails?: Buffer) {
     super(message);
     this.code = code;
-    this.#details = details;
-  }
-
-  /** `google.rpc.Status` with its details, for the `grpc-status-details-bin` trailer. */
-  get statusDetails(): Buffer | undefined {
-    return this.#details?.();
+    this.statusDetails = statusDetails;
   }
 }
 
@@ -90,17 +85,15 @@ function statusWith(
   message: string,
   type: string,
   detail: (writer: Writer) => void,
-): () => Buffer {
-  return () => {
-    const writer = new Writer();
-    detail(writer);
-    const value = writer.finish();
-    writer.uint(1, code);
-    writer.string(2, message);
-    writer.message(3, () => {
-      writer.string(1, `type.googleapis.com/${type}`);
-      writer.bytes(2, value);
-    });
-    return writer.finish();
-  };
+): Buffer {
+  const writer = new Writer();
+  detail(writer);
+  const value = writer.finish();
+  writer.uint(1, code);
+  writer.string(2, message);
+  writer.message(3, () => {
+    writer.string(1, `type.googleapis.com/${type}`);
+    writer.bytes(2, value);
+  });
+  return writer.finish();
 }
