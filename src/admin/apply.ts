@@ -23,7 +23,6 @@ import {
 import { tokenOf } from '../store/format/token.ts';
 import type { Actor } from './actor.ts';
 import { newTenant, type Baseline } from './baseline.ts';
-import { unjustified } from './justify.ts';
 import { deriveAll } from './links.ts';
 import { KEPT_VERSIONS, versionId } from './policies.ts';
 import { findReceipt, once, receiptChanges, receiptToken } from './receipt.ts';
@@ -32,6 +31,7 @@ import { fromDefaults, toFacts, toState, type BaseRole, type TenantFacts } from 
 import { createdAgainBy, tombstonesAfter } from './tombstones.ts';
 import { keepUnlisted } from './state/keep.ts';
 import { describeRemovals, removalsOf, type Removal } from './state/removals.ts';
+import { unjustified } from './tree/standing.ts';
 import { factsWorld } from './world.ts';
 import {
   actorName,
@@ -290,20 +290,31 @@ function derivedChanges<K extends 'refs' | 'name'>(
   return changes;
 }
 
-/** ADM-2 for a state: a row that names a grantor stands only where that one may give it. */
+/** ADM-2 for a state: what names a grantor stands only where that one may give it. */
 function unjustifiedRows(facts: TenantFacts, state: StateFile): Finding[] {
-  return unjustified(factsWorld(state.tenant, facts)).map(({ holder, row }) => {
-    const index = (state.grants ?? []).findIndex(
-      ({ path, grantor, principal }) =>
-        path === row.path &&
-        (principal === holder || holder.endsWith(`:${principal}`)) &&
-        (grantor === row.grantor || row.grantor.endsWith(`:${grantor ?? ''}`)),
-    );
-    return {
-      path: index < 0 ? ['grants'] : ['grants', index],
-      message: `\`${row.grantor}\` may not give ${row.actions.join(', ')} on '${row.path}': leave \`grantor\` out, or give it the right (ADM-2)`,
-    };
-  });
+  const { rows, owners } = unjustified(factsWorld(state.tenant, facts));
+  const isNamed = (name: string, ref: string | undefined): boolean =>
+    ref !== undefined && (ref === name || name.endsWith(`:${ref}`));
+  return [
+    ...rows.map(([{ holder, row }, lost]): Finding => {
+      const name = `${holder.type}:${holder.id}`;
+      const index = (state.grants ?? []).findIndex(
+        ({ path, grantor, principal }) =>
+          path === row.path && isNamed(name, principal) && isNamed(row.grantor, grantor),
+      );
+      return {
+        path: index < 0 ? ['grants'] : ['grants', index],
+        message: `\`${row.grantor}\` may not give ${lost.join(', ')} on '${row.path}': leave \`grantor\` out, or give it the right (ADM-2)`,
+      };
+    }),
+    ...owners.map(({ path, grantor }): Finding => {
+      const index = (state.owners ?? []).findIndex((entry) => entry.path === path);
+      return {
+        path: index < 0 ? ['owners'] : ['owners', index],
+        message: `\`${grantor}\` may not set the owner of '${path}': leave \`grantor\` out, or give it the right (ADM-2)`,
+      };
+    }),
+  ];
 }
 
 export interface Applied {
@@ -505,6 +516,7 @@ export async function applyText(
         changes: applied.plan.summary,
         ...factsOfPlan(applied.plan, options.all_facts === true),
         revoked_grants: [],
+        revoked_owners: [],
         warnings: [...warnings, ...applied.plan.warnings],
       },
       body: {

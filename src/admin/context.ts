@@ -3,7 +3,7 @@ import type { DefaultRole } from '../config/roles.ts';
 import type { Catalog } from '../engine/action.ts';
 import type { Authority } from './actor.ts';
 import type { Baseline } from './baseline.ts';
-import type { RevokedRow } from './justify.ts';
+import type { Follows } from './tree/follow.ts';
 import type { World } from './world.ts';
 
 export interface Context {
@@ -18,7 +18,8 @@ export interface Context {
   readonly mint: Mint;
   /** What the actor should know. */
   readonly warnings: string[];
-  readonly revoked: RevokedRow[];
+  /** What is to be done after the rule: what falls with what it took away (ADM-3). */
+  readonly follows: Follows;
 }
 
 /** Makes secrets; the records keep their hashes. */

@@ -1,28 +1,29 @@
-/** Grants and ownership (TREE-1 to TREE-4, ADM-2, ADM-3). */
-import { TREE_BIT } from '../engine/action.ts';
+/** Tree grants: given and revoked row by row (TREE-3, ADM-2, ADM-3). */
 import type { GrantRow, TreeAction } from '../engine/records.ts';
+import type { Subject } from '../engine/model.ts';
 import type { Context } from './context.ts';
 import { actionsOf, pathOf } from './input.ts';
-import { cascade, givenBelow, managesPath, rightToGive, sameRow } from './justify.ts';
-import {
-  existingUser,
-  grantsOf,
-  nameOf,
-  parseName,
-  principalOf,
-  putGrants,
-  userIn,
-} from './principals.ts';
+import { grantsOf, nameOf, principalOf, putGrants } from './principals.ts';
 import { denied, invalid, notFound } from './refused.ts';
-import { grantView, ownerView } from './view.ts';
+import { remaining } from './tree/remaining.ts';
+import { Rights, whoManages } from './tree/rights.ts';
+import { inOrder, onlyActions, optionsOf, rowOf, sameRow, withMore } from './tree/rows.ts';
+import { grantView } from './view.ts';
 import type { World } from './world.ts';
 
 export interface CreateGrant {
   readonly principal: string;
   readonly path: string;
   readonly actions: readonly string[];
+  /** All the actions may be granted on. */
   readonly grant_option: boolean;
+  /** These of them may be granted on. */
+  readonly grant_options: readonly string[];
+  /** The row is these actions and options and no others. */
+  readonly replace: boolean;
 }
+
+const OTHERS = ['a holder of admin who holds it there', 'a holder of the grant option for it'];
 
 export function createGrant(context: Context, request: CreateGrant): object {
   const { world, authority } = context;
@@ -30,31 +31,46 @@ export function createGrant(context: Context, request: CreateGrant): object {
   const actions = actionsOf('actions', request.actions);
   if (actions.length === 0)
     throw invalid('actions', 'is empty: give some of read, write, create, delete, admin');
+  const options = optionsAsked(request, actions);
   const holder = principalOf(world, 'principal', request.principal);
   const name = nameOf(holder);
   if (!authority.all) mustBeAbleToGive(context, path, actions);
   if (name === authority.name && !authority.all)
     throw denied('ADM-2', `\`${name}\` may not grant to itself`, 'another who may grant there');
-  const row: GrantRow = {
-    path,
-    actions,
-    grantor: authority.grantor,
-    grantOption: request.grant_option,
-  };
+  const place = { path, grantor: authority.grantor };
   const rows = grantsOf(world, holder);
-  const before = rows.find((other) => sameRow(other, row));
+  const fresh = rowOf(place, actions, options);
+  const before = rows.find((other) => sameRow(other, fresh));
+  const row = before === undefined || request.replace ? fresh : withMore(before, actions, options);
   putGrants(world, holder, [...rows.filter((other) => other !== before), row]);
+  const takenActions = (before?.actions ?? []).filter((one) => !row.actions.includes(one));
+  const kept = optionsOf(row);
+  const takenOptions =
+    before === undefined ? [] : optionsOf(before).filter((one) => !kept.includes(one));
   // A weaker row in the place of a stronger one takes away what others were given by it.
-  if (before !== undefined && isWeaker(row, before))
-    context.revoked.push(...cascade(world, [{ of: holder, path }]));
-  return { grant: grantView(name, row) };
+  if (takenActions.length + takenOptions.length > 0)
+    context.follows.losses.push({ of: holder, path });
+  return {
+    grant: grantView(name, row),
+    taken_actions: takenActions,
+    taken_options: takenOptions,
+  };
 }
 
-function isWeaker(row: GrantRow, before: GrantRow): boolean {
-  return (
-    (before.grantOption && !row.grantOption) ||
-    before.actions.some((action) => !row.actions.includes(action))
-  );
+function optionsAsked(request: CreateGrant, actions: readonly TreeAction[]): readonly TreeAction[] {
+  const options = actionsOf('grant_options', request.grant_options);
+  if (request.grant_option && options.length > 0)
+    throw invalid(
+      'grant_options',
+      'goes with `grant_option` false: that one means all the actions',
+    );
+  const beyond = options.filter((option) => !actions.includes(option));
+  if (beyond.length > 0)
+    throw invalid(
+      'grant_options',
+      `has ${beyond.join(', ')}, which \`actions\` has not: add it there`,
+    );
+  return request.grant_option ? actions : options;
 }
 
 /** @throws Refused with who could (ADM-2) */
@@ -63,78 +79,121 @@ function mustBeAbleToGive(
   path: string,
   actions: readonly TreeAction[],
 ): void {
-  const id = authority.user?.id ?? '';
+  const rights = new Rights(world);
   for (const action of actions)
-    if (rightToGive(world, id, path, action) === undefined)
+    if (rights.mayGive(authority.user?.id ?? '', path, action) === undefined)
       throw denied(
         'ADM-2',
         `\`${authority.name}\` may not grant ${action} on '${path}'`,
-        whoManages(world, path),
+        whoManages(world, path, OTHERS),
       );
-}
-
-/** Who could change grants at a path: its owners by name, and the kinds of others. */
-function whoManages(world: World, path: string): string {
-  const labels = path === '' ? [] : path.split('.');
-  const ancestors = [...labels.keys(), labels.length].map((count) =>
-    labels.slice(0, count).join('.'),
-  );
-  const owners = ancestors.flatMap((at) => {
-    const owner = world.get('owner', at)?.owner;
-    return owner === undefined ? [] : [`user:${owner}, who owns '${at}'`];
-  });
-  return [...owners, 'a holder of admin who holds it there', 'a superuser'].join(', or ');
 }
 
 export interface RevokeGrant {
   readonly principal: string;
   readonly path: string;
+  /** Empty: all. */
   readonly actions: readonly string[];
+  /** Empty: the actor. */
   readonly grantor: string;
+  readonly all_grantors: boolean;
+  /** The actions stay, and may no longer be granted on. */
+  readonly grant_option_only: boolean;
 }
 
 export function revokeGrant(context: Context, request: RevokeGrant): object {
-  const { world } = context;
+  const { world, catalog } = context;
   const path = pathOf('path', request.path);
-  const actions = actionsOf('actions', request.actions);
+  const named = actionsOf('actions', request.actions);
   const holder = principalOf(world, 'principal', request.principal);
-  const rows = grantsOf(world, holder).filter((row) => row.path === path);
-  const wanted = rowsMeant(context, rows, request.grantor, path);
-  if (wanted.length === 0)
+  const rows = grantsOf(world, holder);
+  const { grant_option_only: optionOnly } = request;
+  const meant = rowsMeant(
+    context,
+    request,
+    holder,
+    rows.filter((row) => row.path === path),
+  );
+  const held = optionOnly ? optionsOf : ({ actions }: GrantRow): readonly TreeAction[] => actions;
+  const takenOf = (row: GrantRow): readonly TreeAction[] =>
+    held(row).filter((action) => named.length === 0 || named.includes(action));
+  const taken = inOrder(meant.flatMap(takenOf));
+  const missing = named.filter((action) => !taken.includes(action));
+  if (taken.length === 0)
     throw notFound(
-      `\`${nameOf(holder)}\` has no grant on '${path}'${request.grantor === '' ? '' : ` from \`${request.grantor}\``} (ADM-3)`,
+      `\`${nameOf(holder)}\` has no ${optionOnly ? 'grant option for ' : ''}${missing.length === 0 ? 'anything' : missing.join(', ')} on '${path}'${fromWhom(request, context)} (TREE-3)`,
     );
-  for (const row of wanted) mayRevoke(context, row);
-  const missing = actions.filter((action) => !wanted.some((row) => row.actions.includes(action)));
-  if (missing.length > 0)
-    throw notFound(`\`${nameOf(holder)}\` has no ${missing.join(', ')} on '${path}' (ADM-3)`);
-  const others = grantsOf(world, holder).filter((row) => !wanted.includes(row));
-  const rest = wanted.flatMap((row): GrantRow[] => {
-    const kept = actions.length === 0 ? [] : row.actions.filter((one) => !actions.includes(one));
-    return kept.length === 0 ? [] : [{ ...row, actions: kept }];
+  const chosen = new Set(meant);
+  const left = (row: GrantRow): GrantRow | undefined => {
+    const gone = takenOf(row);
+    const stays = (action: TreeAction): boolean => !gone.includes(action);
+    if (optionOnly) return rowOf(row, row.actions, optionsOf(row).filter(stays));
+    return onlyActions(row, row.actions.filter(stays));
+  };
+  putGrants(
+    world,
+    holder,
+    rows.flatMap((row) => (chosen.has(row) ? (left(row) ?? []) : [row])),
+  );
+  context.follows.losses.push({ of: holder, path });
+  // What the answer looks at once all has fallen is read with the rest.
+  remaining(world, catalog, holder, path, taken);
+  context.follows.later = (then) => ({
+    revoked: meant
+      .filter((row) => takenOf(row).length > 0)
+      .map((row) => grantView(nameOf(holder), rowOf(row, takenOf(row), optionsOf(row)))),
+    missing_actions: missing,
+    ...(optionOnly
+      ? { remaining: [], remaining_more: 0 }
+      : remaining(then, catalog, holder, path, taken)),
   });
-  putGrants(world, holder, [...others, ...rest]);
-  context.revoked.push(...cascade(world, [{ of: holder, path }]));
   return {};
 }
 
-/** The rows of a named grantor; without one the actor's own row, else all. */
+/** The rows of the actor, of a named grantor, or of all (TREE-3, ADM-3). @throws Refused */
 function rowsMeant(
-  { world, authority }: Context,
+  context: Context,
+  request: RevokeGrant,
+  holder: Subject,
   rows: readonly GrantRow[],
-  grantor: string,
-  path: string,
 ): readonly GrantRow[] {
+  const { world, authority } = context;
+  const { grantor, all_grantors: all } = request;
+  if (all && grantor !== '')
+    throw invalid('all_grantors', 'goes without `grantor`: leave one of the two out');
+  const none = (from: string): Error =>
+    notFound(`\`${nameOf(holder)}\` has no grant on '${request.path}'${from} (ADM-3)`);
+  if (all) {
+    mayRevokeAll(context, request.path);
+    if (rows.length === 0) throw none('');
+    return rows;
+  }
   if (grantor !== '') {
     const from = grantor === 'operator' ? '' : grantorName(world, rows, grantor);
-    return rows.filter((row) => row.grantor === from);
+    const theirs = rows.filter((row) => row.grantor === from);
+    if (theirs.length === 0) throw none(` from \`${grantor}\``);
+    for (const row of theirs) mayRevoke(context, row);
+    return theirs;
   }
   const own = rows.filter((row) => row.grantor === authority.grantor);
   if (own.length > 0) return own;
-  // Others' rows fall to whoever manages the path; `mayRevoke` looks at each.
-  return managesPath(world, authority.user?.id ?? '', path) || authority.all || rows.length === 0
-    ? rows
-    : rows.slice(0, 1);
+  const [other] = rows;
+  if (other === undefined) throw none('');
+  // Whoever may revoke what others gave says whose; nobody else is told more than that it may not.
+  mayRevoke(context, other);
+  const givers = [...new Set(rows.map((row) => shown(row.grantor)))];
+  throw none(
+    ` from \`${authority.name}\`, but from ${givers.slice(0, 5).join(', ')}${givers.length > 5 ? ` and ${givers.length - 5} others` : ''}: name the grantor, or say all grantors`,
+  );
+}
+
+function shown(grantor: string): string {
+  return `\`${grantor === '' ? 'operator' : grantor}\``;
+}
+
+function fromWhom(request: RevokeGrant, { authority }: Context): string {
+  if (request.all_grantors) return '';
+  return ` from \`${request.grantor === '' ? authority.name : request.grantor}\``;
 }
 
 /** A grantor may be gone by now: its name in a row is enough. */
@@ -144,122 +203,22 @@ function grantorName(world: World, rows: readonly GrantRow[], grantor: string): 
     : nameOf(principalOf(world, 'grantor', grantor));
 }
 
+/** TREE-3: an owner there or above, and superusers. */
+function mayRevokeAll({ world, authority }: Context, path: string): void {
+  if (authority.all || new Rights(world).owns(authority.user?.id ?? '', path)) return;
+  throw denied(
+    'TREE-3',
+    `\`${authority.name}\` may not revoke what all grantors gave on '${path}'`,
+    `${whoManages(world, path, [])}; a holder of admin there names one grantor after the other, and so`,
+  );
+}
+
 function mayRevoke({ world, authority }: Context, row: GrantRow): void {
   if (authority.all || row.grantor === authority.grantor) return;
-  if (managesPath(world, authority.user?.id ?? '', row.path)) return;
+  if (new Rights(world).manages(authority.user?.id ?? '', row.path)) return;
   throw denied(
     'ADM-3',
-    `\`${authority.name}\` may not revoke a grant of \`${row.grantor === '' ? 'operator' : row.grantor}\` on '${row.path}'`,
-    `its grantor, or ${whoManages(world, row.path)}`,
+    `\`${authority.name}\` may not revoke a grant of ${shown(row.grantor)} on '${row.path}'`,
+    `its grantor, or ${whoManages(world, row.path, ['a holder of admin there'])}`,
   );
-}
-
-export interface SetOwner {
-  readonly path: string;
-  readonly owner: string;
-}
-
-/** Makes a user the owner; what the owner before had given there becomes the new owner's (TREE-2). */
-export function setOwner(context: Context, request: SetOwner): object {
-  const { world } = context;
-  const path = pathOf('path', request.path);
-  const user = existingUser(world, 'owner', request.owner);
-  mustManageOwnership(context, path);
-  mustHoldAll(context, path);
-  const before = world.get('owner', path)?.owner;
-  if (before !== user.id) {
-    if (before !== undefined) disown(world, before, path);
-    world.put('owner', path, { path, owner: user.id });
-    // Its grants may have changed nothing yet: the record is read again.
-    const record = userIn(world, user.id) ?? user;
-    world.put('user', user.id, { ...record, owns: [...record.owns, path].sort() });
-    if (before !== undefined) {
-      reassign(world, before, user.id, path);
-      context.revoked.push(...cascade(world, [{ of: { type: 'user', id: before }, path }]));
-    }
-  }
-  return { owner: ownerView({ path, owner: user.id }) };
-}
-
-export function removeOwner(context: Context, request: { readonly path: string }): object {
-  const { world } = context;
-  const path = pathOf('path', request.path);
-  const before = world.get('owner', path)?.owner;
-  if (before === undefined) throw notFound(`'${path}' has no owner`);
-  mustManageOwnership(context, path);
-  disown(world, before, path);
-  world.put('owner', path, undefined);
-  context.revoked.push(...cascade(world, [{ of: { type: 'user', id: before }, path }]));
-  return {};
-}
-
-/** TREE-4: owners of the path or above, holders of `admin`, superusers. */
-function mustManageOwnership({ world, authority }: Context, path: string): void {
-  if (authority.all || managesPath(world, authority.user?.id ?? '', path)) return;
-  throw denied(
-    'ADM-2',
-    `\`${authority.name}\` may not change who owns '${path}'`,
-    whoManages(world, path),
-  );
-}
-
-/** ADM-2: an owner has all five actions, so that a holder of `admin` who makes one must hold all five itself. */
-function mustHoldAll({ world, authority }: Context, path: string): void {
-  if (authority.all) return;
-  const id = authority.user?.id ?? '';
-  const lacking = TREE_ORDER.filter((action) => {
-    const right = rightToGive(world, id, path, action);
-    return right === undefined || right === 'grant_option';
-  });
-  if (lacking.length > 0)
-    throw denied(
-      'ADM-2',
-      `\`${authority.name}\` does not hold ${lacking.join(', ')} on '${path}' itself, which an owner has`,
-      whoManages(world, path),
-    );
-}
-
-function disown(world: World, id: string, path: string): void {
-  const user = world.get('user', id);
-  if (user !== undefined)
-    world.put('user', id, { ...user, owns: user.owns.filter((owned) => owned !== path) });
-}
-
-/**
- * What a user has given at a path and below, and could not give any more, becomes another's who could. Rows that
- * depend on it stand on. What the other could not give either is left for `cascade`.
- */
-export function reassign(world: World, from: string, to: string, path: string): void {
-  for (const [holder, at] of givenBelow(world, `user:${from}`, path)) {
-    if (holder === `user:${to}`) continue;
-    const subject = parseName(holder);
-    const rows = grantsOf(world, subject);
-    const row = rows.find((one) => one.path === at && one.grantor === `user:${from}`);
-    const moved = (row?.actions ?? []).filter(
-      (action) =>
-        rightToGive(world, from, at, action) === undefined &&
-        rightToGive(world, to, at, action) !== undefined,
-    );
-    if (row === undefined || moved.length === 0) continue;
-    const left = row.actions.filter((action) => !moved.includes(action));
-    const own = rows.find((one) => one.path === at && one.grantor === `user:${to}`);
-    const taken: GrantRow = {
-      path: at,
-      actions: inOrder([...moved, ...(own?.actions ?? [])]),
-      grantor: `user:${to}`,
-      grantOption: row.grantOption || own?.grantOption === true,
-    };
-    const others = rows.filter((one) => one !== row && one !== own);
-    putGrants(world, subject, [
-      ...others,
-      taken,
-      ...(left.length === 0 ? [] : [{ ...row, actions: left }]),
-    ]);
-  }
-}
-
-const TREE_ORDER: readonly TreeAction[] = [...TREE_BIT.keys()];
-
-function inOrder(actions: readonly TreeAction[]): readonly TreeAction[] {
-  return TREE_ORDER.filter((action) => actions.includes(action));
 }

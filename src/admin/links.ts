@@ -17,7 +17,7 @@ import type {
 export interface Link {
   readonly kind: 'refs' | 'name';
   readonly id: string;
-  readonly field: 'members' | 'owners' | 'given' | 'keys' | 'users';
+  readonly field: 'members' | 'owners' | 'given' | 'keys' | 'appointed' | 'users';
   readonly item: string;
 }
 
@@ -52,8 +52,11 @@ export function linksOf<K extends StateKind>(
         ...policySets.map((set) => refs(`policy_set:${set}`, 'keys', id)),
       ];
     }
+    case 'owner': {
+      const { path, grantor } = any.record as Records['owner'];
+      return grantor === undefined ? [] : [refs(grantor, 'appointed', path)];
+    }
     case 'tenant':
-    case 'owner':
     case 'policy_set':
     case 'tombstone':
       return [];
@@ -144,18 +147,21 @@ export function relinked(
   const before = old !== undefined && 'members' in old ? old : undefined;
   const count = (links: readonly Link[]): number =>
     links.filter(({ field }) => field === 'members').length;
+  const appointed = list('appointed', before?.appointed);
   const next: RefsRecord = {
     id,
     members: (before?.members ?? 0) - count(removed) + count(added),
     owners: list('owners', before?.owners),
     given: list('given', before?.given),
     keys: list('keys', before?.keys),
+    ...(appointed.length === 0 ? {} : { appointed }),
   };
   const empty =
     next.members === 0 &&
     next.owners.length === 0 &&
     next.given.length === 0 &&
-    next.keys.length === 0;
+    next.keys.length === 0 &&
+    appointed.length === 0;
   return empty ? undefined : next;
 }
 
@@ -165,7 +171,7 @@ export function deriveAll(facts: {
 }): { readonly refs: Map<string, RefsRecord>; readonly name: Map<string, NameRecord> } {
   const byRecord = { refs: new Map<string, Link[]>(), name: new Map<string, Link[]>() };
   const roleOf = (id: string): RoleRecord | undefined => facts.role.get(id);
-  for (const kind of ['user', 'role', 'workspace', 'key'] as const)
+  for (const kind of ['user', 'role', 'workspace', 'owner', 'key'] as const)
     for (const record of facts[kind].values())
       for (const link of linksOf(kind, record, roleOf)) {
         const links = byRecord[link.kind].get(link.id);

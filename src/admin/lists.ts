@@ -5,9 +5,9 @@ import type { Kind, Records } from '../engine/records.ts';
 import type { FactValue, Store } from '../store/store.ts';
 import { capabilitiesOf } from './capabilities.ts';
 import { pathOf } from './input.ts';
-import { managesPath } from './justify.ts';
 import { foldCase } from '../engine/fold.ts';
 import { nameId } from './links.ts';
+import { Rights } from './tree/rights.ts';
 import { nameOf, principalOf } from './principals.ts';
 import { mustReadAll, type ReadContext } from './read.ts';
 import { invalid } from './refused.ts';
@@ -138,7 +138,7 @@ const listGrants: ListRule<ListGrants> = ({ world, authority }, request) => {
         ? ''
         : nameOf(principalOf(world, 'grantor', request.grantor));
   const self = holder !== undefined && nameOf(holder) === authority.name;
-  const manages = path !== undefined && managesPath(world, authority.user?.id ?? '', path);
+  const manages = path !== undefined && new Rights(world).manages(authority.user?.id ?? '', path);
   if (!self && !manages) mustReadAll(authority, 'list the grants of others');
   return {
     list: 'grants',
@@ -165,7 +165,7 @@ const listOwners: ListRule<ListOwners> = ({ world, authority }, request) => {
   const owner =
     request.owner === '' ? undefined : principalOf(world, 'owner', request.owner, ['user']);
   const self = owner !== undefined && nameOf(owner) === authority.name;
-  const manages = path !== undefined && managesPath(world, authority.user?.id ?? '', path);
+  const manages = path !== undefined && new Rights(world).manages(authority.user?.id ?? '', path);
   if (!self && !manages) mustReadAll(authority, 'list the ownerships of others');
   return {
     list: 'owners',

@@ -1,6 +1,7 @@
 /** Every write of the AdminService, by the name of its call: the one place that says which rule answers it. */
 import type { Context } from './context.ts';
-import { createGrant, removeOwner, revokeGrant, setOwner } from './grants.ts';
+import { createGrant, revokeGrant } from './grants.ts';
+import { removeOwner, setOwner } from './tree/owners.ts';
 import {
   createRole,
   createWorkspace,

@@ -11,13 +11,13 @@ import { capabilitiesOf } from './capabilities.ts';
 import type { Context } from './context.ts';
 import { actionsOf, pathOf } from './input.ts';
 import { existingRole, existingWorkspace, viewOfRole, viewOfWorkspace } from './groups.ts';
-import { managesPath } from './justify.ts';
 import { existingKey, KEPT_VERSIONS, versionId } from './policies.ts';
 import { existingUser, groupsOf, nameOf, principalOf, userIn } from './principals.ts';
 import { denied, invalid, notFound } from './refused.ts';
 import { grantView, keyView, ownerView, policySetView, userView } from './view.ts';
 import { goodSessions, sessionUser } from './users.ts';
 import { sessionView } from './view.ts';
+import { Rights } from './tree/rights.ts';
 import type { World } from './world.ts';
 
 export type ReadContext = Pick<Context, 'world' | 'authority' | 'catalog' | 'now'>;
@@ -79,7 +79,7 @@ function checkGrant({ world, authority }: ReadContext, request: CheckGrant): obj
   if (action === undefined) throw invalid('action', 'is empty');
   const subject = principalOf(world, 'principal', request.principal);
   const self = nameOf(subject) === authority.name;
-  if (!self && !managesPath(world, authority.user?.id ?? '', path))
+  if (!self && !new Rights(world).manages(authority.user?.id ?? '', path))
     mustReadAll(authority, 'check the grants of others');
   const user = subject.type === 'user' ? userIn(world, subject.id) : undefined;
   if (user?.suspended === true) return { allowed: false, grants: [], owned: false, owned_path: '' };

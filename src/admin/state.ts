@@ -22,6 +22,7 @@ import { printable } from '../engine/validate.ts';
 import { closureOf, findCycle, MAX_CLOSURE, type Edges } from './closure.ts';
 import { readings } from './principals.ts';
 import type { Group } from './tombstones.ts';
+import { inOrder, rowOf } from './tree/rows.ts';
 
 /** All records of one tenant. */
 export type TenantFacts = { readonly [K in StateKind]: ReadonlyMap<string, Records[K]> };
@@ -30,7 +31,10 @@ type MutableFacts = { readonly [K in StateKind]: Map<string, Records[K]> };
 type Section = Exclude<keyof StateFile, 'tenant'>;
 type Entry<K extends Section> = NonNullable<StateFile[K]>[number];
 
-const TREE_ORDER: readonly TreeAction[] = ['read', 'write', 'create', 'delete', 'admin'];
+/** Tree actions as records have them; `update` is `write` (ACT-1). */
+function treeActions(verbs: readonly (TreeAction | 'update')[]): readonly TreeAction[] {
+  return inOrder(verbs.map((verb) => (verb === 'update' ? 'write' : verb)));
+}
 
 /**
  * The records of a state file.
@@ -239,29 +243,37 @@ class Builder {
           `\`${principal}\` on '${at}' is granted by the same grantor in grants[${first}]: merge the two rows (TREE-3)`,
         );
       seen.set(row, index);
-      const held = new Set<string>(actions.map((verb) => (verb === 'update' ? 'write' : verb)));
+      const held = treeActions(actions);
+      const options = Array.isArray(grant_option) ? treeActions(grant_option) : [];
+      const beyond = options.filter((action) => !held.includes(action));
+      if (beyond.length > 0)
+        this.#find(
+          [...path, 'grant_option'],
+          `has ${beyond.join(', ')}, which \`actions\` has not: add it there, or leave it out here (TREE-3)`,
+        );
       const rows = this.#grants.get(name) ?? [];
       this.#grants.set(name, rows);
-      rows.push({
-        path: at,
-        actions: TREE_ORDER.filter((action) => held.has(action)),
-        grantor: from,
-        grantOption: grant_option ?? false,
-      });
+      rows.push(rowOf({ path: at, grantor: from }, held, grant_option === true ? held : options));
     });
   }
 
   #addOwners(facts: MutableFacts): void {
-    this.#each('owners', ({ path: at, owner }, path) => {
+    this.#each('owners', ({ path: at, owner, grantor }, path) => {
       const user = this.#resolve(owner, [...path, 'owner'], ['user']);
-      if (user === undefined) return;
+      const giver =
+        grantor === undefined ? undefined : this.#resolve(grantor, [...path, 'grantor'], ['user']);
+      if (user === undefined || (grantor !== undefined && giver === undefined)) return;
       const other = facts.owner.get(at);
       if (other !== undefined)
         this.#find(
           path,
           `'${at}' is owned by \`${other.owner}\` already: a path has at most one owner (TREE-2)`,
         );
-      facts.owner.set(at, { path: at, owner: user.id });
+      facts.owner.set(at, {
+        path: at,
+        owner: user.id,
+        ...(giver === undefined ? {} : { grantor: `user:${giver.id}` }),
+      });
       const owned = this.#owns.get(user.id) ?? [];
       owned.push(at);
       this.#owns.set(user.id, owned);
@@ -543,12 +555,13 @@ export function toState(tenant: string, facts: TenantFacts): StateFile {
   const workspaces = sorted(facts.workspace);
   const grantsOf = (type: string, holders: readonly Holder[]): Entry<'grants'>[] =>
     holders.flatMap(({ id, grants }) =>
-      grants.map(({ path, actions, grantor, grantOption }) => ({
+      grants.map(({ path, actions, grantor, grantOption, options }) => ({
         principal: `${type}:${id}`,
         path,
         actions: [...actions],
         ...(grantor === '' ? {} : { grantor }),
         ...(grantOption ? { grant_option: true } : {}),
+        ...(options === undefined ? {} : { grant_option: [...options] }),
       })),
     );
   return {
@@ -579,10 +592,11 @@ export function toState(tenant: string, facts: TenantFacts): StateFile {
       ...grantsOf('role', roles),
       ...grantsOf('workspace', workspaces),
     ],
-    owners: sorted(facts.owner).map(({ path, owner }) => ({
+    owners: sorted(facts.owner).map(({ path, owner, grantor }) => ({
       path,
       // An id that looks like a reference would be read as one.
       owner: readings(owner).length === 1 ? `user:${owner}` : owner,
+      ...(grantor === undefined ? {} : { grantor }),
     })),
     policy_sets: sorted(facts.policy_set).map(policySetEntry),
     keys: sorted(facts.key).map(keyEntry),

@@ -5,10 +5,8 @@ import { printable } from '../engine/validate.ts';
 import type { FactKey } from '../store/store.ts';
 import { highest, isAdministrator, requireAll, type Authority } from './actor.ts';
 import type { Context } from './context.ts';
-import { reassign } from './grants.ts';
 import { createRole } from './groups.ts';
 import { idOf, metadataOf, oneOf, signInOf, USER_TYPES } from './input.ts';
-import { cascade } from './justify.ts';
 import { emailTwin, externalTwin, idTwin, indexNames, keysOfNames } from './names.ts';
 import { existingUser, groupsOf, nameOf, principalOf } from './principals.ts';
 import { alreadyExists, denied, invalid, notFound, Refused } from './refused.ts';
@@ -242,7 +240,7 @@ export function updateUser(context: Context, request: UpdateUser): object {
     suspended: suspended ?? user.suspended,
   });
   if (user.superuser && superuser === false)
-    context.revoked.push(...cascade(world, [{ of: { type: 'user', id: user.id }, path: '' }]));
+    context.follows.losses.push({ of: { type: 'user', id: user.id }, path: '' });
   return { user: userView(existingUser(world, 'id', `user:${user.id}`)) };
 }
 
@@ -316,15 +314,9 @@ export function deleteUser(context: Context, request: DeleteUser): object {
     grants: [],
     owns: [],
   });
-  if (heir !== undefined) reassign(world, user.id, heir.id, '');
-  // What the heir took over may be all that it could give it by: that is to be found out as well.
-  const losers = [{ type: 'user' as const, id: user.id }, ...(heir === undefined ? [] : [heir])];
-  context.revoked.push(
-    ...cascade(
-      world,
-      losers.map((of) => ({ of, path: '' })),
-    ),
-  );
+  const { losses, successions } = context.follows;
+  if (heir !== undefined) successions.push({ from: user.id, to: heir.id, path: '' });
+  losses.push({ of: { type: 'user', id: user.id }, path: '' });
   return {};
 }
 

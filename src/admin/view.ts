@@ -10,6 +10,7 @@ import type {
   UserRecord,
   WorkspaceRecord,
 } from '../engine/records.ts';
+import { optionsOf } from './tree/rows.ts';
 
 export function userView(user: UserRecord): object {
   return {
@@ -58,6 +59,7 @@ export interface GrantView {
   readonly actions: readonly string[];
   readonly grantor: string;
   readonly grant_option: boolean;
+  readonly grant_options: readonly string[];
 }
 
 export function grantView(holder: string, row: GrantRow): GrantView {
@@ -67,11 +69,18 @@ export function grantView(holder: string, row: GrantRow): GrantView {
     actions: row.actions,
     grantor: row.grantor,
     grant_option: row.grantOption,
+    grant_options: optionsOf(row),
   };
 }
 
-export function ownerView({ path, owner }: OwnerRecord): object {
-  return { path, owner: `user:${owner}` };
+export interface OwnerView {
+  readonly path: string;
+  readonly owner: string;
+  readonly grantor: string;
+}
+
+export function ownerView({ path, owner, grantor = '' }: OwnerRecord): OwnerView {
+  return { path, owner: `user:${owner}`, grantor };
 }
 
 export function policySetView(set: PolicySetRecord): object {

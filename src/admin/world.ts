@@ -6,7 +6,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Kind, Records, RoleRecord, StateKind } from '../engine/records.ts';
 import {
-  readAll,
   StoreError,
   type Change,
   type FactKey,
@@ -15,6 +14,7 @@ import {
   type Store,
 } from '../store/store.ts';
 import { linksOf, relinked, type Link } from './links.ts';
+import { Loaded, LostTrack } from './loaded.ts';
 
 export interface World {
   readonly tenant: string;
@@ -37,6 +37,15 @@ export interface Difference {
   readonly after: FactValue | undefined;
 }
 
+/** A world whose facts can also be waited for: by what is too much for a rule to ask for one by one. */
+export interface Reading extends World {
+  /** Reads what is not here yet, much at once. */
+  need(keys: readonly FactKey[]): Promise<void>;
+  needAll(kind: Kind): Promise<void>;
+  /** Lets others have their turn where this has taken a while (ADM-11). */
+  breathe(): Promise<void>;
+}
+
 /** What a rule needs and the world does not have yet. */
 class Missing extends Error {
   readonly what: readonly FactKey[] | Kind;
@@ -47,17 +56,22 @@ class Missing extends Error {
   }
 }
 
-/** Records as read, at one revision. */
-interface Loaded {
-  head: Head | undefined;
-  readonly kinds: Map<Kind, ReadonlyMap<string, FactValue>>;
-  readonly records: Map<Kind, Map<string, FactValue | undefined>>;
-}
+/** Facts that the rule has looked at were changed by others: it must look again. */
+class Changed extends Error {}
 
 /** Runs of a rule, each with a fact more: one that never has enough is broken, and must not run for ever. */
 const MAX_RUNS = 10_000;
-/** Reads at one revision that others' commits spoiled, before we give up rather than spin. */
+/** Times that all facts were read anew, before we give up rather than spin. */
 const MAX_RESTARTS = 50;
+/** How long a plan works before others have their turn, ms. */
+const BREATH_MS = 8;
+
+/** What a rule made of the facts of one revision. */
+export interface Planned<T> {
+  readonly head: Head | undefined;
+  readonly result: T;
+  readonly differences: readonly Difference[];
+}
 
 /**
  * Runs a rule over a tenant's facts, all of one revision. The rule may run several times: only its last run counts.
@@ -69,54 +83,81 @@ export async function overWorld<T>(
   tenant: string,
   first: readonly FactKey[],
   rule: (world: World) => T,
-): Promise<{
-  readonly head: Head | undefined;
-  readonly result: T;
-  readonly differences: Difference[];
-}> {
-  for (let restart = 0; restart < MAX_RESTARTS; restart++) {
-    const snapshot = await store.get(tenant, first);
-    const loaded: Loaded = { head: snapshot.head, kinds: new Map(), records: new Map() };
-    for (const [index, { kind, id }] of first.entries())
-      remember(loaded, kind, id, snapshot.values[index]);
-    for (let run = 1; ; run++) {
-      const draft = new Draft(tenant, loaded);
+): Promise<Planned<T>> {
+  return new Planner(store, tenant, first).plan(rule, (_world, result) => Promise.resolve(result));
+}
+
+/** Plans over facts that it keeps, to plan again where somebody else was faster. */
+export class Planner {
+  readonly #store: Store;
+  readonly #tenant: string;
+  readonly #first: readonly FactKey[];
+  #loaded: Loaded | undefined;
+
+  constructor(store: Store, tenant: string, first: readonly FactKey[]) {
+    this.#store = store;
+    this.#tenant = tenant;
+    this.#first = first;
+  }
+
+  /** Of the facts that are here. */
+  get head(): Head | undefined {
+    return this.#loaded?.head;
+  }
+
+  /** @param finish what follows from the rule, where it may be much; runs as often as the rule */
+  async plan<A, T>(
+    rule: (world: World) => A,
+    finish: (world: Reading, ruled: A) => Promise<T>,
+  ): Promise<Planned<T>> {
+    for (let restart = 0; restart < MAX_RESTARTS; restart++) {
       try {
-        const result = rule(draft);
-        return { head: loaded.head, result, differences: draft.differences() };
+        const loaded = (this.#loaded ??= await Loaded.open(this.#store, this.#tenant, this.#first));
+        return await this.#run(loaded, rule, finish);
       } catch (error) {
-        if (!(error instanceof Missing)) throw error;
-        if (run === MAX_RUNS)
-          throw new Error('a rule asks for facts without end', { cause: error });
-        if (!(await load(store, tenant, loaded, error.what))) break;
+        if (!(error instanceof LostTrack)) throw error;
+        this.#loaded = undefined;
       }
     }
+    throw new StoreError(
+      `tenant \`${this.#tenant}\` was changed ${MAX_RESTARTS} times while it was read: try again`,
+    );
   }
-  throw new StoreError(
-    `tenant \`${tenant}\` was changed ${MAX_RESTARTS} times while it was read: try again`,
-  );
-}
 
-/** Whether the facts could be read at the revision of those that are here. */
-async function load(
-  store: Store,
-  tenant: string,
-  loaded: Loaded,
-  what: readonly FactKey[] | Kind,
-): Promise<boolean> {
-  if (typeof what === 'string') {
-    const { head, records } = await readAll(store, tenant, [what]);
-    loaded.kinds.set(what, records[what]);
-    return head?.nonce === loaded.head?.nonce;
+  async #run<A, T>(
+    loaded: Loaded,
+    rule: (world: World) => A,
+    finish: (world: Reading, ruled: A) => Promise<T>,
+  ): Promise<Planned<T>> {
+    for (let run = 1; run <= MAX_RUNS; run++) {
+      const draft = new Draft(this.#tenant, loaded);
+      try {
+        const result = await finish(draft, rule(draft));
+        const differences = await draft.differences();
+        return { head: loaded.head, result, differences };
+      } catch (error) {
+        if (error instanceof Missing) {
+          const { what } = error;
+          await (typeof what === 'string' ? loaded.readKind(what) : loaded.read(what));
+        } else if (!(error instanceof Changed)) throw error;
+      }
+    }
+    throw new Error('a rule asks for facts without end');
   }
-  const { head, values } = await store.get(tenant, what);
-  for (const [index, { kind, id }] of what.entries()) remember(loaded, kind, id, values[index]);
-  return head?.nonce === loaded.head?.nonce;
-}
 
-function remember({ records }: Loaded, kind: Kind, id: string, value: FactValue | undefined): void {
-  const known = records.get(kind) ?? new Map<string, FactValue | undefined>();
-  records.set(kind, known.set(id, value));
+  /**
+   * Brings the facts to the newest revision after a commit that came too late.
+   * @returns whether what was planned still holds: nothing that the plan has looked at was changed (CONS-5)
+   */
+  async stillHolds(): Promise<boolean> {
+    try {
+      return (await this.#loaded?.catchUp()) === 'same';
+    } catch (error) {
+      if (!(error instanceof LostTrack)) throw error;
+      this.#loaded = undefined;
+      return false;
+    }
+  }
 }
 
 /** How often a link is to be added, or taken away where it is negative. */
@@ -125,16 +166,37 @@ interface Noted {
   readonly change: number;
 }
 
-class Draft implements World {
+class Draft implements Reading {
   readonly tenant: string;
-  readonly head: Head | undefined;
   readonly #loaded: Loaded;
   readonly #written = new Map<Kind, Map<string, FactValue | undefined>>();
+  #breath = performance.now();
 
   constructor(tenant: string, loaded: Loaded) {
     this.tenant = tenant;
-    this.head = loaded.head;
     this.#loaded = loaded;
+  }
+
+  get head(): Head | undefined {
+    return this.#loaded.head;
+  }
+
+  async need(keys: readonly FactKey[]): Promise<void> {
+    if (this.head === undefined) return;
+    const caught = await this.#loaded.read(keys, () => this.breathe());
+    if (caught === 'changed') throw new Changed();
+  }
+
+  async needAll(kind: Kind): Promise<void> {
+    if (this.head === undefined) return;
+    const caught = await this.#loaded.readKind(kind, () => this.breathe());
+    if (caught === 'changed') throw new Changed();
+  }
+
+  async breathe(): Promise<void> {
+    if (performance.now() - this.#breath < BREATH_MS) return;
+    await new Promise((go) => setImmediate(go));
+    this.#breath = performance.now();
   }
 
   get<K extends Kind>(kind: K, id: string): Records[K] | undefined {
@@ -146,28 +208,21 @@ class Draft implements World {
   }
 
   #stored<K extends Kind>(kind: K, id: string): Records[K] | undefined {
-    const { head, kinds, records } = this.#loaded;
-    if (head === undefined) return undefined;
-    const all = kinds.get(kind);
-    if (all !== undefined) return all.get(id) as Records[K] | undefined;
-    const known = records.get(kind);
-    if (known?.has(id) !== true) throw new Missing([{ kind, id }]);
-    return known.get(id) as Records[K] | undefined;
+    if (this.head === undefined) return undefined;
+    if (!this.#loaded.knows({ kind, id })) throw new Missing([{ kind, id }]);
+    // The store returns a record of the kind that was asked for.
+    return this.#loaded.get(kind, id) as Records[K] | undefined;
   }
 
   prefetch(keys: readonly FactKey[]): void {
-    const { head, kinds, records } = this.#loaded;
-    if (head === undefined) return;
-    const missing = keys.filter(
-      ({ kind, id }) => !kinds.has(kind) && records.get(kind)?.has(id) !== true,
-    );
+    if (this.head === undefined) return;
+    const missing = keys.filter((key) => !this.#loaded.knows(key));
     if (missing.length > 0) throw new Missing(missing);
   }
 
   all<K extends Kind>(kind: K): readonly Records[K][] {
-    const { head, kinds } = this.#loaded;
-    const stored = kinds.get(kind);
-    if (head !== undefined && stored === undefined) throw new Missing(kind);
+    const stored = this.#loaded.kind(kind);
+    if (this.head !== undefined && stored === undefined) throw new Missing(kind);
     this.#settleAll();
     const merged = new Map<string, FactValue | undefined>(stored);
     for (const [id, value] of this.#written.get(kind) ?? []) merged.set(id, value);
@@ -234,14 +289,16 @@ class Draft implements World {
       for (const id of this.#pending[kind].keys()) this.#settle(kind, id);
   }
 
-  differences(): Difference[] {
+  async differences(): Promise<Difference[]> {
     this.#settleAll();
-    return [...this.#written].flatMap(([kind, records]) =>
-      [...records].flatMap(([id, after]): Difference[] => {
+    const differences: Difference[] = [];
+    for (const [kind, records] of this.#written)
+      for (const [id, after] of records) {
         const before = this.#stored(kind, id);
-        return isDeepStrictEqual(before, after) ? [] : [{ kind, id, before, after }];
-      }),
-    );
+        if (!isDeepStrictEqual(before, after)) differences.push({ kind, id, before, after });
+        await this.breathe();
+      }
+    return differences;
   }
 }
 

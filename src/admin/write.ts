@@ -14,14 +14,14 @@ import type { Baseline } from './baseline.ts';
 import type { Context, Mint } from './context.ts';
 import type { DefaultRole } from '../config/roles.ts';
 import type { Catalog } from '../engine/action.ts';
-import type { RevokedRow } from './justify.ts';
 import type { FactChange } from './read/aspects.ts';
 import { factsChanged, type FactCount } from './read/facts-changed.ts';
-
 import { findReceipt, once, receiptChanges, receiptToken } from './receipt.ts';
 import { forbidden, notFound, Refused } from './refused.ts';
-import { grantView, type GrantView } from './view.ts';
-import { changesOf, overWorld, type Difference, type World } from './world.ts';
+import type { Fallen } from './tree/cascade.ts';
+import { follow, nothingFollows } from './tree/follow.ts';
+import { grantView, ownerView, type GrantView, type OwnerView } from './view.ts';
+import { changesOf, Planner, type Difference, type Planned, type World } from './world.ts';
 
 /** How often an operation is planned again because somebody else committed meanwhile. */
 const MAX_ATTEMPTS = 100;
@@ -78,6 +78,7 @@ export interface WriteResult {
   readonly fact_counts: readonly FactCount[];
   readonly facts_left_out: number;
   readonly revoked_grants: readonly GrantView[];
+  readonly revoked_owners: readonly OwnerView[];
   readonly warnings: readonly string[];
 }
 
@@ -104,29 +105,24 @@ export async function write(environment: Environment, operation: Operation): Pro
       ? undefined
       : once(options.idempotency_key, [operation.name, actor.user ?? null, operation.asked]);
   const settled = { ...environment, mint: oneId(environment.mint) };
-  for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
-    const told = { warnings: [] as string[], revoked: [] as RevokedRow[] };
-    const repeated = async (): Promise<Done | undefined> => {
-      const receipt = asked && (await findReceipt(store, tenant, asked));
-      if (receipt === undefined) return undefined;
-      await store.settle(tenant);
-      const result = { ...NOTHING, repeated: true };
-      return {
-        revision: receipt.revision,
-        consistency_token: await receiptToken(store, tenant, receipt),
-        result,
-        body: {},
-        differences: [],
-      };
+  const planner = new Planner(store, tenant, firstKeys(actor));
+  const repeated = async (): Promise<Done | undefined> => {
+    const receipt = asked && (await findReceipt(store, tenant, asked));
+    if (receipt === undefined) return undefined;
+    await store.settle(tenant);
+    const result = { ...NOTHING, repeated: true };
+    return {
+      revision: receipt.revision,
+      consistency_token: await receiptToken(store, tenant, receipt),
+      result,
+      body: {},
+      differences: [],
     };
-    let planned: Awaited<ReturnType<typeof overWorld<object>>>;
+  };
+  let planned: Planned<Outcome> | undefined;
+  for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
     try {
-      planned = await overWorld(store, tenant, firstKeys(actor), (world) => {
-        told.warnings.length = 0;
-        told.revoked.length = 0;
-        return plan(settled, operation, world, told);
-      });
-      mustKeepAnOwner(planned.differences);
+      planned ??= await plan(settled, operation, planner);
     } catch (error) {
       // What was done once can often not be done again: the user exists by now, the row is gone.
       const again = error instanceof Refused && error.kind !== 'unauthenticated';
@@ -134,15 +130,16 @@ export async function write(environment: Environment, operation: Operation): Pro
       if (first === undefined) throw error;
       return first;
     }
-    const { head, differences } = planned;
+    const { result: outcome, differences } = planned;
+    const { head } = planner;
     const expected = head?.revision ?? 0;
     const first = await repeated();
     if (first !== undefined) return first;
     const done = (now: Head | undefined): Done => ({
       revision: now?.revision ?? 0,
       consistency_token: tokenOf(tenant, now),
-      result: resultOf(differences, told, options),
-      body: planned.result,
+      result: resultOf(differences, outcome, options),
+      body: outcome.body,
       differences,
     });
     if (options.dry_run) return done(head);
@@ -168,6 +165,9 @@ export async function write(environment: Environment, operation: Operation): Pro
     await new Promise((wake) =>
       setTimeout(wake, Math.random() * Math.min(attempt * 2, MAX_PAUSE_MS)),
     );
+    // What others changed may be nothing that this one has looked at: then the plan is good at their revision, too.
+    const holds = (await planner.stillHolds()) && options.expected_revision === 0;
+    if (!holds) planned = undefined;
   }
   throw new StoreError(
     `tenant \`${tenant}\` was changed by others ${MAX_ATTEMPTS} times while the operation was planned: try again`,
@@ -195,6 +195,7 @@ const NOTHING: WriteResult = {
   fact_counts: [],
   facts_left_out: 0,
   revoked_grants: [],
+  revoked_owners: [],
   warnings: [],
 };
 
@@ -220,12 +221,35 @@ export function firstKeys({ user, keyId }: Actor): FactKey[] {
   ];
 }
 
-function plan(
+/** What an operation does, and what it tells. */
+interface Outcome {
+  readonly body: object;
+  readonly warnings: readonly string[];
+  readonly fallen: Fallen;
+}
+
+async function plan(
+  environment: Environment,
+  operation: Operation,
+  planner: Planner,
+): Promise<Planned<Outcome>> {
+  const planned = await planner.plan(
+    (world) => ruled(environment, operation, world),
+    async (world, { body, warnings, follows }): Promise<Outcome> => {
+      const { fallen, told } = await follow(world, follows);
+      return { body: { ...body, ...told }, warnings, fallen };
+    },
+  );
+  mustKeepAnOwner(planned.differences);
+  return planned;
+}
+
+/** One run of the rule. */
+function ruled(
   environment: Environment,
   operation: Operation,
   world: World,
-  told: Pick<Context, 'warnings' | 'revoked'>,
-): object {
+): Pick<Context, 'warnings' | 'follows'> & { readonly body: object } {
   const { tenant, options, actor, creates } = operation;
   const revision = world.head?.revision ?? 0;
   if (!creates) mustExist(world);
@@ -235,6 +259,7 @@ function plan(
       `tenant \`${tenant}\` is at revision ${revision}, ${options.expected_revision} was expected: read again and decide again`,
     );
   const catalog = environment.catalog();
+  const told = { warnings: [], follows: nothingFollows() };
   const body = operation.rule({
     world,
     authority: authorityOf(world, actor, catalog, 'postern:admin'),
@@ -245,7 +270,7 @@ function plan(
     mint: environment.mint,
     ...told,
   });
-  return body;
+  return { body, ...told };
 }
 
 /** @throws Refused NOT_FOUND */
@@ -285,7 +310,7 @@ export function isTold({ kind }: { readonly kind: Kind }): boolean {
 
 function resultOf(
   differences: readonly Difference[],
-  { warnings, revoked }: { readonly warnings: readonly string[]; readonly revoked: RevokedRow[] },
+  { warnings, fallen }: Outcome,
   { dry_run: dryRun, all_facts: allFacts = false }: WriteOptions,
 ): WriteResult {
   return {
@@ -297,7 +322,8 @@ function resultOf(
       id,
     })),
     ...factsOf(differences, allFacts),
-    revoked_grants: revoked.map(({ holder, row }) => grantView(holder, row)),
+    revoked_grants: fallen.rows.map(({ holder, row }) => grantView(holder, row)),
+    revoked_owners: fallen.owners.map(ownerView),
     warnings: [...new Set(warnings)],
   };
 }

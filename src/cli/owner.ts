@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { listAll, type Admin } from './admin-client.ts';
 import { given } from './arguments.ts';
 import { EXIT, print, visible } from './output.ts';
-import { listing, reportWrite, showPath, type WriteAnswer } from './report.ts';
+import { drawOwners, reportWrite, type Owner, type WriteAnswer } from './report.ts';
 import {
   limitOption,
   parseLimit,
@@ -13,11 +13,6 @@ import {
   type LimitFlag,
   type WriteFlags,
 } from './verb.ts';
-
-interface Owner {
-  readonly path: string;
-  readonly owner: string;
-}
 
 interface ListFlags extends LimitFlag {
   readonly owner?: string;
@@ -32,7 +27,9 @@ export function ownerVerbs(noun: Command, packageRoot: string): void {
   writing(
     noun
       .command('set')
-      .description('make a user the owner of a path; it takes over from an owner before')
+      .description(
+        'make a user the owner of a path, as long as you may; it takes over from an owner before',
+      )
       .argument('<path>', where)
       .argument('<user>', 'the owner to be'),
   )
@@ -48,7 +45,7 @@ export function ownerVerbs(noun: Command, packageRoot: string): void {
   writing(
     noun
       .command('remove')
-      .description('leave a path without an owner; grants given by ownership are revoked')
+      .description('leave a path without an owner; what was given by ownership is revoked')
       .argument('<path>', where),
   ).action(run(remove));
 
@@ -102,12 +99,6 @@ async function list(admin: Admin, options: ListFlags): Promise<number> {
     'owners',
     parseLimit(options),
   );
-  print(admin.output, answer, () =>
-    listing(
-      ['PATH', 'OWNER'],
-      items.map(({ path, owner }) => [showPath(path), owner]),
-      'no owners',
-    ),
-  );
+  print(admin.output, answer, () => drawOwners(items));
   return EXIT.ok;
 }

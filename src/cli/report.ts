@@ -9,6 +9,13 @@ export interface Grant {
   readonly actions: readonly string[];
   readonly grantor: string;
   readonly grant_option: boolean;
+  readonly grant_options: readonly string[];
+}
+
+export interface Owner {
+  readonly path: string;
+  readonly owner: string;
+  readonly grantor: string;
 }
 
 interface WriteResult extends Facts {
@@ -16,6 +23,7 @@ interface WriteResult extends Facts {
   readonly repeated: boolean;
   readonly changes: readonly { change: string; kind: string; id: string }[];
   readonly revoked_grants: readonly Grant[];
+  readonly revoked_owners: readonly Owner[];
   readonly warnings: readonly string[];
 }
 
@@ -53,7 +61,10 @@ export function warn(warnings: readonly string[]): void {
 /** The facts that changed, what was revoked, and one sentence with the revision. */
 function drawWrite({ revision, result }: WriteAnswer, { what, done, also }: Said): string {
   const changes = result?.changes ?? [];
-  const revoked = result?.revoked_grants ?? [];
+  const revoked = [
+    ...fallen(result?.revoked_grants ?? [], drawGrants),
+    ...fallen(result?.revoked_owners ?? [], drawOwners),
+  ];
   const planned = result?.dry_run === true;
   const verb = planned
     ? `would be ${done}`
@@ -69,23 +80,40 @@ function drawWrite({ revision, result }: WriteAnswer, { what, done, also }: Said
     ...(result === null ? [] : drawFacts(result)),
     ...(revoked.length === 0
       ? []
-      : [`${planned ? 'would be revoked' : 'revoked'} by cascade:`, drawGrants(revoked)]),
+      : [`${planned ? 'would be revoked' : 'revoked'} by cascade:`, ...revoked]),
     `${visible(`${what} ${verb}`)}${also === undefined ? '' : `: ${also}`} ${paint('dim', `(${notes.join(', ')})`)}`,
   ].join('\n');
+}
+
+function fallen<T>(items: readonly T[], draw: (items: readonly T[]) => string): string[] {
+  return items.length === 0 ? [] : [draw(items)];
 }
 
 export function drawGrants(grants: readonly Grant[]): string {
   return listing(
     ['PRINCIPAL', 'PATH', 'ACTIONS', 'GRANTOR', 'GRANT OPTION'],
-    grants.map(({ principal, path, actions, grantor, grant_option }) => [
+    grants.map(({ principal, path, actions, grantor, grant_option, grant_options }) => [
       principal,
       showPath(path),
       actions.join(' '),
-      grantor === '' ? 'operator' : grantor,
-      yes(grant_option),
+      grantorName(grantor),
+      grant_option ? yes(true) : grant_options.join(' '),
     ]),
     'no grants',
   );
+}
+
+export function drawOwners(owners: readonly Owner[]): string {
+  return listing(
+    ['PATH', 'OWNER', 'GRANTOR'],
+    owners.map(({ path, owner, grantor }) => [showPath(path), owner, grantorName(grantor)]),
+    'no owners',
+  );
+}
+
+/** As `--grantor` takes it. */
+export function grantorName(grantor: string): string {
+  return grantor === '' ? 'operator' : grantor;
 }
 
 /** A table of texts from the server, or a sentence where there is nothing. */

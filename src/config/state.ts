@@ -65,10 +65,19 @@ const grant = z.strictObject({
   path: treePath,
   actions: z.array(treeAction).min(1),
   grantor: ref.optional(),
-  grant_option: z.boolean().optional(),
+  grant_option: z
+    .union([z.boolean(), z.array(treeAction)])
+    .optional()
+    .meta({ description: 'May be granted on: all the actions, or these of them' }),
 });
 
-const owner = z.strictObject({ path: treePath, owner: ref });
+const owner = z.strictObject({
+  path: treePath,
+  owner: ref,
+  grantor: ref.optional().meta({
+    description: 'The user by whose right it is: it falls with that right; absent: the operator',
+  }),
+});
 
 const key = z.strictObject({
   id,

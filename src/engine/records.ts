@@ -22,7 +22,10 @@ export interface GrantRow {
   readonly actions: readonly TreeAction[];
   /** `user:alice`, `role:team`, …; `''`: given by the operator. */
   readonly grantor: string;
+  /** All its actions may be granted on. */
   readonly grantOption: boolean;
+  /** The actions that may be granted on, in the order of records, where these are some and not all. */
+  readonly options?: readonly TreeAction[];
 }
 
 export type UserType = 'user' | 'developerUser' | 'agent';
@@ -88,6 +91,8 @@ export interface WorkspaceRecord {
 export interface OwnerRecord {
   readonly path: string;
   readonly owner: string;
+  /** By whose right it is: `user:alice`; absent: the operator's, or set before this was recorded (ADM-2). */
+  readonly grantor?: string;
 }
 
 export type Mode = 'off' | 'report_only' | 'enforce';
@@ -174,6 +179,8 @@ export interface RefsRecord {
   readonly given: readonly string[];
   /** Keys that are bound to the user, or that the set is attached to, sorted. */
   readonly keys: readonly string[];
+  /** Paths whose ownership is by the user's right, sorted; absent: none. */
+  readonly appointed?: readonly string[];
 }
 
 /** Users by a name that is not their id; the record's id is JSON `[what, name]`. */

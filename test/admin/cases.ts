@@ -165,7 +165,10 @@ export function seenIn(dump: Dump): Seen {
           createrole ||
           owns.length > 0 ||
           roles.some((id) => id === 'owner' || id === 'admin') ||
-          grants.some(({ grantOption, actions }) => grantOption || actions.includes('admin')),
+          grants.some(
+            ({ grantOption, options, actions }) =>
+              grantOption || options !== undefined || actions.includes('admin'),
+          ),
       )
       .map(({ id }) => id),
   };
@@ -264,6 +267,8 @@ const principalOf = (random: Random, seen: Seen): string => {
   return dice < 0.85 ? `role:${roleOf(random, seen)}` : `workspace:${workspaceOf(random, seen)}`;
 };
 const verbs = (random: Random): readonly string[] => {
+  // Who holds all five may make owners (ADM-2).
+  if (random.chance(0.2)) return VERBS;
   const some = random.some(VERBS);
   return some.length === 0 ? ['read'] : some;
 };
@@ -363,23 +368,32 @@ const CALLS: readonly (readonly [weight: number, call: string, make: Make])[] = 
   [
     22,
     'CreateGrant',
-    (random, seen) => ({
-      principal: principalOf(random, seen),
-      path: random.pick(PATHS),
-      actions: verbs(random),
-      grant_option: random.chance(0.4),
-    }),
+    (random, seen) => {
+      const actions = verbs(random);
+      const some = random.chance(0.2) ? actions.filter(() => random.chance(0.5)) : [];
+      return {
+        principal: principalOf(random, seen),
+        path: random.pick(PATHS),
+        actions,
+        grant_option: some.length === 0 && random.chance(0.4),
+        grant_options: some,
+        replace: random.chance(0.15),
+      };
+    },
   ],
   [
     9,
     'RevokeGrant',
     (random, seen) => {
       const [principal, path, grantor] = either(random, seen.rows, [['user:u0', 'a', '']] as const);
+      const all = random.chance(0.15);
       return {
         principal,
         path,
-        grantor: random.chance(0.3) ? '' : grantor === '' ? 'operator' : grantor,
+        all_grantors: all,
+        grantor: all || random.chance(0.3) ? '' : grantor === '' ? 'operator' : grantor,
         actions: random.chance(0.4) ? [random.pick(VERBS)] : [],
+        grant_option_only: random.chance(0.2),
       };
     },
   ],

@@ -95,35 +95,83 @@ function namesOf(dump: Dump, user: UserRecord): Set<string> {
   ]);
 }
 
-/** ADM-2 written again, from the ground up: the claims that nobody may make. */
-function fallenClaims(dump: Dump): Claim[] {
+/** Grants and ownerships that a living right gives. */
+interface Living {
+  readonly claims: ReadonlySet<Claim>;
+  /** What none gives. */
+  readonly fallen: readonly Claim[];
+  /** Paths. */
+  readonly owners: ReadonlySet<string>;
+}
+
+/** ADM-2 written again, from the ground up: what somebody may give who has it from somebody who may give it. */
+function livingRights(dump: Dump): Living {
   const claims = claimsOf(dump);
   const standing = new Set(claims.filter(({ row }) => row.grantor === ''));
-  const mayGive = (giver: UserRecord, { row, action }: Claim): boolean => {
-    if (giver.superuser) return true;
-    if (giver.owns.some((path) => covers(path, row.path))) return true;
+  const owners = new Set(
+    [...dump.owner.values()].filter(({ grantor }) => grantor === undefined).map(({ path }) => path),
+  );
+  const ownsAbove = (giver: UserRecord, path: string): boolean =>
+    giver.owns.some((at) => owners.has(at) && covers(at, path));
+  const heldBy = (giver: UserRecord, path: string): Claim[] => {
     const names = namesOf(dump, giver);
-    const held = [...standing].filter(
-      (claim) => names.has(claim.holder) && covers(claim.row.path, row.path),
-    );
+    return [...standing].filter((claim) => names.has(claim.holder) && covers(claim.row.path, path));
+  };
+  const mayGive = (giver: UserRecord, { row, action }: Claim): boolean => {
+    if (giver.superuser || ownsAbove(giver, row.path)) return true;
+    const held = heldBy(giver, row.path);
     const holds = (wanted: TreeAction): boolean => held.some((claim) => claim.action === wanted);
     if (holds('admin') && holds(action)) return true;
     return held.some(
       (claim) =>
-        claim.action === action && claim.row.grantOption && claim.holder === `user:${giver.id}`,
+        claim.action === action &&
+        (claim.row.grantOption || claim.row.options?.includes(action) === true) &&
+        claim.holder === `user:${giver.id}`,
     );
+  };
+  const mayAppoint = (giver: UserRecord, path: string): boolean => {
+    if (giver.superuser || ownsAbove(giver, path)) return true;
+    const held = heldBy(giver, path);
+    return VERBS.every((action) => held.some((claim) => claim.action === action));
+  };
+  const giverOf = (grantor: string): UserRecord | undefined => {
+    const giver = grantor.startsWith('user:')
+      ? dump.user.get(grantor.slice('user:'.length))
+      : undefined;
+    return giver?.deleted === false ? giver : undefined;
   };
   for (let grew = true; grew;) {
     grew = false;
     for (const claim of claims) {
-      if (standing.has(claim) || !claim.row.grantor.startsWith('user:')) continue;
-      const giver = dump.user.get(claim.row.grantor.slice('user:'.length));
-      if (giver === undefined || giver.deleted || !mayGive(giver, claim)) continue;
+      if (standing.has(claim)) continue;
+      const giver = giverOf(claim.row.grantor);
+      if (giver === undefined || !mayGive(giver, claim)) continue;
       standing.add(claim);
       grew = true;
     }
+    for (const { path, grantor = '' } of dump.owner.values()) {
+      if (owners.has(path)) continue;
+      const giver = giverOf(grantor);
+      if (giver === undefined || !mayAppoint(giver, path)) continue;
+      owners.add(path);
+      grew = true;
+    }
   }
-  return claims.filter((claim) => !standing.has(claim));
+  return { claims: standing, owners, fallen: claims.filter((claim) => !standing.has(claim)) };
+}
+
+/** Whether a living right gives a user an action at a path (TREE-1, TREE-2). */
+function livesFor(dump: Dump, living: Living, id: string, path: string, action: string): boolean {
+  const user = dump.user.get(id);
+  if (user === undefined || user.deleted || user.suspended) return false;
+  if (user.superuser) return true;
+  const names = namesOf(dump, user);
+  return (
+    [...living.owners].some((at) => covers(at, path) && dump.owner.get(at)?.owner === id) ||
+    [...living.claims].some(
+      (claim) => claim.action === action && names.has(claim.holder) && covers(claim.row.path, path),
+    )
+  );
 }
 
 function activeOwners(dump: Dump): string[] {
@@ -136,7 +184,7 @@ function activeOwners(dump: Dump): string[] {
 function derived(dump: Dump): { refs: Map<string, RefsRecord>; name: Map<string, NameRecord> } {
   const found: (readonly [
     id: string,
-    list: 'members' | 'owners' | 'given' | 'keys',
+    list: 'members' | 'owners' | 'given' | 'keys' | 'appointed',
     item: string,
   ])[] = [];
   const called: (readonly [what: string, text: string, user: string | undefined])[] = [
@@ -162,6 +210,8 @@ function derived(dump: Dump): { refs: Map<string, RefsRecord>; name: Map<string,
   for (const id of activeOwners(dump)) found.push(['role:owner', 'owners', id]);
   for (const { holder, row } of claimsOf(dump))
     if (row.grantor !== '') found.push([row.grantor, 'given', JSON.stringify([holder, row.path])]);
+  for (const { path, grantor } of dump.owner.values())
+    if (grantor !== undefined) found.push([grantor, 'appointed', path]);
   for (const { id, user, policySets } of dump.key.values()) {
     if (user !== undefined) found.push([`user:${user}`, 'keys', id]);
     for (const set of policySets) found.push([`policy_set:${set}`, 'keys', id]);
@@ -178,6 +228,7 @@ function derived(dump: Dump): { refs: Map<string, RefsRecord>; name: Map<string,
       owners: list('owners'),
       given: list('given'),
       keys: list('keys'),
+      ...(list('appointed').length === 0 ? {} : { appointed: list('appointed') }),
     });
   }
   const name = new Map<string, NameRecord>();
@@ -272,8 +323,14 @@ function wrongIn(dump: Dump): string[] {
     must(user === undefined || living(user), `ADM-8: key ${id} is of ${user ?? ''}, who is gone`);
     for (const set of policySets) must(dump.policy_set.has(set), `key ${id} has set ${set}, gone`);
   }
-  for (const { holder, row, action } of fallenClaims(dump))
+  const alive = livingRights(dump);
+  for (const { holder, row, action } of alive.fallen)
     wrong.push(`ADM-3: ${row.grantor} may not give ${action} on '${row.path}' to ${holder}`);
+  for (const { path, owner, grantor } of dump.owner.values())
+    must(
+      alive.owners.has(path),
+      `ADM-3: ${grantor ?? ''} may not make ${owner} the owner of '${path}'`,
+    );
   for (const { grants, id } of [
     ...dump.user.values(),
     ...dump.role.values(),
@@ -284,6 +341,17 @@ function wrongIn(dump: Dump): string[] {
     must(
       grants.every(({ actions }) => actions.length > 0),
       `${id} has a row of no action`,
+    );
+    must(
+      grants.every(
+        ({ actions, grantOption, options }) =>
+          options === undefined ||
+          (!grantOption &&
+            options.length > 0 &&
+            options.length < actions.length &&
+            options.every((action) => actions.includes(action))),
+      ),
+      `TREE-3: ${id} has a row with other options than some of its actions`,
     );
   }
   const { refs, name } = derived(dump);
@@ -469,6 +537,8 @@ async function run(
         problems.push(...escalations(before, after, call));
       }
       if (look && (every > 1 || !sameRecords)) problems.push(...wrongIn(after));
+      if (revision !== undefined && look)
+        problems.push(...(await wrongAnswers(room, after, random)));
       if (problems.length > 0)
         throw new Error(
           `POSTERN_SEED=${seed}, operation ${at}: ${JSON.stringify(call)}\n${problems.join('\n')}\n` +
@@ -482,6 +552,28 @@ async function run(
     }
   }
   return count;
+}
+
+/** What the service says of one user at one path, and what living rights give it. */
+async function wrongAnswers(
+  room: ReturnType<typeof manager>,
+  dump: Dump,
+  random: Random,
+): Promise<string[]> {
+  const tenant = dump.tenant.get('')?.id ?? '';
+  const ids = [...dump.user.values()].filter(({ deleted }) => !deleted).map(({ id }) => id);
+  const [id, path] = [random.pick(ids), random.pick(PATHS)];
+  const living = livingRights(dump);
+  const wrong: string[] = [];
+  for (const action of VERBS) {
+    const asked = { tenant, principal: `user:${id}`, path, action };
+    const { allowed } = await room.as('operator', 'CheckGrant', asked);
+    if (allowed !== livesFor(dump, living, id, path, action))
+      wrong.push(
+        `${id} ${String(allowed)} for ${action} on '${path}', living rights say otherwise`,
+      );
+  }
+  return wrong;
 }
 
 /** Random calls that are all refused, or all allowed, would show nothing. */

@@ -1,6 +1,7 @@
 /** Grant rows as facts: actions that were granted or revoked, and the right to give them on. */
 import { isDeepStrictEqual } from 'node:util';
 import type { GrantRow } from '../../engine/records.ts';
+import { optionsOf } from '../tree/rows.ts';
 import { compared, plain, type Aspect, type Tell } from './aspects.ts';
 
 /** What came to the rows of a principal and what went from them, actions and options apart (TREE-3). */
@@ -31,7 +32,7 @@ function tellRow(
   const by = row.grantor === '' ? '' : ` by ${row.grantor}`;
   const where = `on '${row.path}' to ${holder}${by}`;
   const actions = compared(before?.actions ?? [], after?.actions ?? []);
-  const options = compared(optionsOf(before), optionsOf(after));
+  const options = compared(optionsIn(before), optionsIn(after));
   const one = (
     change: 'add' | 'remove',
     fact: string,
@@ -47,7 +48,6 @@ function tellRow(
   one('remove', 'grant', 'grant', actions.gone);
 }
 
-/** The actions that the holder may give on. */
-function optionsOf(row: GrantRow | undefined): readonly string[] {
-  return row?.grantOption === true ? row.actions : [];
+function optionsIn(row: GrantRow | undefined): readonly string[] {
+  return row === undefined ? [] : optionsOf(row);
 }

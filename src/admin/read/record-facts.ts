@@ -173,6 +173,22 @@ const OWNER: Aspects<OwnerRecord> = {
       });
     },
   },
+  grantor: {
+    tell(_name, before, after, tell) {
+      const [old, now] = [before?.grantor ?? 'operator', after?.grantor ?? 'operator'];
+      // Of an owner that comes or goes it is told with the owner.
+      if (old === now || before === undefined || before.owner !== after?.owner) return;
+      tell({
+        change: 'change',
+        fact: 'owner',
+        of: '',
+        path: after.path,
+        before: [old],
+        after: [now],
+        text: `owner ${after.owner} of '${after.path}' by ${old} → ${now}`,
+      });
+    },
+  },
 };
 
 const POLICY_SET: Aspects<PolicySetRecord> = {

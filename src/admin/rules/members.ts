@@ -5,7 +5,6 @@ import { isAdministrator } from '../actor.ts';
 import { closureOf, MAX_CLOSURE, type Edges } from '../closure.ts';
 import type { Context } from '../context.ts';
 import { existingRole, mayManageGroup, mustOutrank, rankOf } from '../groups.ts';
-import { cascade } from '../justify.ts';
 import { nameOf, principalOf, readings } from '../principals.ts';
 import { denied, forbidden, invalid, notFound } from '../refused.ts';
 import type { World } from '../world.ts';
@@ -57,12 +56,7 @@ export function removeMember(
     leave(world, group, member);
   }
   recompute(world, rolesOf(members));
-  context.revoked.push(
-    ...cascade(
-      world,
-      members.map((of) => ({ of, path: '' })),
-    ),
-  );
+  context.follows.losses.push(...members.map((of) => ({ of, path: '' })));
   return {};
 }
 

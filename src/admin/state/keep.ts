@@ -29,10 +29,21 @@ export function keepUnlisted(state: StateFile, stored: StateFile): StateFile {
     users,
     roles,
     workspaces,
-    grants: over(state.grants, left.grants, ({ principal, path, grantor }) =>
-      JSON.stringify([full(principal), path, grantor === undefined ? '' : full(grantor)]),
+    grants: over(
+      state.grants,
+      left.grants,
+      ({ principal, path, grantor }) =>
+        JSON.stringify([full(principal), path, grantor === undefined ? '' : full(grantor)]),
+      mergeGrants,
     ),
-    owners: over(state.owners, left.owners, ({ path }) => path),
+    owners: over(
+      state.owners,
+      left.owners,
+      ({ path }) => path,
+      // By whose right it is goes with the owner.
+      (stored, listed) =>
+        full(stored.owner) === full(listed.owner) ? merge(stored, listed) : listed,
+    ),
     policy_sets: over(
       state.policy_sets?.map(bodyOf),
       left.policy_sets?.map(bodyOf),
@@ -82,7 +93,7 @@ function withoutDeleted(stored: StateFile, deleted: Ids): StateFile {
     grants: stored.grants?.filter(
       ({ principal, grantor }) => !isGone(principal) && !isGone(grantor),
     ),
-    owners: stored.owners?.filter(({ owner }) => !isGone(owner)),
+    owners: stored.owners?.filter(({ owner, grantor }) => !isGone(owner) && !isGone(grantor)),
     keys: stored.keys?.filter(({ user }) => user === undefined || !deleted.user.has(user)),
   };
 }
@@ -100,6 +111,7 @@ function over<T extends object>(
   listed: readonly T[] = [],
   stored: readonly T[] = [],
   nameOf: (entry: T) => string,
+  joined: (stored: T, listed: T) => T = merge,
 ): T[] {
   const old = new Map(stored.map((entry) => [nameOf(entry), entry]));
   const merged = listed.map((entry) => {
@@ -107,9 +119,20 @@ function over<T extends object>(
     const before = old.get(name);
     // A second entry of the same name is told as the mistake that it is.
     old.delete(name);
-    return before === undefined ? entry : merge(before, entry);
+    return before === undefined ? entry : joined(before, entry);
   });
   return [...merged, ...old.values()];
+}
+
+type Grant = NonNullable<StateFile['grants']>[number];
+
+/** An option is of the actions of its own entry: joined, it is for no others (TREE-3). */
+function mergeGrants(stored: Grant, listed: Grant): Grant {
+  const options = ({ actions, grant_option: option = false }: Grant): Grant['actions'] =>
+    option === true ? actions : option === false ? [] : option;
+  const joined = [...new Set([...options(stored), ...options(listed)])];
+  const { grant_option: _option, ...rest } = merge(stored, listed);
+  return joined.length === 0 ? rest : { ...rest, grant_option: joined };
 }
 
 /** Lists are joined; other fields are those of the listed entry where it has them. */

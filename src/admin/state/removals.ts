@@ -2,6 +2,7 @@
 import type { GrantRow, RuleRecord, StateKind } from '../../engine/records.ts';
 import { bodyOf, type StateFile } from '../../config/state.ts';
 import type { FactValue } from '../../store/store.ts';
+import { optionsOf } from '../tree/rows.ts';
 
 /** One thing that is stored and that the state does not list. */
 export interface Removal {
@@ -123,19 +124,20 @@ function lostRows(before: unknown, after: unknown): string[] {
     // Lists of this name are grants in every record that has one.
     Array.isArray(value) ? (value as GrantRow[]) : [];
   const name = ({ path, grantor }: GrantRow): string => JSON.stringify([path, grantor]);
-  const kept = new Map(rowsOf(after).map((row) => [name(row), row as unknown as Fields]));
+  const kept = new Map(rowsOf(after).map((row) => [name(row), row]));
   return rowsOf(before).flatMap((row) => {
     const where = `on '${row.path}'${row.grantor === '' ? '' : ` by \`${row.grantor}\``}`;
     const next = kept.get(name(row));
     if (next === undefined) return [`grant of ${row.actions.join(', ')} ${where}`];
-    return Object.entries(row).flatMap(([field, value]) => {
-      if (Array.isArray(value)) {
-        const gone = missing(value, next[field]);
-        const what = field === 'actions' ? '' : `${field} `;
-        return gone.length === 0 ? [] : [`grant of ${what}${gone.join(', ')} ${where}`];
-      }
-      return value === true && next[field] !== true ? [`grant option ${where}`] : [];
-    });
+    const actions = missing(row.actions, next.actions);
+    // The option of an action that goes, goes with it.
+    const options = missing(optionsOf(row), optionsOf(next)).filter(
+      (one) => !actions.includes(one),
+    );
+    return [
+      ...(actions.length === 0 ? [] : [`grant of ${actions.join(', ')} ${where}`]),
+      ...(options.length === 0 ? [] : [`grant option for ${options.join(', ')} ${where}`]),
+    ];
   });
 }
 

@@ -20,13 +20,12 @@ import {
 
 const texts = listOf(text);
 const mode = oneOf('off', 'report_only', 'enforce');
+const treeActions = listOf(oneOf('read', 'write', 'create', 'delete', 'admin'));
 const grants = listOf(
-  fields({
-    path: text,
-    actions: listOf(oneOf('read', 'write', 'create', 'delete', 'admin')),
-    grantor: text,
-    grantOption: flag,
-  }),
+  fields(
+    { path: text, actions: treeActions, grantor: text, grantOption: flag },
+    { options: treeActions },
+  ),
 );
 const session = fields({ id: text, hash: text, createdAt: number, expiresAt: number });
 const rule = fields(
@@ -78,7 +77,7 @@ const SHAPES: Readonly<Record<Kind, Shape>> = {
     { description: text, creator: text, deleted: flag },
   ),
   workspace: fields({ id: text, grants }, { description: text, creator: text, deleted: flag }),
-  owner: fields({ path: text, owner: text }),
+  owner: fields({ path: text, owner: text }, { grantor: text }),
   policy_set: policySet,
   key: fields(
     { id: text, role: oneOf('default_allow', 'default_deny'), mode, policySets: texts },
@@ -92,7 +91,10 @@ const SHAPES: Readonly<Record<Kind, Shape>> = {
       secrets: listOf(fields({ hash: text }, { expiresAt: number })),
     },
   ),
-  refs: fields({ id: text, members: integer(0), owners: texts, given: texts, keys: texts }),
+  refs: fields(
+    { id: text, members: integer(0), owners: texts, given: texts, keys: texts },
+    { appointed: texts },
+  ),
   name: fields({ id: text, users: texts }),
   policy_version: fields({ id: text, set: policySet, actor: text, at: number }),
   usage: fields({ id: text, at: number }),

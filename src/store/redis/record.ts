@@ -27,8 +27,11 @@ export function decodeRecord(text: string): FactValue {
 type Rest = Pick<UserRecord, 'externalId' | 'email' | 'metadata'>;
 /** What stands at the end of a record. */
 type More = Pick<UserRecord, 'adminOf' | 'sessions'>;
-/** Path, mask of actions, grantor, and 1 with the grant option. */
-type ShortGrant = [path: string, actions: number, grantor: string, option?: 1];
+/**
+ * Path, mask of actions, grantor, and 1 with the grant option for all actions. Where it is for some of them, twice their
+ * mask: whoever knows only the 1 reads that as no option.
+ */
+type ShortGrant = [path: string, actions: number, grantor: string, option?: number];
 type ShortUser = [
   id: string,
   type: UserRecord['type'],
@@ -102,9 +105,15 @@ function actionsOf(mask: number): readonly TreeAction[] {
   return LISTS[mask] ?? [];
 }
 
-function shortGrant({ path, actions, grantor, grantOption }: GrantRow): ShortGrant {
-  const mask = actions.reduce((bits, action) => bits | (1 << ACTIONS.indexOf(action)), 0);
-  return grantOption ? [path, mask, grantor, 1] : [path, mask, grantor];
+function maskOf(actions: readonly TreeAction[]): number {
+  return actions.reduce((bits, action) => bits | (1 << ACTIONS.indexOf(action)), 0);
+}
+
+function shortGrant({ path, actions, grantor, grantOption, options }: GrantRow): ShortGrant {
+  const short: ShortGrant = [path, maskOf(actions), grantor];
+  if (grantOption) short.push(1);
+  else if (options !== undefined) short.push(maskOf(options) << 1);
+  return short;
 }
 
 function isMask(value: unknown, bits: number): boolean {
@@ -112,7 +121,9 @@ function isMask(value: unknown, bits: number): boolean {
 }
 
 function longGrant([path, mask, grantor, option]: ShortGrant): GrantRow {
-  if (!isMask(mask, ACTIONS.length) || (option !== undefined && option !== 1))
+  const some = option !== undefined && option !== 1;
+  if (!isMask(mask, ACTIONS.length) || (some && !isMask(option / 2, ACTIONS.length)))
     throw new Error('a grant is not one of ours');
-  return { path, actions: actionsOf(mask), grantor, grantOption: option === 1 };
+  const row = { path, actions: actionsOf(mask), grantor, grantOption: option === 1 };
+  return some ? { ...row, options: actionsOf(option / 2) } : row;
 }

@@ -1,0 +1,29 @@
+/** What follows from an operation on grants, ownerships, memberships and users, in the same commit (ADM-3). */
+import type { Reading, World } from '../world.ts';
+import { cascade, type Fallen, type Loss } from './cascade.ts';
+import { reassign, type Succession } from './reassign.ts';
+
+/** Said by a rule, done after it. */
+export interface Follows {
+  /** Who may have lost something by it. */
+  readonly losses: Loss[];
+  /** Who takes over what another has given; before anything falls. */
+  readonly successions: Succession[];
+  /** What the answer tells besides, or why it cannot be done, once all that falls has fallen. */
+  later: ((world: World, fallen: Fallen) => object) | undefined;
+}
+
+export function nothingFollows(): Follows {
+  return { losses: [], successions: [], later: undefined };
+}
+
+/** Does it. @throws Refused where `later` refuses */
+export async function follow(
+  world: Reading,
+  { losses, successions, later }: Follows,
+): Promise<{ readonly fallen: Fallen; readonly told: object }> {
+  const taken: Loss[] = [];
+  for (const succession of successions) taken.push(...(await reassign(world, succession)));
+  const fallen = await cascade(world, [...losses, ...taken]);
+  return { fallen, told: later?.(world, fallen) ?? {} };
+}
