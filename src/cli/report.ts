@@ -153,7 +153,7 @@ export function properties(rows: readonly (readonly [name: string, value: string
     .join('\n');
 }
 
-export function showPath(path: string): string {
+function showPath(path: string): string {
   return path === '' ? '(root)' : path;
 }
 
