@@ -18,11 +18,16 @@ export interface Counts {
 }
 
 /** Reads are not counted: they are no operations. */
-export function counted(
-  management: Management,
-  counts: Counts,
-): Pick<Management, 'admin' | 'authenticate'> {
+export function counted(management: Management, counts: Counts): Management {
   const { admin } = management;
+  const identified = async <T>(run: () => Promise<T>): Promise<T> => {
+    try {
+      return await run();
+    } catch (error) {
+      if (error instanceof Refused && error.kind === 'unauthenticated') counts.unauthenticated();
+      throw error;
+    }
+  };
   const watching = async <T>(operation: string, run: () => Promise<T>): Promise<T> => {
     try {
       const answer = await run();
@@ -39,13 +44,7 @@ export function counted(
       : admin.call(name, ...asked);
   return {
     admin: { ...admin, call, apply: (...asked) => watching(APPLY, () => admin.apply(...asked)) },
-    async authenticate(caller) {
-      try {
-        return await management.authenticate(caller);
-      } catch (error) {
-        if (error instanceof Refused && error.kind === 'unauthenticated') counts.unauthenticated();
-        throw error;
-      }
-    },
+    admit: (authorization) => identified(() => management.admit(authorization)),
+    authenticate: (caller) => identified(() => management.authenticate(caller)),
   };
 }

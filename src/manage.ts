@@ -50,6 +50,12 @@ export interface Caller {
 
 export interface Management {
   readonly admin: Admin;
+  /**
+   * Judges a caller by its `authorization` alone, before what it sends is read: whether it proves anybody, in the
+   * tenant that the credential itself names.
+   * @throws Refused as `authenticate` does
+   */
+  admit(authorization: string): Promise<void>;
   /** @throws Refused UNAUTHENTICATED, in the same words for every cause */
   authenticate(caller: Caller): Promise<Actor>;
 }
@@ -141,11 +147,22 @@ export function openManagement(options: ManageOptions): Management {
     return { user: key.user, keyId, via: `key ${keyId}` };
   };
 
+  const isOperator = (token: string): boolean =>
+    options.adminToken !== undefined && sameSecret(token, options.adminToken);
+
+  const admit = async (authorization: string): Promise<void> => {
+    const token = bearerOf(authorization);
+    if (token === undefined) throw refuse('', 'no bearer token');
+    if (isOperator(token)) return;
+    const tenant = (await identity.identify({ bearerToken: token }))?.tenant ?? '';
+    if ((await provenBy(token, tenant)) === undefined)
+      throw refuse(tenant, 'the credential proves nobody here');
+  };
+
   const authenticate = async ({ authorization, actor, tenant }: Caller): Promise<Actor> => {
-    const [, token] = /^bearer ([^\s]+)$/i.exec(authorization) ?? [];
+    const token = bearerOf(authorization);
     if (token === undefined) throw refuse(tenant, 'no bearer token');
-    if (options.adminToken !== undefined && sameSecret(token, options.adminToken))
-      return operator(actor);
+    if (isOperator(token)) return operator(actor);
     const proven = await provenBy(token, tenant);
     if (proven === undefined) throw refuse(tenant, 'the credential proves nobody here');
     if (actor !== '' && nameOf({ type: 'user', id: userOf(actor) }) !== actorName(proven))
@@ -172,6 +189,7 @@ export function openManagement(options: ManageOptions): Management {
       apply: (...asked) => recorded(() => admin.apply(...asked)),
       export: (...asked) => recorded(() => admin.export(...asked)),
     },
+    admit: (authorization) => recorded(() => admit(authorization)),
     authenticate: (caller) => recorded(() => authenticate(caller)),
   };
 }
@@ -199,6 +217,10 @@ function userOf(actor: string): string {
       'postern-actor',
     );
   }
+}
+
+function bearerOf(authorization: string): string | undefined {
+  return /^bearer ([^\s]+)$/i.exec(authorization)?.[1];
 }
 
 function sameSecret(one: string, other: string): boolean {

@@ -61,8 +61,8 @@ const FIRST_DELAY_MS = 100;
 /** A worker that ends so often in so long, ms, is not started again. */
 const ENDS = 5;
 const ENDS_MS = 60_000;
-/** What a worker may take to end beyond its times for draining, ms. */
-const CLOSE_MS = 5_000;
+/** What a worker may take to end beyond its times for draining, ms: it ends by itself before that. */
+const CLOSE_MS = 500;
 
 interface Slot {
   readonly number: number;
@@ -227,15 +227,17 @@ export async function startWorkers(server: ServerOptions, script: string): Promi
     address: http.address,
     socketMode: http.socket_mode,
     readiness,
-    metrics: { render, contentType },
+    metrics: () => ({ render, contentType }),
+    onError: (error) => log.error({ err: error }, 'a connection for HTTP could not be taken'),
   });
 
   const close = async (): Promise<boolean> => {
     phase = 'closing';
     const { lame_duck_ms: lameDuckMs, grace_ms: graceMs } = shutdown;
+    const endsAt = performance.now() + lameDuckMs + graceMs;
     const ends = slots.map(async ({ number, worker, started }) => {
       if (worker === undefined) return true;
-      const code = await end(worker, lameDuckMs + 2 * graceMs + CLOSE_MS, () =>
+      const code = await end(worker, lameDuckMs + graceMs + CLOSE_MS, () =>
         log.error({ worker: number }, 'a worker does not end: it is killed'),
       );
       // One that did not serve yet owes nothing to anybody.
@@ -243,7 +245,7 @@ export async function startWorkers(server: ServerOptions, script: string): Promi
     });
     const inOrder = (await Promise.all(ends)).every(Boolean);
     // What stdout does not take in this time is lost, and told.
-    const timer = setTimeout(() => late.abort(), graceMs);
+    const timer = setTimeout(() => late.abort(), Math.max(endsAt - performance.now(), CLOSE_MS));
     await Promise.all(relays);
     clearTimeout(timer);
     await ops.close();

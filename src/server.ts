@@ -35,10 +35,16 @@ import type { Store } from './store/store.ts';
 import { createHealth, type Health } from './transport/grpc/health.ts';
 import { authorizationMethods, type Method } from './transport/grpc/methods.ts';
 import { reflection } from './transport/grpc/reflection.ts';
-import { listenGrpc, type Extra, type GrpcListener } from './transport/grpc/server.ts';
+import { openConnections, type Connections } from './transport/grpc/connections.ts';
+import {
+  serveGrpc,
+  type Extra,
+  type GrpcListener,
+  type JudgeCaller,
+} from './transport/grpc/server.ts';
 import { CHECK_PATH, compile, extAuthzMethod } from './transport/ext-authz/methods.ts';
 import type { Tracing } from './tracing.ts';
-import { listenOps, type Readiness } from './transport/ops/server.ts';
+import { listenOps, type OpsListener, type Readiness } from './transport/ops/server.ts';
 import { keepSnapshot, restoreSnapshot, retryUntilWarm, warmUp } from './warm-up.ts';
 
 export interface ServerOptions {
@@ -98,7 +104,15 @@ export async function startServer(options: ServerOptions): Promise<Running> {
   const cleanUp = async (): Promise<void> => {
     for (const undo of cleanups.toReversed()) await undo();
   };
+  /** When what is here ends at the latest, once it closes; ms of the monotonic clock. */
+  let endsAt = Infinity;
+  const left = (): number => Math.max(0, endsAt - performance.now());
   try {
+    // First of all: a server that cannot listen must not have stored anything.
+    const late: Late = { readiness: () => STARTING, metrics: () => undefined };
+    const { connections, http } = await listen(options, late, log);
+    cleanups.push(() => http?.close());
+    cleanups.push(() => cut(connections));
     const store = await openStore({
       address: settings.store,
       readTimeoutMs: settings.facts.store_timeout_ms,
@@ -137,7 +151,7 @@ export async function startServer(options: ServerOptions): Promise<Running> {
       onError: (sink) => errorLogger(log.child({ sink }), 'an audit sink fails: it is tried again'),
     });
     cleanups.push(async () => {
-      await audit.close(settings.shutdown.grace_ms);
+      await audit.close(Math.max(left(), FLUSH_MS));
       if (audit.lastSeq() > 0)
         log.info(
           { instance: audit.instance, last_seq: audit.lastSeq() },
@@ -156,6 +170,7 @@ export async function startServer(options: ServerOptions): Promise<Running> {
     const told = { sinks: audit.sinks, ready: () => readiness().ready };
     const watched = openFactsAndMetrics(options, store, told, catalog, log, onError);
     const { facts, metrics } = watched;
+    late.metrics = () => metrics;
     cleanups.push(() => facts.close());
     const tenants = await warmUp(facts, settings.store, log);
 
@@ -175,12 +190,7 @@ export async function startServer(options: ServerOptions): Promise<Running> {
         },
       };
     };
-    const { address, socket_mode: socketMode } = settings.http;
-    const http =
-      worker === undefined
-        ? await listenOps({ address, socketMode, metrics, readiness })
-        : undefined;
-    cleanups.push(() => http?.close());
+    late.readiness = readiness;
     const onKeys = errorLogger(log, 'the keys of an issuer cannot be read');
     const jwt =
       settings.identity.jwt.length === 0 ? undefined : await trustIssuers(options, onKeys);
@@ -209,8 +219,8 @@ export async function startServer(options: ServerOptions): Promise<Running> {
       caches,
       onTls,
     };
-    const grpc = await listenDecisions(options, parts);
-    cleanups.push(() => grpc.drain(settings.shutdown.grace_ms));
+    const grpc = await serveDecisions(options, parts, connections);
+    cleanups.push(() => grpc.drain(Math.max(0, left() - flushMs(settings.shutdown.grace_ms))));
     const becomeReady = (): void => {
       health.set(true);
       ready = true;
@@ -227,10 +237,11 @@ export async function startServer(options: ServerOptions): Promise<Running> {
       ready = false;
       health.set(false);
       await new Promise((done) => setTimeout(done, settings.shutdown.lame_duck_ms));
+      endsAt = performance.now() + settings.shutdown.grace_ms;
       await cleanUp();
     };
     return {
-      addresses: { grpc: grpc.address, http: http?.address ?? '' },
+      addresses: { grpc: connections.address, http: http?.address ?? '' },
       tenants: tenants ?? [],
       waiting: !ready,
       log,
@@ -259,6 +270,60 @@ export async function startServer(options: ServerOptions): Promise<Running> {
     await cleanUp();
     throw error;
   }
+}
+
+/** What probes are told before there is anything to tell. */
+const STARTING: Readiness = { ready: false, checks: { serving: false } };
+
+/** Kept of the time for calls in flight, so that their last records reach the sinks: a fifth of it, and no more. */
+const FLUSH_MS = 500;
+
+function flushMs(graceMs: number): number {
+  return Math.min(FLUSH_MS, graceMs / 5);
+}
+
+/** What HTTP tells, once it is there. */
+interface Late {
+  readiness: () => Readiness;
+  metrics: () => Metrics | undefined;
+}
+
+/** Binds all listeners. gRPC waits for what answers its calls. @throws BindError */
+async function listen(
+  { settings, worker }: ServerOptions,
+  late: Late,
+  log: Logger,
+): Promise<{ readonly connections: Connections; readonly http: OpsListener | undefined }> {
+  const onError = errorLogger(log, 'a connection could not be taken');
+  const { grpc, http } = settings;
+  const connections = await openConnections({
+    address: grpc.address,
+    socketMode: grpc.socket_mode,
+    shared: worker !== undefined,
+    setting: 'grpc.address',
+    variable: 'POSTERN_GRPC_ADDRESS',
+    onError,
+  });
+  if (worker !== undefined) return { connections, http: undefined };
+  try {
+    const ops = await listenOps({
+      address: http.address,
+      socketMode: http.socket_mode,
+      readiness: () => late.readiness(),
+      metrics: () => late.metrics(),
+      onError,
+    });
+    return { connections, http: ops };
+  } catch (error) {
+    await cut(connections);
+    throw error;
+  }
+}
+
+function cut(connections: Connections): Promise<void> {
+  const over = connections.refuse();
+  connections.cut();
+  return over;
 }
 
 function openFactsAndMetrics(
@@ -343,12 +408,17 @@ interface Parts {
   /** `undefined`: traces are off. */
   readonly tracing: Tracing | undefined;
   /** AdminService, where it is enabled. */
-  readonly management: Extra | undefined;
+  readonly management: AdminListener | undefined;
   readonly memory: MemoryWatch;
   /** What empties them, for want of memory. */
   readonly caches: (() => void)[];
   readonly onTls: (error: unknown) => void;
   readonly onError: (error: unknown) => void;
+}
+
+interface AdminListener {
+  readonly extra: Extra;
+  readonly callers: Readonly<Record<string, JudgeCaller>>;
 }
 
 function openService({ settings }: ServerOptions, parts: Parts): Service {
@@ -371,7 +441,11 @@ function openService({ settings }: ServerOptions, parts: Parts): Service {
   });
 }
 
-async function listenDecisions(options: ServerOptions, parts: Parts): Promise<GrpcListener> {
+async function serveDecisions(
+  options: ServerOptions,
+  parts: Parts,
+  connections: Connections,
+): Promise<GrpcListener> {
   const { settings, packageRoot } = options;
   const { limits, grpc } = settings;
   const { health, metrics, management, memory, onTls, onError } = parts;
@@ -389,17 +463,17 @@ async function listenDecisions(options: ServerOptions, parts: Parts): Promise<Gr
   const extras = [
     health.extra,
     ...(grpc.reflection ? [await reflection(packageRoot)] : []),
-    ...(management === undefined ? [] : [management]),
+    ...(management === undefined ? [] : [management.extra]),
   ];
   const { cert, key, client_ca: clientCa, reload_ms: reloadMs } = grpc.tls;
   const callers = grpc.callers.map(({ name, token_sha256: hash }) => ({ name, hash }));
   const known = ofSettings(options, 'grpc.callers', () => openCallers(callers));
   const unary = { ...methods.unary, ...envoyMethods(options, parts, service) };
-  return listenGrpc({ ...methods, unary }, health.unary, extras, {
-    address: grpc.address,
-    socketMode: grpc.socket_mode,
-    shared: options.worker !== undefined,
+  return serveGrpc(connections, { ...methods, unary }, health.unary, extras, {
     maxMessageBytes: grpc.max_message_bytes,
+    receivingBytes: limits.receiving_bytes,
+    compression: grpc.compression,
+    ownCallers: management?.callers ?? {},
     maxConcurrentStreams: grpc.max_concurrent_streams,
     streamInFlight: limits.stream_in_flight,
     maxConnectionAgeMs: grpc.max_connection_age_ms,
@@ -512,11 +586,11 @@ async function openAdminService(
     metrics,
     onError,
   }: Pick<Parts, 'audit' | 'redact' | 'identity' | 'metrics' | 'onError'>,
-): Promise<Extra | undefined> {
+): Promise<AdminListener | undefined> {
   if (!isManaged(settings, adminToken)) return undefined;
-  const { adminService } = await import('./transport/grpc/admin.ts');
+  const { adminService, ADMIN_PATHS, judgeAdmin } = await import('./transport/grpc/admin.ts');
   const { openManagement } = await import('./manage.ts');
-  const management = openManagement({
+  const opened = openManagement({
     store,
     catalog,
     defaults,
@@ -528,12 +602,15 @@ async function openAdminService(
     seal: openChain(readKey('audit.chain_key_file', settings.audit.chain_key_file)),
     now: steadyNow,
   });
-  return adminService({
-    ...counted(management, metrics),
+  const management = counted(opened, metrics);
+  const extra = await adminService({
+    ...management,
     packageRoot,
     maxStateBytes: settings.admin.max_state_bytes,
     onError,
   });
+  const judge = judgeAdmin((authorization) => management.admit(authorization), onError);
+  return { extra, callers: { [ADMIN_PATHS]: judge } };
 }
 
 function isManaged({ admin }: Settings, adminToken: string | undefined): boolean {

@@ -28,7 +28,7 @@ export interface AuditLog {
   readonly sinks: readonly Sink[];
   /** The last record of this process, for comparison with what is kept; 0: there is none. */
   lastSeq(): number;
-  /** Writes the last seal, and keeps what is still here, as far as the time allows. */
+  /** Writes the last seal, and keeps what is still here, as far as the time allows; it is not open from then on. */
   close(ms: number): Promise<void>;
 }
 
@@ -49,7 +49,8 @@ export function openLog(
   let seq = 0;
   let ids = 0;
   const waiting = new Set<() => void>();
-  const isOpen = (): boolean => sinks.every((sink) => sink.isOpen());
+  let closed = false;
+  const isOpen = (): boolean => !closed && sinks.every((sink) => sink.isOpen());
   const wake = (): void => {
     if (isOpen()) for (const look of waiting) look();
   };
@@ -86,7 +87,7 @@ export function openLog(
     nextId: () => `${instance}-${(++ids).toString(36)}`,
     isOpen,
     async whenOpen(ms): Promise<boolean> {
-      if (waiting.size >= maxWaiting) return false;
+      if (closed || waiting.size >= maxWaiting) return false;
       const { promise, resolve } = Promise.withResolvers<boolean>();
       const look = (): void => resolve(true);
       const late = setTimeout(() => resolve(false), ms);
@@ -108,6 +109,7 @@ export function openLog(
     lastSeq: () => seq,
     async close(ms): Promise<void> {
       seal(true);
+      closed = true;
       // One that cannot be closed keeps no other from it.
       await Promise.allSettled(sinks.map((sink) => sink.close(ms)));
     },

@@ -7,7 +7,7 @@ import type { ServerOptions } from '../server.ts';
 import { withoutSecrets } from '../store/redis/address.ts';
 import { CliError, EXIT } from './output.ts';
 import { startLean, tendMemory } from './release-memory.ts';
-import { stopSignal } from './signals.ts';
+import { endWithin, LATE, stopSignal } from './signals.ts';
 
 export interface ServeOptions {
   readonly packageRoot: string;
@@ -70,6 +70,8 @@ async function alone(server: ServerOptions): Promise<RunningWorkers> {
     ...running,
     gaveUp: new Promise<never>(() => {}),
     async close(): Promise<boolean> {
+      const { lame_duck_ms: lameDuckMs, grace_ms: graceMs } = server.settings.shutdown;
+      endWithin(lameDuckMs + graceMs, () => running.log.fatal(LATE));
       await running.close();
       return true;
     },

@@ -46,3 +46,21 @@ export function onStop(stop: (signal: NodeJS.Signals) => void): () => void {
     for (const signal of signals) process.off(signal, stop);
   };
 }
+
+/** For the log of a server that had to be ended. */
+export const LATE = 'the server has not ended within `shutdown.grace_ms`: it is ended';
+
+/** What is beyond the time that a server has to end in, ms, before it is ended. */
+const LATE_MS = 250;
+
+/**
+ * Ends the process where it has not ended by itself in its time: a store or a collector that hangs must not keep it.
+ * @param ms its time
+ * @param onLate told before
+ */
+export function endWithin(ms: number, onLate: () => void): void {
+  setTimeout(() => {
+    onLate();
+    process.exit(EXIT.refused);
+  }, ms + LATE_MS).unref();
+}

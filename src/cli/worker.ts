@@ -4,7 +4,7 @@ import { startServer, type Running, type ServerOptions } from '../server.ts';
 import { tellFailure } from './failure.ts';
 import { EXIT } from './output.ts';
 import { tendMemory } from './release-memory.ts';
-import { endAtOnce, stopSignal } from './signals.ts';
+import { endAtOnce, endWithin, LATE, stopSignal } from './signals.ts';
 
 let running: Running | undefined;
 /** While it starts, files may have been read that are no more in force. */
@@ -24,6 +24,8 @@ async function start(options: ServerOptions): Promise<never> {
   send({ started: { grpc: addresses.grpc, tenants, waiting } });
   const signal = await stopping;
   log.info({ signal }, 'closing: calls in flight finish');
+  const { lame_duck_ms: lameDuckMs, grace_ms: graceMs } = options.settings.shutdown;
+  endWithin(lameDuckMs + graceMs, () => log.fatal(LATE));
   await running.close();
   // The channel to the primary would keep it alive.
   process.exit(EXIT.ok);

@@ -107,6 +107,10 @@ export const settingsSchema = z
         socket_mode: socketMode,
         reflection: z.boolean().default(false).meta({ description: 'Serve reflection v1' }),
         max_message_bytes: count(4_194_304, 'Largest message that is read'),
+        compression: z
+          .array(z.enum(['gzip', 'deflate']))
+          .default([])
+          .meta({ description: 'Ways in which callers may compress messages; none: they may not' }),
         max_concurrent_streams: count(256, 'Calls at once on one connection'),
         max_connection_age_ms: millis(
           0,
@@ -179,6 +183,10 @@ export const settingsSchema = z
         values_per_attribute: count(256, 'Values of an attribute'),
         sources_per_resource: count(256, 'Sources of a resource'),
         waiting_calls: count(10_000, 'Calls that wait for a min_revision at once'),
+        receiving_bytes: count(
+          67_108_864,
+          'Bytes of messages that are being received, over all calls',
+        ),
         stream_in_flight: count(256, 'Messages of a CheckStream that wait for facts'),
         max_lag_ms: millis(
           1_000,
@@ -248,7 +256,7 @@ export const settingsSchema = z
     shutdown: z
       .strictObject({
         lame_duck_ms: millis(0, 'Time between not ready and GOAWAY, for probes to notice'),
-        grace_ms: millis(10_000, 'Time for calls in flight before they are cut'),
+        grace_ms: millis(10_000, 'Time to end in: for calls in flight, then they are cut'),
       })
       .prefault({}),
   })
@@ -305,6 +313,15 @@ export function loadSettings(
       usable.problem(
         ['facts', 'heartbeat_ms'],
         'is not below max_staleness_ms: facts would go stale between two looks',
+      ),
+    );
+  // A compressed message counts as it travels, and for the most that it may inflate to.
+  const largest = parsed.grpc.max_message_bytes * (parsed.grpc.compression.length > 0 ? 2 : 1);
+  if (parsed.limits.receiving_bytes < largest)
+    problems.push(
+      usable.problem(
+        ['limits', 'receiving_bytes'],
+        `has no room for one message of grpc.max_message_bytes: give ${largest} or more`,
       ),
     );
   if (problems.length > 0) throw new ConfigError(problems);

@@ -122,6 +122,7 @@ export interface FactsRoom {
   stats(): FactsStats;
   /** Lets go of all users, keys and closures that are kept: they are read again when they are asked for. */
   shed(): void;
+  /** Follows the store no more, so that nothing is answered from then on. */
   close(): void;
 }
 
@@ -438,6 +439,7 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
     waitMs: number,
     token?: Head,
   ): MaybePromise<Loaded> => {
+    if (closed) return ENDED;
     const plane = planes.get(who.tenant);
     const at = now();
     if (
@@ -455,7 +457,9 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
       }
     }
     misses++;
-    const resolving = resolveSlowly(who, { minRevision, token }, at + waitMs);
+    const resolving = resolveSlowly(who, { minRevision, token }, at + waitMs).then((loaded) =>
+      closed ? ENDED : loaded,
+    );
     const wanted = Math.max(minRevision, token?.revision ?? 0);
     return inTime(resolving, waitMs, () => tooLate(who.tenant, wanted, waitMs));
   };
@@ -835,6 +839,9 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
     },
   };
 }
+
+/** What is here may have been revoked since the feed was let go of. */
+const ENDED: Loaded = { unavailable: 'this server ends: ask another one', stale: false };
 
 function compiledUser(plane: Plane, id: string, record: UserRecord | undefined): SubjectFacts {
   return compileUser(id, record, record === undefined ? NO_GROUPS : groupsIn(plane, record));

@@ -126,14 +126,14 @@ describe('Check', () => {
     expect(performance.now() - startedAt).toBeLessThan(500);
   });
 
-  it('refuses a message over its size, and survives one that inflates', async () => {
+  it('refuses a message over its size, and one that would inflate', async () => {
     const error = await refused('Check', { ...read, id: 'x'.repeat(5_000_000) });
     expect(error.code).toBe(status.RESOURCE_EXHAUSTED);
-    const bomb = gzipSync(Buffer.alloc(200_000_000));
+    const bomb = gzipSync(Buffer.alloc(20_000_000));
     const frame = Buffer.concat([Buffer.from([1, 0, 0, 0, 0]), bomb]);
     frame.writeUInt32BE(bomb.length, 1);
     expect(await rawHttp2(`${SERVICE}/Check`, frame, { 'grpc-encoding': 'gzip' })).toBe(
-      String(status.RESOURCE_EXHAUSTED),
+      String(status.UNIMPLEMENTED),
     );
     expect(await call('Check', read)).toMatchObject({ allowed: true });
   });

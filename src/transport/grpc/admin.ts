@@ -26,8 +26,8 @@ import {
   VersionError,
 } from '../../store/store.ts';
 import { Upload, type UploadMessage } from './upload.ts';
-import { badRequest, CODE, withReason, type RpcError } from './status.ts';
-import { endWith, toServiceError, type Extra } from './server.ts';
+import { badRequest, CODE, RpcError, withReason } from './status.ts';
+import { endWith, toServiceError, type Extra, type JudgeCaller } from './server.ts';
 
 export interface AdminServiceOptions {
   readonly admin: Admin;
@@ -268,6 +268,29 @@ const CODES: Readonly<Record<RefusalKind, number>> = {
   unauthenticated: CODE.UNAUTHENTICATED,
   unavailable: CODE.UNAVAILABLE,
 };
+
+/** Paths of this service's methods begin so. */
+export const ADMIN_PATHS = '/postern.v1.AdminService/';
+
+/**
+ * Judges callers by their headers, before their messages are read.
+ * @param admit rejects as `authenticate` does
+ */
+export function judgeAdmin(
+  admit: (authorization: string) => Promise<void>,
+  onError: (error: unknown) => void,
+): JudgeCaller {
+  return (authorization) =>
+    admit(authorization).then(
+      () => undefined,
+      (error: unknown) => {
+        const known = translated(error);
+        if (known instanceof RpcError) return known;
+        onError(error);
+        return new RpcError(CODE.INTERNAL, 'internal error: see the log');
+      },
+    );
+}
 
 /** The one table from refusals to codes. */
 function translated(error: unknown): unknown {

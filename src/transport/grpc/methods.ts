@@ -31,6 +31,8 @@ export interface Methods {
   readonly unary: Readonly<Record<string, Method>>;
   /** Each message of the stream is answered by one. */
   readonly stream: Readonly<Record<string, Method>>;
+  /** The answer to a message of a stream that is not to be read any more: it is denied, and told why. */
+  readonly refused: (bytes: Buffer, why: RpcError) => Buffer;
   /** Lets go of what is kept only to be quicker. */
   readonly forget: () => void;
 }
@@ -60,9 +62,15 @@ export function authorizationMethods(service: Service, limits: CodecLimits): Met
     stream: {
       [path('CheckStream')]: (bytes, waitMs) => streamed(service, bytes, readCheck, waitMs),
     },
+    // Encoders write the id first: no more of the message is looked at.
+    refused: (bytes, why) =>
+      encodeCheck(denied(idOf(bytes.subarray(0, ID_BYTES)), 'UNAVAILABLE', why.message)),
     forget,
   };
 }
+
+/** Of a message that is refused unread, so many bytes are searched for its id. */
+const ID_BYTES = 1_024;
 
 /** In a stream, an error of one message is that message's answer: the others go on. */
 function streamed(

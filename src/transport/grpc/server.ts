@@ -11,20 +11,23 @@ import {
 } from '@grpc/grpc-js';
 import { subscribe } from 'node:diagnostics_channel';
 import { EventEmitter } from 'node:events';
-import { clearStaleSocket, setSocketMode } from '../unix-socket.ts';
+import type { IncomingHttpHeaders } from 'node:http2';
+import type { Socket } from 'node:net';
+import type { MaybePromise } from '../../later.ts';
+import type { Connections } from './connections.ts';
+import { guard, meteredBy, takeMessage, type Compression } from './gate.ts';
+import { openBudget, type Budget } from './metering.ts';
 import type { Method, Methods } from './methods.ts';
 import { openOverload, type Overload, type OverloadCause } from './overload.ts';
 import { CODE, RpcError, withReason } from './status.ts';
 import { reloading, type TlsFiles } from './tls.ts';
 
 export interface GrpcOptions {
-  /** `host:port`, or `unix:/path`. */
-  readonly address: string;
-  /** Permissions of a unix socket, octal; `undefined`: what the umask leaves. */
-  readonly socketMode: string | undefined;
-  /** Other processes serve the same address, by the one that started this. */
-  readonly shared: boolean;
   readonly maxMessageBytes: number;
+  /** Bytes of messages that may be in the middle of being received, over all calls. */
+  readonly receivingBytes: number;
+  /** Ways in which callers may compress messages; none: compressed ones are refused. */
+  readonly compression: readonly Compression[];
   readonly maxConcurrentStreams: number;
   /** Messages of one CheckStream that wait for facts before reading stops. */
   readonly streamInFlight: number;
@@ -44,6 +47,8 @@ export interface GrpcOptions {
   readonly tls: TlsFiles | undefined;
   /** Whether a caller with this `authorization` may ask; `undefined`: whoever connects may. */
   readonly mayCall: ((authorization: string) => boolean) | undefined;
+  /** Services that judge their callers by themselves, by the first part of their paths: `/postern.v1.AdminService/`. */
+  readonly ownCallers: Readonly<Record<string, JudgeCaller>>;
   /** Makes a method one whose calls are traced; metadata is read there alone. `undefined`: none is. */
   readonly traced?: ((path: string, method: Method) => TracedMethod) | undefined;
   /** New TLS files cannot be used: the last good ones stay in force. */
@@ -51,16 +56,14 @@ export interface GrpcOptions {
   readonly onError: (error: unknown) => void;
 }
 
+/** Judges the caller of one service by its `authorization`. @returns why it may not call; `undefined`: it may */
+export type JudgeCaller = (authorization: string) => MaybePromise<RpcError | undefined>;
+
 type TracedMethod = (bytes: Buffer, waitMs: number, metadata: Metadata) => ReturnType<Method>;
 
-type Serving = GrpcOptions & { readonly overload: Overload };
-
-/** Probes are answered however late. */
-const NEVER: Overload = { cause: () => undefined, close: () => {} };
+type Serving = GrpcOptions & { readonly overload: Overload; readonly budget: Budget };
 
 export interface GrpcListener {
-  /** As bound, the port that was chosen for `:0` included. */
-  readonly address: string;
   /** GOAWAY, then wait for the calls in flight; after `graceMs` they are cut. */
   drain(graceMs: number): Promise<void>;
 }
@@ -73,78 +76,111 @@ const DEADLINE_MARGIN = 0.1;
 const DEADLINE_MARGIN_MS = 20;
 
 /**
+ * Answers the calls of connections that are bound already.
  * @param open methods that whoever connects may call, such as those of probes
- * @throws Error where the address cannot be bound
  */
-export async function listenGrpc(
+export function serveGrpc(
+  connections: Connections,
   methods: Methods,
   open: Methods['unary'],
   extras: readonly Extra[],
   asked: GrpcOptions,
-): Promise<GrpcListener> {
-  const server = new Server({
-    'grpc.max_receive_message_length': asked.maxMessageBytes,
-    'grpc.max_concurrent_streams': asked.maxConcurrentStreams,
-    // Costs a fifth of the throughput, and nothing reads it.
-    'grpc.enable_channelz': 0,
-    'grpc.max_connection_idle_ms': 600_000,
-    ...(asked.maxConnectionAgeMs === 0
-      ? {}
-      : {
-          'grpc.max_connection_age_ms': asked.maxConnectionAgeMs,
-          'grpc.max_connection_age_grace_ms': asked.connectionGraceMs,
-        }),
-    'grpc.keepalive_time_ms': 60_000,
-    'grpc.keepalive_timeout_ms': 20_000,
-  });
+): GrpcListener {
+  const budget = openBudget(asked.receivingBytes);
+  const overload = openOverload(asked.maxLagMs, asked.isFull);
+  const options = { ...asked, overload, budget };
+  const server = openServer(options, methods);
+  guard(server, { compression: asked.compression, judge: judgeOf(options) });
   const definition: Record<string, ServiceDefinition[string]> = {};
   const implementation: UntypedServiceImplementation = {};
-  const overload = openOverload(asked.maxLagMs, asked.isFull);
-  const options = { ...asked, overload };
   for (const [path, method] of Object.entries(methods.unary)) {
     definition[path] = rawMethod(path, false);
     implementation[path] = unaryHandler(method, options, options.traced?.(path, method));
   }
   for (const [path, method] of Object.entries(open)) {
     definition[path] = rawMethod(path, false);
-    implementation[path] = unaryHandler(method, {
-      ...options,
-      mayCall: undefined,
-      overload: NEVER,
-    });
+    implementation[path] = unaryHandler(method, options);
   }
   for (const [path, method] of Object.entries(methods.stream)) {
     definition[path] = rawMethod(path, true);
-    implementation[path] = streamHandler(method, options, options.traced?.(path, method));
+    const traced = options.traced?.(path, method);
+    implementation[path] = streamHandler(method, methods.refused, options, traced);
   }
   server.addService(definition, implementation);
   for (const add of extras) add(server);
-  if (!options.shared) await clearStaleSocket(options.address);
   const { tls } = options;
   const credentials =
     tls === undefined ? ServerCredentials.createInsecure() : reloading(tls, options.onTls);
-  const port = await new Promise<number>((done, failed) =>
-    server.bindAsync(options.address, credentials, (error, bound) =>
-      error === null ? done(bound) : failed(error),
-    ),
-  );
-  setSocketMode(options.address, options.socketMode);
+  const injector = server.createConnectionInjector(credentials);
+  // Certificates are taken up in the next tick, and connections before that would be dropped.
+  setImmediate(() => connections.serve((socket: Socket) => injector.injectConnection(socket)));
   return {
-    address: options.address.startsWith('unix:')
-      ? options.address
-      : options.address.replace(/:\d+$/, `:${port}`),
     drain: (graceMs) =>
       new Promise((done) => {
         overload.close();
-        const force = setTimeout(() => {
+        const over = (): void => {
+          clearTimeout(late);
+          // The library's own end looks for sessions where it keeps none (without channelz): they are cut by their sockets.
+          connections.cut();
           server.forceShutdown();
           done();
-        }, graceMs);
-        server.tryShutdown(() => {
-          clearTimeout(force);
-          done();
-        });
+        };
+        const late = setTimeout(over, graceMs);
+        // Sessions say GOAWAY, and end with their last call; the library does not wait for them.
+        server.tryShutdown(() => {});
+        void connections.refuse().then(over);
       }),
+  };
+}
+
+function openServer(options: Serving, methods: Methods): Server {
+  const { maxMessageBytes, budget, maxConnectionAgeMs } = options;
+  return new Server({
+    'grpc.max_receive_message_length': maxMessageBytes,
+    'grpc.max_concurrent_streams': options.maxConcurrentStreams,
+    // Costs a fifth of the throughput, and nothing reads it.
+    'grpc.enable_channelz': 0,
+    'grpc.max_connection_idle_ms': 600_000,
+    ...(maxConnectionAgeMs === 0
+      ? {}
+      : {
+          'grpc.max_connection_age_ms': maxConnectionAgeMs,
+          'grpc.max_connection_age_grace_ms': options.connectionGraceMs,
+        }),
+    'grpc.keepalive_time_ms': 60_000,
+    'grpc.keepalive_timeout_ms': 20_000,
+    interceptors: [
+      meteredBy({
+        budget,
+        maxMessageBytes,
+        holding: (path) =>
+          Object.hasOwn(methods.stream, path)
+            ? 'answered'
+            : // A state comes in many messages, and has a bound of its own.
+              path === '/postern.v1.AdminService/Apply'
+              ? 'received'
+              : 'call',
+      }),
+    ],
+  });
+}
+
+/** Probes are answered however late, and to whoever asks. */
+const PROBES = '/grpc.health.v1.Health/';
+
+/** Overload first, then the caller: what is refused costs the reading of its headers. */
+function judgeOf(options: Serving) {
+  const services = Object.entries(options.ownCallers);
+  return (path: string, headers: IncomingHttpHeaders): MaybePromise<RpcError | undefined> => {
+    if (path.startsWith(PROBES)) return undefined;
+    const overloaded = overloadOf(options);
+    if (overloaded !== undefined) return overloaded;
+    const { authorization = '' } = headers;
+    for (const [prefix, judge] of services)
+      if (path.startsWith(prefix)) return judge(authorization);
+    return options.mayCall === undefined || options.mayCall(authorization)
+      ? undefined
+      : UNKNOWN_CALLER;
   };
 }
 
@@ -199,8 +235,6 @@ function unaryHandler(method: Method, options: Serving, traced?: TracedMethod) {
     if (call.request.length <= KEPT_BYTES) keptForItsShape.call = call;
     let answer;
     try {
-      refuseOverload(options);
-      if (options.mayCall !== undefined) admit(call.metadata, options.mayCall);
       const wait = waitMs(call.getDeadline(), options);
       answer =
         traced === undefined
@@ -225,35 +259,30 @@ const OVERLOADED: Readonly<Record<OverloadCause, string>> = {
     'there is no memory for more calls: retry later, or with another instance; the limit is `limits.memory_bytes`',
 };
 
-/** @throws RpcError */
-function refuseOverload({ overload, onRefused }: Serving): void {
+/** Why nothing can be answered now; `undefined`: it can. */
+function overloadOf({ overload, onRefused }: Serving): RpcError | undefined {
   const cause = overload.cause();
-  if (cause === undefined) return;
+  if (cause === undefined) return undefined;
   onRefused(cause);
-  throw withReason(CODE.RESOURCE_EXHAUSTED, 'OVERLOAD', OVERLOADED[cause]);
+  return withReason(CODE.RESOURCE_EXHAUSTED, 'OVERLOAD', OVERLOADED[cause]);
 }
 
-/** The caller of the service, whoever the question is about. @throws RpcError */
-function admit(metadata: Metadata, mayCall: (authorization: string) => boolean): void {
-  const values = metadata.get('authorization');
-  if (mayCall(values.length === 1 ? String(values[0]) : '')) return;
-  throw withReason(
-    CODE.UNAUTHENTICATED,
-    'CALLER',
-    'the caller is not known here: send `authorization: Bearer TOKEN` with a token of `grpc.callers`',
-  );
-}
+/** The caller of the service, whoever the question is about. */
+const UNKNOWN_CALLER = withReason(
+  CODE.UNAUTHENTICATED,
+  'CALLER',
+  'the caller is not known here: send `authorization: Bearer TOKEN` with a token of `grpc.callers`',
+);
 
 /** Answers each message as it comes; reads no further while too many wait or the peer does not read. */
-function streamHandler(method: Method, options: Serving, traced?: TracedMethod) {
+function streamHandler(
+  method: Method,
+  refused: Methods['refused'],
+  options: Serving,
+  traced?: TracedMethod,
+) {
+  const { budget } = options;
   return (call: ServerDuplexStream<Buffer, Buffer>): void => {
-    try {
-      refuseOverload(options);
-      if (options.mayCall !== undefined) admit(call.metadata, options.mayCall);
-    } catch (error) {
-      endWith(call, toServiceError(error, options.onError));
-      return;
-    }
     let waiting = 0;
     let writable = true;
     let ended = false;
@@ -273,21 +302,32 @@ function streamHandler(method: Method, options: Serving, traced?: TracedMethod) 
       endWith(call, toServiceError(error, options.onError));
     };
     call.on('data', (bytes: Buffer) => {
+      const held = takeMessage(call);
       try {
         const wait = waitMs(call.getDeadline(), options);
+        const overloaded = overloadOf(options);
         const answer =
-          traced === undefined ? method(bytes, wait) : traced(bytes, wait, call.metadata);
+          overloaded !== undefined
+            ? refused(bytes, overloaded)
+            : traced === undefined
+              ? method(bytes, wait)
+              : traced(bytes, wait, call.metadata);
         if (answer instanceof Promise) {
           waiting++;
           answer
             .then(send, fail)
             .finally(() => {
+              budget.give(held);
               waiting--;
               regulate();
             })
             .catch(options.onError);
-        } else send(answer);
+        } else {
+          budget.give(held);
+          send(answer);
+        }
       } catch (error) {
+        budget.give(held);
         fail(error);
       }
       if (!writable || waiting >= options.streamInFlight) regulate();

@@ -1,8 +1,7 @@
 /** The HTTP listener for operators: liveness, readiness, metrics. */
-import { once } from 'node:events';
-import createRouter from 'find-my-way';
+import type { IncomingMessage, Server } from 'node:http';
 import { later, type MaybePromise } from '../../later.ts';
-import { clearStaleSocket, setSocketMode } from '../unix-socket.ts';
+import { bind, type BindOptions } from '../bind.ts';
 
 export interface Readiness {
   readonly ready: boolean;
@@ -10,13 +9,10 @@ export interface Readiness {
   readonly checks: Readonly<Record<string, boolean | string>>;
 }
 
-export interface OpsOptions {
-  /** `host:port`, or `unix:/path`. */
-  readonly address: string;
-  /** Permissions of a unix socket, octal; `undefined`: what the umask leaves. */
-  readonly socketMode: string | undefined;
+export interface OpsOptions extends Omit<BindOptions, 'setting' | 'variable'> {
   readonly readiness: () => MaybePromise<Readiness>;
-  readonly metrics: { render(): Promise<string>; readonly contentType: string };
+  /** `undefined`: the server has not come so far yet. */
+  readonly metrics: () => { render(): Promise<string>; readonly contentType: string } | undefined;
 }
 
 export interface OpsListener {
@@ -27,54 +23,64 @@ export interface OpsListener {
 // Imported as a module, it would load all that it offers, an HTTP client of 3 MiB among it.
 const { createServer } = process.getBuiltinModule('node:http');
 
-/** @throws Error where the address cannot be bound */
+const JSON_TYPE = { 'content-type': 'application/json', 'cache-control': 'no-store' };
+
+type Answer = readonly [status: number, body: string, headers?: Readonly<Record<string, string>>];
+
+/** @throws BindError */
 export async function listenOps(options: OpsOptions): Promise<OpsListener> {
-  const json = { 'content-type': 'application/json', 'cache-control': 'no-store' };
-  const router = createRouter({
-    defaultRoute: (_request, response) => {
-      response.writeHead(404, json).end('{"error":"not found: /healthz, /readyz, /metrics"}\n');
+  const answers: Readonly<Record<string, () => MaybePromise<Answer>>> = {
+    '/healthz': () => [200, '{"status":"ok"}\n'],
+    '/readyz': () =>
+      later(options.readiness(), ({ ready, checks }) => [
+        ready ? 200 : 503,
+        `${JSON.stringify({ ready, checks })}\n`,
+      ]),
+    '/metrics': async () => {
+      const metrics = options.metrics();
+      if (metrics === undefined) return [503, '{"error":"the server starts: retry"}\n'];
+      return [200, await metrics.render(), { 'content-type': metrics.contentType }];
     },
-  });
-  router.on('GET', '/healthz', (_request, response) => {
-    response.writeHead(200, json).end('{"status":"ok"}\n');
-  });
-  router.on('GET', '/readyz', (_request, response) => {
-    void later(options.readiness(), ({ ready, checks }) =>
-      response.writeHead(ready ? 200 : 503, json).end(`${JSON.stringify({ ready, checks })}\n`),
+  };
+  const answer = ({ method = '', url = '' }: IncomingMessage): MaybePromise<Answer> => {
+    const path = url.split('?', 1)[0] ?? '';
+    const known = Object.hasOwn(answers, path) ? answers[path] : undefined;
+    if (known === undefined) return [404, '{"error":"not found: /healthz, /readyz, /metrics"}\n'];
+    // HEAD is GET without the body, which Node leaves out.
+    if (method !== 'GET' && method !== 'HEAD')
+      return [405, '{"error":"use GET or HEAD"}\n', { ...JSON_TYPE, allow: 'GET, HEAD' }];
+    return known();
+  };
+  const open = (): Server => {
+    const server = createServer(
+      // Half-sent requests must not keep probes out: they are looked for every second.
+      { requestTimeout: 10_000, headersTimeout: 5_000, connectionsCheckingInterval: 1_000 },
+      (request, response) => {
+        const send = ([status, body, headers = JSON_TYPE]: Answer): void => {
+          response
+            .writeHead(status, { ...headers, 'content-length': Buffer.byteLength(body) })
+            .end(body);
+        };
+        Promise.resolve(answer(request)).then(send, () => send([500, '{"error":"it failed"}\n']));
+      },
     );
+    server.maxConnections = 256;
+    return server;
+  };
+  const { servers, address } = await bind(open, {
+    ...options,
+    setting: 'http.address',
+    variable: 'POSTERN_HTTP_ADDRESS',
   });
-  router.on('GET', '/metrics', (_request, response) => {
-    options.metrics.render().then(
-      (text) => response.writeHead(200, { 'content-type': options.metrics.contentType }).end(text),
-      () => response.writeHead(500, json).end('{"error":"metrics failed"}\n'),
-    );
-  });
-  const server = createServer(
-    // Half-sent requests must not keep probes out: they are looked for every second.
-    { requestTimeout: 10_000, headersTimeout: 5_000, connectionsCheckingInterval: 1_000 },
-    (request, response) => router.lookup(request, response),
-  );
-  server.maxConnections = 256;
-  if (options.address.startsWith('unix:')) {
-    await clearStaleSocket(options.address);
-    server.listen(options.address.slice(5));
-  } else {
-    const colon = options.address.lastIndexOf(':');
-    const host = options.address.slice(0, colon).replace(/^\[|\]$/g, '');
-    server.listen(Number(options.address.slice(colon + 1)), host);
-  }
-  await once(server, 'listening');
-  setSocketMode(options.address, options.socketMode);
-  const bound = server.address();
+  const closed = (server: Server): Promise<void> =>
+    new Promise((done) => {
+      server.close(() => done());
+      server.closeAllConnections();
+    });
   return {
-    address:
-      typeof bound === 'object' && bound !== null
-        ? options.address.replace(/:\d+$/, `:${bound.port}`)
-        : options.address,
-    close: () =>
-      new Promise((done) => {
-        server.close(() => done());
-        server.closeAllConnections();
-      }),
+    address,
+    async close(): Promise<void> {
+      await Promise.all(servers.map(closed));
+    },
   };
 }
