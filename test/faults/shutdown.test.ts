@@ -52,7 +52,7 @@ async function start(workers: number): Promise<Serving> {
 
 interface Asking {
   /** Asks once more. @returns false: the stream is over */
-  ask(): boolean;
+  readonly ask: () => boolean;
   readonly answers: Answer[];
 }
 
@@ -89,8 +89,6 @@ describe.each([1, 2])('with %i worker(s)', (workers) => {
     const store = openEmbeddedStore(join(running.directory, 'store'));
     const startedAt = performance.now();
     const ended = running.stop('SIGTERM');
-    let exited = false;
-    void ended.then(() => (exited = true));
     await sleep(100);
     await manager(store).as('operator', 'UpdateUser', {
       tenant: 'demo',
@@ -100,7 +98,7 @@ describe.each([1, 2])('with %i worker(s)', (workers) => {
     // It is in force within this time, as always.
     await sleep(700);
     const before = streams.map(({ answers }) => answers.length);
-    while (!exited && performance.now() - startedAt < 20_000) {
+    while (running.child.exitCode === null && performance.now() - startedAt < 20_000) {
       for (const { ask } of streams) ask();
       await sleep(20);
     }

@@ -6,7 +6,6 @@
 import {
   Metadata,
   type Server,
-  type status,
   type ServerDuplexStream,
   type ServerInterceptingCallInterface,
   type ServerInterceptor,
@@ -45,11 +44,16 @@ type StreamHandler = (
 ) => void;
 
 /** The library's call, of which an interceptor sees less. */
-type BaseCall = ServerInterceptingCallInterface & {
+type BaseCall = Omit<ServerInterceptingCallInterface, 'sendStatus'> & {
   readonly stream: ServerHttp2Stream;
   readonly incomingEncoding: string;
   /** Decodes, and inflates, a piece of data. */
-  handleDataFrame(piece: Buffer): void;
+  handleDataFrame: (this: BaseCall, piece: Buffer) => void;
+  sendStatus(status: {
+    readonly code: number;
+    readonly details: string;
+    readonly metadata: Metadata;
+  }): void;
 };
 
 /** Meters by the call that they count. */
@@ -61,7 +65,6 @@ export function meteredBy({ budget, maxMessageBytes, holding }: MeteredBy): Serv
     // An interceptor gets the library's own call, and may return it: only the declaration wants a wrapper.
     const call = intercepted as BaseCall;
     const kept = holding(path);
-    // eslint-disable-next-line typescript/unbound-method -- it is called on its call
     const read = call.handleDataFrame;
     let meter: Meter | undefined;
     const open = (): Meter => {
@@ -91,8 +94,7 @@ function endAtOnce(call: BaseCall, error: RpcError): void {
   const metadata = new Metadata();
   if (error.statusDetails !== undefined)
     metadata.set('grpc-status-details-bin', error.statusDetails);
-  // Our table of codes is a part of the library's.
-  call.sendStatus({ code: error.code as status, details: error.message, metadata });
+  call.sendStatus({ code: error.code, details: error.message, metadata });
 }
 
 /**
