@@ -20,7 +20,7 @@ export interface BindOptions {
 }
 
 /** A listener cannot be bound. Its message names the setting, the address and the remedy. */
-export class BindError extends Error {}
+class BindError extends Error {}
 
 /** Bytes of a path that a unix socket can have: `sun_path` less its end. */
 const LONGEST_SOCKET_PATH = process.platform === 'linux' ? 107 : 103;
