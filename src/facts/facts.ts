@@ -841,7 +841,7 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
 }
 
 /** What is here may have been revoked since the feed was let go of. */
-const ENDED: Loaded = { unavailable: 'this server ends: ask another one', stale: false };
+const ENDED: Loaded = unavailable('this server ends: ask another one');
 
 function compiledUser(plane: Plane, id: string, record: UserRecord | undefined): SubjectFacts {
   return compileUser(id, record, record === undefined ? NO_GROUPS : groupsIn(plane, record));
