@@ -11,7 +11,7 @@ import type { AuditLog } from './audit/log.ts';
 import { authenticationLine, managementLine, type RecordEvent } from './audit/management.ts';
 import type { DefaultRole } from './config/roles.ts';
 import type { Catalog } from './engine/action.ts';
-import { idProblem } from './engine/id.ts';
+import { storedIdProblem } from './engine/id.ts';
 import { printable } from './engine/validate.ts';
 import type { KeyRecord, UserRecord } from './engine/records.ts';
 import type { Identity } from './identity/identity.ts';
@@ -108,7 +108,7 @@ export function openManagement(options: ManageOptions): Management {
 
   const refuse = (tenant: string, why: string): Refused => {
     // What is no tenant's name is not repeated: it may be anything, and of any length.
-    const named = idProblem(tenant) === undefined ? tenant : '';
+    const named = storedIdProblem(tenant) === undefined ? tenant : '';
     record((about) => authenticationLine({ tenant: named, why }, about, options.redact));
     return new Refused(
       'unauthenticated',
@@ -133,7 +133,7 @@ export function openManagement(options: ManageOptions): Management {
       ...(id === undefined ? [] : [{ kind: 'user' as const, id }]),
     ];
     // One look at the store, whatever the credential is worth: time tells nothing.
-    const { values } = await store.get(idProblem(tenant) === undefined ? tenant : '-', keys);
+    const { values } = await store.get(storedIdProblem(tenant) === undefined ? tenant : '-', keys);
     // The store returns records of the kinds that were asked for.
     const key = keyId === undefined ? undefined : (values[0] as KeyRecord | undefined);
     const user = id === undefined ? undefined : (values.at(-1) as UserRecord | undefined);
@@ -199,7 +199,7 @@ function operator(as: string): Actor {
   if (as === '' || as === 'operator')
     return { user: undefined, keyId: undefined, via: 'admin token' };
   const id = userOf(as);
-  const problem = idProblem(id);
+  const problem = storedIdProblem(id);
   if (problem !== undefined)
     throw new Refused('invalid_argument', `postern-actor: ${problem}`, '', 'postern-actor');
   return { user: id, keyId: undefined, via: 'admin token' };

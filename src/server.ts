@@ -84,6 +84,9 @@ export interface Running {
 /** A log line of one kind of error at most so often, ms: a store that is down fails every call. */
 const ERROR_LOG_INTERVAL_MS = 1_000;
 
+/** Workers are numbered from here. */
+const FIRST_WORKER = 1;
+
 /** @throws ConfigError, StoreError or Error with what keeps it from starting */
 export async function startServer(options: ServerOptions): Promise<Running> {
   const { settings } = options;
@@ -205,6 +208,13 @@ export async function startServer(options: ServerOptions): Promise<Running> {
     const tracing = await openTraces(options, audit.instance, log);
     cleanups.push(() => tracing?.close());
     const management = await openAdminService(options, stored, common);
+    const looking = new AbortController();
+    cleanups.push(() => looking.abort());
+    // One process of several is enough.
+    if ((worker ?? FIRST_WORKER) === FIRST_WORKER)
+      void import('./admin/old-ids.ts').then(({ tellOldIds }) =>
+        tellOldIds(watched.store, looking.signal, log),
+      );
     cleanups.push(keepUsage(watched.store, usage, settings.identity.usage_interval_ms, onError));
     const onTls = errorLogger(log, 'new TLS files are not taken up: the last good ones serve');
     const parts = {

@@ -24,6 +24,7 @@ import {
   printable,
   requestProblem,
   resourceProblem,
+  strangerProblem,
   type Problem,
   type RequestLimits,
 } from './engine/validate.ts';
@@ -307,6 +308,8 @@ export function createService(options: ServiceOptions): Service {
     loaded: Loaded,
   ): MaybePromise<T | Failure> => {
     if (!('facts' in loaded)) return notLoaded(taken, loaded);
+    const problem = strangerProblem(taken.call.request, loaded.facts);
+    if (problem !== undefined) return invalid(problem);
     const retryAfterMs = limited(taken.call, loaded);
     return retryAfterMs === undefined
       ? conclusion(taken, loaded)

@@ -138,7 +138,9 @@ export async function planState(
       ? keepUnlisted(listed, toState(listed.tenant, records))
       : withTombstones(listed, records);
   const base = head === undefined ? newTenantRoles(state, defaults) : keptRoles(records);
-  const built = toFacts(state, base);
+  const built = toFacts(state, base, (kind, id) =>
+    kind === 'tenant' ? head !== undefined : isKnown(records, kind, id),
+  );
   if ('findings' in built) throw new StateError(built.findings);
   const named =
     head === undefined
@@ -429,6 +431,11 @@ function withTombstones(state: StateFile, stored: TenantFacts): StateFile {
     ...state,
     users: [...(state.users ?? []), ...gone.map((id) => ({ id, deleted: true }))],
   };
+}
+
+/** Whether a record of that id is there, or a tombstone of it. */
+function isKnown(records: TenantFacts, kind: StateKind, id: string): boolean {
+  return records[kind].has(id) || records.tombstone.has(`${kind}:${id}`);
 }
 
 function diff(

@@ -82,11 +82,12 @@ function putVersion(world: World, set: PolicySetRecord, actor: string, at: numbe
 /** @throws Refused INVALID_ARGUMENT with every error by line */
 function readPolicySet(
   document: string,
-  { catalog }: Pick<Context, 'catalog'>,
+  { catalog, world }: Pick<Context, 'catalog' | 'world'>,
 ): { readonly set: PolicySetRecord; readonly problems: readonly string[] } {
   try {
     const source = parseSource('policy set', document);
-    const body = parsePolicySet(source, catalog);
+    const isStored = (name: string): boolean => world.get('policy_set', name) !== undefined;
+    const body = parsePolicySet(source, catalog, isStored);
     const problems = lintPolicySet(source, ['policy_set'], body, catalog);
     return { set: toPolicySet(body), problems: problems.map(({ message }) => message) };
   } catch (error) {

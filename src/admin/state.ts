@@ -18,6 +18,7 @@ import type {
   TreeAction,
   UserRecord,
 } from '../engine/records.ts';
+import { idProblem } from '../engine/id.ts';
 import { printable } from '../engine/validate.ts';
 import { closureOf, findCycle, MAX_CLOSURE, type Edges } from './closure.ts';
 import { readings } from './principals.ts';
@@ -40,14 +41,18 @@ function treeActions(verbs: readonly (TreeAction | 'update')[]): readonly TreeAc
  * The records of a state file.
  * @param base roles that the tenant has besides the state's: the default roles of a new tenant, or the
  *   system roles of a stored one (RBAC-4)
+ * @param isStored whether a record is there already: its id may break a rule that is newer (ID-1)
  */
 export function toFacts(
   state: StateFile,
   base: readonly BaseRole[],
+  isStored: IsStored = () => false,
 ): { readonly facts: TenantFacts } | { readonly findings: readonly Finding[] } {
-  const builder = new Builder(state, base);
+  const builder = new Builder(state, base, isStored);
   return builder.build();
 }
+
+export type IsStored = (kind: StateKind, id: string) => boolean;
 
 /** A role that exists without being listed. A system role may be listed, for its members, but not changed. */
 export type BaseRole = Pick<RoleRecord, 'id' | 'level' | 'permissions' | 'system' | 'description'>;
@@ -78,12 +83,16 @@ class Builder {
   readonly #workspaces = new Set<string>();
   readonly #tombstones = new Map<string, TombstoneRecord>();
 
-  constructor(state: StateFile, base: readonly BaseRole[]) {
+  readonly #isStored: IsStored;
+
+  constructor(state: StateFile, base: readonly BaseRole[], isStored: IsStored) {
     this.#state = state;
     this.#base = base;
+    this.#isStored = isStored;
   }
 
   build(): { readonly facts: TenantFacts } | { readonly findings: readonly Finding[] } {
+    this.#checkIds();
     this.#declare();
     this.#connect();
     this.#checkCycles();
@@ -99,6 +108,26 @@ class Builder {
 
   #find(path: readonly PropertyKey[], message: string): void {
     this.#findings.push({ path, message });
+  }
+
+  /** ID-1: what is created here has an id that may be created. References lead to what is listed. */
+  #checkIds(): void {
+    const look = (kind: StateKind, id: string, path: readonly PropertyKey[]): void => {
+      const problem = idProblem(id);
+      if (problem !== undefined && !this.#isStored(kind, id))
+        this.#find(path, `\`${printable(id)}\` ${problem}`);
+    };
+    look('tenant', this.#state.tenant, ['tenant']);
+    for (const [section, kind] of [
+      ['users', 'user'],
+      ['roles', 'role'],
+      ['workspaces', 'workspace'],
+      ['keys', 'key'],
+    ] as const)
+      for (const [index, { id }] of (this.#state[section] ?? []).entries())
+        look(kind, id, [section, index, 'id']);
+    for (const [index, entry] of (this.#state.policy_sets ?? []).entries())
+      look('policy_set', bodyOf(entry).name, ['policy_sets', index]);
   }
 
   /** Who exists. */

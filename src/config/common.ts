@@ -1,6 +1,6 @@
 /** Schema pieces that several file kinds share, with the rules of `engine/` as their refinements. */
 import * as z from 'zod';
-import { idProblem } from '../engine/id.ts';
+import { idProblem, storedIdProblem } from '../engine/id.ts';
 import type { Access } from '../engine/action.ts';
 import { pathProblem } from '../engine/path.ts';
 import { permissionProblem } from '../engine/rbac.ts';
@@ -15,6 +15,8 @@ function ruled(problem: (value: string) => string | undefined): z.ZodString {
 
 /** ID-1 */
 export const id = ruled(idProblem).meta({ minLength: 1, maxLength: 256 });
+/** An id that may be stored already, from before a stricter rule; `admin/state.ts` refuses it where it is not. */
+export const knownId = ruled(storedIdProblem).meta({ minLength: 1, maxLength: 256 });
 /** PATH-1 */
 export const treePath = ruled(pathProblem).meta({
   description: 'A tree path: "" is the root, else labels joined by `.`',

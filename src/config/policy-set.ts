@@ -3,7 +3,9 @@ import * as z from 'zod';
 import type { Catalog } from '../engine/action.ts';
 import type { PolicySetRecord, RuleRecord } from '../engine/records.ts';
 import { ruleActionProblem } from './catalog.ts';
-import { id, mode, scalar } from './common.ts';
+import { id, knownId, mode, scalar } from './common.ts';
+import { idProblem } from '../engine/id.ts';
+import { printable } from '../engine/validate.ts';
 import { parseAs, type Source } from './document.ts';
 import { ConfigError, type Problem } from './problem.ts';
 
@@ -25,7 +27,7 @@ const rule = z
 
 export const policySetBody = z
   .strictObject({
-    name: id,
+    name: knownId,
     description: z.string().optional(),
     mode,
     rules: z.array(rule),
@@ -38,10 +40,21 @@ export const policySetSchema = z
 
 export type PolicySetBody = z.input<typeof policySetBody>;
 
-/** A policy set file, checked against the catalog. @throws ConfigError */
-export function parsePolicySet(source: Source, catalog: Catalog): PolicySetBody {
+/**
+ * A policy set file, checked against the catalog.
+ * @param isStored whether there is a set of that name, which may break a rule that is newer (ID-1)
+ * @throws ConfigError
+ */
+export function parsePolicySet(
+  source: Source,
+  catalog: Catalog,
+  isStored: (name: string) => boolean = () => false,
+): PolicySetBody {
   const { policy_set: body } = parseAs(source, policySetSchema);
   const problems = verifyPolicySet(source, ['policy_set'], body, catalog);
+  const named = isStored(body.name) ? undefined : idProblem(body.name);
+  if (named !== undefined)
+    problems.push(source.problem(['policy_set', 'name'], `\`${printable(body.name)}\` ${named}`));
   if (problems.length > 0) throw new ConfigError(problems);
   return body;
 }
@@ -83,6 +96,10 @@ export function attributeProblems(
   required: boolean,
 ): Problem[] {
   return Object.keys(attributes).flatMap((key) => {
+    const named = idProblem(key);
+    // A request with such a key is refused, so that a rule on it would never match.
+    if (named !== undefined)
+      return [source.problem([...path, key], `\`${printable(key)}\` ${named}`)];
     const value = attributes[key];
     const values: readonly unknown[] = Array.isArray(value) ? value : [value];
     if (required && (!Array.isArray(value) || values.length === 0))

@@ -1,7 +1,7 @@
 /** Policy test files: a state, requests, and the decisions that are expected of them (`postern test`). */
 import * as z from 'zod';
 import type { Attributes, Request, Resource, Scalar } from '../engine/model.ts';
-import { requestProblem } from '../engine/validate.ts';
+import { requestProblem, strangerProblem } from '../engine/validate.ts';
 import { attributes, treePath } from './common.ts';
 import { parseAs, type Source } from './document.ts';
 import { attributeProblems } from './policy-set.ts';
@@ -125,6 +125,9 @@ export function parsePolicyTest(source: Source): PolicyTestFile {
   return file;
 }
 
+/** A test's state holds no id from before a stricter rule (ID-1). */
+const NOTHING_STORED = { tenantExists: true, subject: undefined, key: undefined };
+
 function verify(
   source: Source,
   at: readonly PropertyKey[],
@@ -136,7 +139,8 @@ function verify(
       attributeProblems(source, [...at, ...path, ...inner], map, false),
     );
     if (found.length > 0) return found;
-    const problem = requestProblem(toRequest(asked, 'tenant', resource), LIMITS);
+    const request = toRequest(asked, 'tenant', resource);
+    const problem = requestProblem(request, LIMITS) ?? strangerProblem(request, NOTHING_STORED);
     return problem === undefined
       ? []
       : [source.problem(at, `${problem.field}: \`${problem.value}\` ${problem.problem}`)];

@@ -1,7 +1,7 @@
 /** State files: everything that one tenant's facts are made of (`apply`, `export`, `--state`). */
 import * as z from 'zod';
 import type { Catalog } from '../engine/action.ts';
-import { id, json, level, mode, permission, treeAction, treePath } from './common.ts';
+import { knownId as id, json, level, mode, permission, treeAction, treePath } from './common.ts';
 import { parseAs, type Source } from './document.ts';
 import { lintKey, lintPolicySet } from './lint.ts';
 import { policySetBody, verifyPolicySet, type PolicySetBody } from './policy-set.ts';

@@ -28,11 +28,28 @@ function utf8Length(text: string): number {
   return bytes;
 }
 
+/** Format characters, those of bidirectional text among them, and separators of lines and paragraphs: nobody sees them. */
+const UNSEEN = /[\p{Cf}\p{Zl}\p{Zp}]/u;
+
 /**
  * What is wrong with an id, or `undefined` if nothing is (ID-1).
  * The sentence names the remedy; the caller names the field and shows the value.
  */
 export function idProblem(id: string): string | undefined {
+  if (isPlain(id)) return undefined;
+  const problem = storedIdProblem(id);
+  if (problem !== undefined) return problem;
+  const code = UNSEEN.exec(id)?.[0].codePointAt(0);
+  return code === undefined
+    ? undefined
+    : `holds U+${code.toString(16).toUpperCase().padStart(4, '0')}, which nobody sees: remove it`;
+}
+
+/**
+ * What was wrong with an id before `idProblem` refused characters that nobody sees. An id that is stored may be such, and
+ * stays valid in requests (ID-1): what this refuses cannot be stored.
+ */
+export function storedIdProblem(id: string): string | undefined {
   if (isPlain(id)) return undefined;
   if (id === '') return 'is empty: give 1 to 256 bytes';
   if (!id.isWellFormed()) return 'holds a lone surrogate: send valid UTF-8';

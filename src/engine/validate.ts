@@ -1,7 +1,7 @@
 /** What a well-formed request is (ID-1, PATH-1, COMB-2). The first problem found, or nothing. */
 import { actionProblem } from './action.ts';
-import { idProblem } from './id.ts';
-import type { Attributes, Request, Resource } from './model.ts';
+import { idProblem, storedIdProblem } from './id.ts';
+import type { Attributes, Facts, Request, Resource } from './model.ts';
 import { pathProblem } from './path.ts';
 
 /** A field, its value, and what is wrong with it, remedy included. */
@@ -20,17 +20,45 @@ export function requestProblem(request: Request, limits: RequestLimits): Problem
   return callerProblem(request) ?? resourceProblem(request.resource, -1, limits);
 }
 
-/** The part that Filter's objects share. */
+/**
+ * The part that Filter's objects share. An id may be one that only a stored record may have: what is not stored is found
+ * by `strangerProblem` once the facts are here.
+ */
 export function callerProblem(request: Omit<Request, 'resource'>): Problem | undefined {
   const { tenant, subject, keyId, action } = request;
   if (subject === undefined && keyId === undefined)
     return problem('subject', '', 'is missing, and so is `key_id`: name at least one of them');
   return (
-    check('tenant', tenant, idProblem) ??
-    (subject && check('subject.id', subject.id, idProblem)) ??
-    (keyId === undefined ? undefined : check('key_id', keyId, idProblem)) ??
+    check('tenant', tenant, storedIdProblem) ??
+    (subject && check('subject.id', subject.id, storedIdProblem)) ??
+    (keyId === undefined ? undefined : check('key_id', keyId, storedIdProblem)) ??
     check('action', action, actionProblem)
   );
+}
+
+/** ID-1: an id that is not stored, and that none may have any more. */
+export function strangerProblem(
+  { tenant, subject, keyId }: Pick<Request, 'tenant' | 'subject' | 'keyId'>,
+  facts: Pick<Facts, 'tenantExists' | 'subject' | 'key'>,
+): Problem | undefined {
+  return (
+    (facts.tenantExists ? undefined : check('tenant', tenant, idProblem)) ??
+    (subject === undefined || isStored(subject, facts)
+      ? undefined
+      : check('subject.id', subject.id, idProblem)) ??
+    (keyId === undefined || typeof facts.key === 'object'
+      ? undefined
+      : check('key_id', keyId, idProblem))
+  );
+}
+
+function isStored(
+  { type, id }: NonNullable<Request['subject']>,
+  { subject }: Pick<Facts, 'subject'>,
+): boolean {
+  if (subject === undefined) return false;
+  if (type === 'user') return subject.record !== undefined;
+  return (type === 'role' ? subject.groups.roles : subject.groups.workspaces).has(id);
 }
 
 /** @param at index of an object of Filter, -1 for the resource of a check */

@@ -13,7 +13,7 @@ import {
   type ProtectedHeaderParameters,
 } from 'jose';
 import { LRUCache } from 'lru-cache';
-import { idProblem } from '../engine/id.ts';
+import { storedIdProblem } from '../engine/id.ts';
 import type { MaybePromise } from '../later.ts';
 import { issuerProblem, withDefaults, type FullIssuer, type Issuer } from './issuer.ts';
 import { openKeys, type Keys, type KeySource } from './jwks.ts';
@@ -198,7 +198,7 @@ function claimOf(payload: JWTPayload, issuer: FullIssuer): JwtClaim | undefined 
 
 function idIn(payload: JWTPayload, claim: string): string | undefined {
   const value = Object.hasOwn(payload, claim) ? payload[claim] : undefined;
-  return typeof value === 'string' && idProblem(value) === undefined ? value : undefined;
+  return typeof value === 'string' && storedIdProblem(value) === undefined ? value : undefined;
 }
 
 /** When a token that is good is no longer, ms since the epoch; the tolerance is left to a whole verification. */

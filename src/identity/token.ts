@@ -4,7 +4,7 @@
  * a digest of the secret only. A secret is 32 random bytes, so that a fast digest is enough: there is nothing to guess.
  */
 import { hash as digestOf, randomBytes, timingSafeEqual } from 'node:crypto';
-import { idProblem } from '../engine/id.ts';
+import { storedIdProblem } from '../engine/id.ts';
 import type { KeyRecord, UserRecord } from '../engine/records.ts';
 
 /** What a token says. `hash` is the SHA-256 of its secret, base64url, as records keep it. */
@@ -112,7 +112,7 @@ export function provesSession(
 
 function mint(prefix: string, ids: readonly string[]): Minted {
   for (const id of ids) {
-    const problem = idProblem(id);
+    const problem = storedIdProblem(id);
     if (problem !== undefined) throw new RangeError(`the id \`${id}\` ${problem}`);
   }
   const secret = randomBytes(SECRET_BYTES).toString('base64url');
@@ -132,7 +132,7 @@ function idIn(part: string): string | undefined {
   if (bytes === undefined) return undefined;
   try {
     const id = utf8.decode(bytes);
-    return idProblem(id) === undefined ? id : undefined;
+    return storedIdProblem(id) === undefined ? id : undefined;
   } catch {
     return undefined;
   }
