@@ -109,7 +109,7 @@ describe('what is created', () => {
     const state = { tenant: 'fresh', ...parts };
     const applied = room.admin.apply(
       { user: undefined, keyId: undefined, via: 'test' },
-      { tenant: state.tenant },
+      { tenant: state.tenant, prune: false, keep: false },
       JSON.stringify(state),
     );
     await expect(applied).rejects.toMatchObject({ kind: 'invalid_argument', message: /U\+200D/ });
