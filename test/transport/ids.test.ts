@@ -110,7 +110,7 @@ describe('what is created', () => {
     const applied = room.admin.apply(
       { user: undefined, keyId: undefined, via: 'test' },
       { tenant: state.tenant, prune: false, keep: false },
-      JSON.stringify(state),
+      () => Buffer.from(JSON.stringify(state)),
     );
     await expect(applied).rejects.toMatchObject({ kind: 'invalid_argument', message: /U\+200D/ });
   });
