@@ -9,7 +9,7 @@ import type {
   Registry,
 } from 'prom-client';
 import { APIS, type Api } from './audit/event.ts';
-import type { Sink } from './audit/queue.ts';
+import type { DESTINATION_COUNTS, Sink } from './audit/queue.ts';
 import type { Reason } from './engine/model.ts';
 import type { FactsStats } from './facts/facts.ts';
 import { openRuntime, type Runtime } from './runtime.ts';
@@ -37,6 +37,13 @@ const NO_DECISION: Reason = 'INVALID_ARGUMENT';
 
 /** Why a tenant is read again, as `facts/` tells it. */
 const RESYNC_CAUSES = ['gap', 'wiped', 'rolled_back', 'unreadable', 'version'] as const;
+
+/** What sinks count besides what they keep and lose. */
+const SINK_COUNTS: readonly (readonly [(typeof DESTINATION_COUNTS)[number], string])[] = [
+  ['cut', 'Audit records that were too large for a sink, which got a stub of them.'],
+  ['rotation_failures', 'Times that the file of a sink could not be rotated.'],
+  ['trimmed', 'Audit records that a stream removed because it was full.'],
+];
 
 const OPERATION_RESULTS = ['ok', 'refused', 'failed'] as const;
 /** What became of an operation of management; dry runs are operations too. */
@@ -201,13 +208,20 @@ export function createMetrics(gauges: Gauges): Metrics {
   );
   declare('postern_audit_records_total', 'Audit records by what became of them.', 'counter', () =>
     gauges.sinks.flatMap((sink) => {
-      const { written, dropped } = sink.stats();
-      return Object.entries({ written, dropped }).map(([result, value]) => ({
+      const { written, dropped, spooled } = sink.stats();
+      return Object.entries({ written, dropped, spooled }).map(([result, value]) => ({
         labels: { sink: sink.name, result },
         value,
       }));
     }),
   );
+  for (const [count, help] of SINK_COUNTS)
+    declare(`postern_audit_${count}_total`, help, 'counter', () =>
+      gauges.sinks.map((sink) => ({
+        labels: { sink: sink.name },
+        value: sink.stats().counts[count],
+      })),
+    );
   declare('postern_audit_queue_length', 'Audit records that wait to be kept.', 'gauge', () =>
     gauges.sinks.map((sink) => ({ labels: { sink: sink.name }, value: sink.stats().queued })),
   );

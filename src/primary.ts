@@ -90,11 +90,13 @@ export async function startWorkers(server: ServerOptions, script: string): Promi
     last: [],
   }));
   const shares = audit.sinks.some(({ type }) => type === 'stdout');
+  let lostAtEnd = false;
   const late = new AbortController();
-  const relay = openRelay(
-    (error) => log.error({ err: error }, 'records of a worker are lost'),
-    late.signal,
-  );
+  const relay = openRelay((error, isGone) => {
+    log.error({ err: error }, 'records of a worker are lost');
+    // A reader that went away has wanted no more of them.
+    lostAtEnd ||= phase === 'closing' && !isGone;
+  }, late.signal);
   const relays: Promise<void>[] = [];
   const answers = new Map<number, (told: Told[keyof Told] | undefined) => void>();
   const gaveUp = Promise.withResolvers<void>();
@@ -249,7 +251,7 @@ export async function startWorkers(server: ServerOptions, script: string): Promi
     await Promise.all(relays);
     clearTimeout(timer);
     await ops.close();
-    return inOrder;
+    return inOrder && !lostAtEnd;
   };
 
   try {

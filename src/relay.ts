@@ -9,12 +9,12 @@ const LINE_FEED = 0x0a;
 const RETRY_MS = 100;
 
 /**
- * @param onLost told of lines that nobody gets: stdout is closed, or a worker ended in the middle of one
+ * @param onLost told of lines that nobody gets: stdout is closed (`isGone`), or a worker ended in the middle of one
  * @param over from then on nothing is waited for
  * @returns what passes on one worker's; it reads no faster than stdout takes, and resolves when there is no more
  */
 export function openRelay(
-  onLost: (error: unknown) => void,
+  onLost: (error: unknown, isGone: boolean) => void,
   over: AbortSignal,
 ): (from: Readable) => Promise<void> {
   const stdout = openStdout();
@@ -46,10 +46,10 @@ export function openRelay(
         turn = turn.then(() => keep(lines));
         await turn;
       }
-      if (rest.some(({ length }) => length > 0)) onLost(new Error('a line has no end'));
+      if (rest.some(({ length }) => length > 0)) onLost(new Error('a line has no end'), false);
     } catch (error) {
       // The worker's own writes fail from now on, and it counts what is lost.
-      onLost(error);
+      onLost(error, error instanceof GoneError);
     }
   };
 }

@@ -77,6 +77,8 @@ export interface Running {
   readonly snapshot: Metrics['snapshot'];
   /** Reads the catalog again; a bad one is logged and leaves the last valid one in force. */
   reload(): boolean;
+  /** Audit records that the end has lost, once it is closed. */
+  lostRecords(): number;
   /** Not ready, GOAWAY, calls in flight finish, audit is flushed. May be called again. */
   close(): Promise<void>;
 }
@@ -103,6 +105,7 @@ export async function startServer(options: ServerOptions): Promise<Running> {
     return { source, state: parseState(source, catalog) };
   });
 
+  let lostRecords = 0;
   const cleanups: (() => Promise<void> | void)[] = [];
   const cleanUp = async (): Promise<void> => {
     for (const undo of cleanups.toReversed()) await undo();
@@ -152,17 +155,23 @@ export async function startServer(options: ServerOptions): Promise<Running> {
       },
       maxWaiting: settings.limits.waiting_calls,
       onError: (sink) => errorLogger(log.child({ sink }), 'an audit sink fails: it is tried again'),
+      onInfo: (sink) => (message) => log.info({ sink }, message),
     });
     cleanups.push(async () => {
-      await audit.close(Math.max(left(), FLUSH_MS));
+      lostRecords = await audit.close(Math.max(left(), FLUSH_MS));
       if (audit.lastSeq() > 0)
         log.info(
           { instance: audit.instance, last_seq: audit.lastSeq() },
           'the audit log is closed',
         );
       for (const sink of audit.sinks) {
-        const { dropped } = sink.stats();
+        const { dropped, spooled } = sink.stats();
         if (dropped > 0) log.error({ sink: sink.name, dropped }, 'audit records were lost');
+        if (spooled > 0)
+          log.warn(
+            { sink: sink.name, spooled },
+            'audit records wait in the spool for the next start',
+          );
       }
     });
     const redact = compileRedaction({
@@ -274,6 +283,7 @@ export async function startServer(options: ServerOptions): Promise<Running> {
       readiness,
       snapshot: metrics.snapshot,
       cachedBytes: () => facts.stats().bytes,
+      lostRecords: () => lostRecords,
       close: () => (closing ??= close()),
     };
   } catch (error) {

@@ -46,6 +46,10 @@ const LOOK_MS = 1_000;
 const CLOSE_MS = 1_000;
 /** How often it is looked which files are too old, ms. */
 const PRUNE_MS = 60_000;
+/** After a rotation that failed, the next is tried so much later, ms. */
+const ROTATE_AGAIN_MS = 60_000;
+/** Where the time of a file's first record is looked for, bytes from its beginning. */
+const HEAD_BYTES = 64 * 1024;
 const LINE_FEED = 0x0a;
 /** A pipe that is full must say so, and hold no thread. */
 const APPEND = constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK;
@@ -62,10 +66,28 @@ export function openFile(options: FileOptions): Destination {
   let closed = false;
   let working = Promise.resolve();
 
+  let rotationFailures = 0;
+  let rotateAt = -Infinity;
+
   const reopen = (): void => {
     const next = openLog(path);
     closeSync(file.descriptor);
     file = next;
+  };
+
+  /** Where no new file can be made, records go on into the one that is open, as long as it has a name. */
+  const reopenOrStay = (): void => {
+    try {
+      reopen();
+    } catch (error) {
+      if (fstatSync(file.descriptor).nlink === 0) throw error;
+      options.onError(
+        new Error(
+          `\`${path}\` was moved away, and no new one can be made: records go on into the old one`,
+          { cause: error },
+        ),
+      );
+    }
   };
 
   const isThere = async (): Promise<boolean> =>
@@ -75,7 +97,7 @@ export function openFile(options: FileOptions): Destination {
   const settle = async (bytes: number): Promise<void> => {
     if (!file.regular) return;
     if (performance.now() - lookedAt > LOOK_MS) {
-      if (!(await isThere())) reopen();
+      if (!(await isThere())) reopenOrStay();
       lookedAt = performance.now();
     }
     if (performance.now() - prunedAt > PRUNE_MS) {
@@ -85,15 +107,28 @@ export function openFile(options: FileOptions): Destination {
     const { rotateBytes, rotateMs } = options;
     const full = rotateBytes > 0 && file.bytes > 0 && file.bytes + bytes > rotateBytes;
     const old = rotateMs > 0 && file.bytes > 0 && Date.now() - file.bornAt > rotateMs;
-    if (full || old) await rotate();
+    if ((full || old) && performance.now() >= rotateAt) await rotate();
   };
 
+  /** A log that cannot be rotated is a log that grows: it goes on, says so, and is tried again. */
   const rotate = async (): Promise<void> => {
     let at = Date.now();
     while (existsSync(rotatedName(path, new Date(at)))) at++;
-    await syncAll(file.descriptor);
-    await rename(path, rotatedName(path, new Date(at)));
-    reopen();
+    try {
+      await syncAll(file.descriptor);
+      await rename(path, rotatedName(path, new Date(at)));
+    } catch (error) {
+      rotationFailures++;
+      rotateAt = performance.now() + ROTATE_AGAIN_MS;
+      options.onError(
+        new Error(
+          `\`${path}\` cannot be rotated: records are appended to it, and it is tried again in ${ROTATE_AGAIN_MS / 1_000} s`,
+          { cause: error },
+        ),
+      );
+      return;
+    }
+    reopenOrStay();
     await prune(options);
   };
 
@@ -145,6 +180,7 @@ export function openFile(options: FileOptions): Destination {
       working = kept.catch(() => {});
       return kept;
     },
+    counts: () => ({ rotation_failures: rotationFailures }),
     close(): Promise<void> {
       closed = true;
       const end = async (): Promise<void> => {
@@ -187,7 +223,7 @@ interface OpenLog {
   /** Not a device, nor a pipe. */
   readonly regular: boolean;
   readonly inode: number;
-  /** Of its first record, as far as the file system tells. */
+  /** The time of its first record, ms since the epoch; of a file that tells none, when it was opened. */
   readonly bornAt: number;
   /** A file that is new has a name on the disk once its directory was synced. */
   isNamed: boolean;
@@ -200,9 +236,9 @@ function openLog(path: string): OpenLog {
     if (!existsSync(dirname(path))) mkdirSync(dirname(path));
     const descriptor = openSync(path, APPEND, 0o640);
     const status = fstatSync(descriptor);
-    const { ino: inode, size, birthtimeMs } = status;
+    const { ino: inode, size } = status;
     const regular = status.isFile();
-    const bornAt = size > 0 ? birthtimeMs : Date.now();
+    const bornAt = regular ? firstTime(descriptor, size) : Date.now();
     const bytes = regular ? endLine(descriptor, size) : 0;
     return { descriptor, regular, inode, bornAt, bytes, isNamed: size > 0 };
   } catch (error) {
@@ -211,6 +247,19 @@ function openLog(path: string): OpenLog {
       { cause: error },
     );
   }
+}
+
+/**
+ * Not all file systems tell when a file was made: one that looked as old as the epoch would be rotated at every start,
+ * and retention would remove the others. A time to come is that of a clock that was wrong.
+ */
+function firstTime(descriptor: number, size: number): number {
+  const now = Date.now();
+  const head = Buffer.alloc(Math.min(size, HEAD_BYTES));
+  const text = head.toString('utf8', 0, readSync(descriptor, head, 0, head.length, 0));
+  const [, time = ''] = /^\{"v":\d+,"type":"[a-z]+","time":"([^"]{1,40})"/m.exec(text) ?? [];
+  const at = Date.parse(time);
+  return at <= now ? at : now;
 }
 
 /** A crash may have cut the last line off: what comes next must not become a part of it. */

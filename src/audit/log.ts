@@ -28,8 +28,11 @@ export interface AuditLog {
   readonly sinks: readonly Sink[];
   /** The last record of this process, for comparison with what is kept; 0: there is none. */
   lastSeq(): number;
-  /** Writes the last seal, and keeps what is still here, as far as the time allows; it is not open from then on. */
-  close(ms: number): Promise<void>;
+  /**
+   * Writes the last seal, and keeps what is still here, as far as the time allows; it is not open from then on.
+   * @returns records that this has lost
+   */
+  close(ms: number): Promise<number>;
 }
 
 export function newInstance(): string {
@@ -98,6 +101,8 @@ export function openLog(
       return opened;
     },
     write(make): Kept {
+      // Behind the last seal there is nothing.
+      if (closed) return Promise.resolve(false);
       seq++;
       const kept = deliver(sealed(make(seq, nextSalt())));
       if (sealer?.isDue() === true) seal(false);
@@ -107,11 +112,12 @@ export function openLog(
     holding: () => sinks.filter((sink) => !sink.isOpen()).map(({ name }) => name),
     sinks,
     lastSeq: () => seq,
-    async close(ms): Promise<void> {
+    async close(ms): Promise<number> {
       seal(true);
       closed = true;
       // One that cannot be closed keeps no other from it.
-      await Promise.allSettled(sinks.map((sink) => sink.close(ms)));
+      const ends = await Promise.allSettled(sinks.map((sink) => sink.close(ms)));
+      return ends.reduce((lost, one) => lost + (one.status === 'fulfilled' ? one.value : 0), 0);
     },
   };
 }

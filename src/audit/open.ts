@@ -1,16 +1,23 @@
 /** The audit log that the settings describe. What is not used is not loaded. */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import type { TlsFiles } from '../store/redis/client.ts';
 import { openFile, openStdout } from './file.ts';
 import { abandonedLogs, workerName } from './files.ts';
 import { newInstance, openLog, type AuditLog } from './log.ts';
 import type { SealOptions } from './seal.ts';
 import { openSink, type Destination, type Sink, type SinkMode } from './queue.ts';
+import type { Spool } from './spool.ts';
 
 interface SinkCommon {
   readonly mode: SinkMode;
   readonly buffer_bytes: number;
+  readonly max_record_bytes: number;
   readonly timeout_ms: number;
+}
+
+interface Spooling {
+  readonly spool_file?: string | undefined;
+  readonly spool_bytes: number;
 }
 
 export type SinkDescription = SinkCommon &
@@ -25,19 +32,19 @@ export type SinkDescription = SinkCommon &
         readonly keep_days: number;
         readonly keep_bytes: number;
       }
-    | {
+    | (Spooling & {
         readonly type: 'redis';
         readonly url?: string | undefined;
         readonly key: string;
         readonly max_length: number;
         readonly max_age_hours: number;
         readonly wait_replicas: number;
-      }
-    | {
+      })
+    | (Spooling & {
         readonly type: 'http';
         readonly url: string;
         readonly authorization_file?: string | undefined;
-      }
+      })
   );
 
 export interface LogOptions {
@@ -62,6 +69,8 @@ export interface LogOptions {
   readonly maxWaiting: number;
   /** Told of the errors of one sink. */
   readonly onError: (sink: string) => (error: unknown) => void;
+  /** Told of what one sink did that is worth a line. */
+  readonly onInfo: (sink: string) => (message: string) => void;
 }
 
 const HOUR_MS = 3_600_000;
@@ -80,11 +89,44 @@ export async function openAuditLog(options: LogOptions): Promise<AuditLog> {
     const name = place === 0 ? description.type : `${description.type}-${place + 1}`;
     const onError = options.onError(name);
     const writer = `${instance}-${index}`;
-    const destination = await openDestination(description, writer, options, onError);
+    const tells = { onError, onInfo: options.onInfo(name) };
+    const destination = await spooling(
+      await openDestination(description, writer, options, onError),
+      description,
+      options,
+      tells,
+    );
     const { mode, buffer_bytes: bufferBytes, timeout_ms: timeoutMs } = description;
-    sinks.push(openSink(destination, { name, mode, bufferBytes, timeoutMs, onError }));
+    const { max_record_bytes: maxRecordBytes } = description;
+    const limits = { bufferBytes, maxRecordBytes, timeoutMs };
+    sinks.push(openSink(destination, { name, mode, ...limits, onError }));
   }
   return openLog(instance, sinks, options.maxWaiting, options.seals);
+}
+
+/** With the spool that its settings name. @throws Error where that cannot be opened */
+async function spooling(
+  destination: Destination,
+  sink: SinkDescription,
+  { worker, workers }: LogOptions,
+  { onError, onInfo }: { onError: (error: unknown) => void; onInfo: (message: string) => void },
+): Promise<Destination> {
+  if (!('spool_file' in sink) || sink.spool_file === undefined) return destination;
+  const { spool_file: file, spool_bytes: maxBytes } = sink;
+  const { openSpool } = await import('./spool.ts');
+  const { withSpools } = await import('./spooled.ts');
+  const onProblem = (problem: string): void => onError(new Error(problem));
+  const open = (path: string): Spool => openSpool({ path, maxBytes, onProblem });
+  const own = open(worker === undefined ? file : workerName(file, worker));
+  // Of those that are gone, one takes care.
+  const isFirst = worker === undefined || worker === 1;
+  const abandoned = isFirst ? await abandonedLogs(file, workers) : [];
+  return withSpools(destination, {
+    own,
+    others: abandoned.filter((path) => existsSync(path)).map(open),
+    onSent: (count) =>
+      onInfo(`${count} audit records of an earlier process were sent from the spool`),
+  });
 }
 
 async function openDestination(
@@ -130,7 +172,8 @@ async function openDestination(
       const { authorizationOf, openHttp } = await import('./http.ts');
       const { url, authorization_file: file, timeout_ms: timeoutMs } = sink;
       if (file !== undefined) authorizationOf(file);
-      return openHttp({ url, authorizationFile: file, timeoutMs, writer });
+      const onCut = (problem: string): void => onError(new Error(problem));
+      return openHttp({ url, authorizationFile: file, timeoutMs, writer, onCut });
     }
   }
 }

@@ -4,6 +4,7 @@
  * - `block`: an answer waits until its record has room here.
  * - `strict`: an answer waits until its record is kept.
  */
+import { cutDown } from './cut.ts';
 
 export type SinkMode = 'strict' | 'block' | 'drop';
 
@@ -24,8 +25,21 @@ export interface Destination {
    * @throws GoneError where it never will be; anything else where it may be later
    */
   keep(batch: Batch): Promise<void>;
+  /** Records of an earlier process wait in it: a batch without lines has them sent. Absent: never. */
+  isWaiting?(): boolean;
+  /** Writes down lines for the next process. @returns how many: the first ones. Absent: none */
+  leave?(lines: readonly string[]): number;
+  /** What it has counted itself, by name. */
+  counts?(): Readonly<Partial<Record<DestinationCount, number>>>;
   close(): Promise<void>;
 }
+
+/**
+ * `cut`: records of which it got a stub. `rotation_failures`: times that a file could not be renamed. `trimmed`: records
+ * that a stream had no room for any more.
+ */
+export const DESTINATION_COUNTS = ['cut', 'rotation_failures', 'trimmed'] as const;
+type DestinationCount = (typeof DESTINATION_COUNTS)[number];
 
 /** A destination that does not come back, such as a pipe whose reader went away. */
 export class GoneError extends Error {}
@@ -38,6 +52,8 @@ export interface SinkOptions {
   readonly mode: SinkMode;
   /** Characters of records that may wait. */
   readonly bufferBytes: number;
+  /** A record that has more bytes is cut down to a stub; absent: none is. */
+  readonly maxRecordBytes?: number;
   /** How long an answer waits, ms; then it is refused. */
   readonly timeoutMs: number;
   readonly onError: (error: unknown) => void;
@@ -54,9 +70,22 @@ export interface Sink {
   onOpen(listener: () => void): void;
   /** Waits for all records so far, as an answer would. */
   settled(): Kept;
-  stats(): { readonly written: number; readonly dropped: number; readonly queued: number };
-  /** Keeps what is still here, as far as the time allows; the rest is lost, and counted. */
-  close(ms: number): Promise<void>;
+  stats(): SinkStats;
+  /**
+   * Keeps what is still here, as far as the time allows; the rest is left for the next process where there is a spool,
+   * or lost, and counted.
+   * @returns records that this has lost
+   */
+  close(ms: number): Promise<number>;
+}
+
+export interface SinkStats {
+  readonly written: number;
+  readonly dropped: number;
+  readonly queued: number;
+  /** Left for the next process. */
+  readonly spooled: number;
+  readonly counts: Readonly<Record<DestinationCount, number>>;
 }
 
 /**
@@ -89,6 +118,8 @@ export function openSink(destination: Destination, options: SinkOptions): Sink {
   let ids = 0;
   let written = 0;
   let dropped = 0;
+  let spooled = 0;
+  let cut = 0;
   let cancelFlush: (() => void) | undefined;
   let keeping = false;
   let failing = false;
@@ -200,8 +231,22 @@ export function openSink(destination: Destination, options: SinkOptions): Sink {
     }, ms).unref();
   };
 
-  const lose = (): void => {
-    dropped += lines;
+  /** What has not been kept goes to the next process, as far as it has room for it. */
+  const leave = (): void => {
+    if (destination.leave === undefined || lines === 0) return;
+    const all = [...queue.flatMap(({ batch }) => batch.lines), ...filling];
+    try {
+      spooled = destination.leave(all);
+    } catch (error) {
+      options.onError(error);
+    }
+    lines -= spooled;
+  };
+
+  /** @returns how many are lost */
+  const lose = (): number => {
+    const lost = lines;
+    dropped += lost;
     for (const { kept } of queue) kept?.resolve(false);
     fillingKept?.resolve(false);
     queue.length = 0;
@@ -211,6 +256,7 @@ export function openSink(destination: Destination, options: SinkOptions): Sink {
     characters = 0;
     lines = 0;
     onEmpty?.();
+    return lost;
   };
 
   /** One promise and one timer for all answers of a batch. */
@@ -224,11 +270,24 @@ export function openSink(destination: Destination, options: SinkOptions): Sink {
     return fillingKept.promise;
   };
 
+  const { maxRecordBytes = Infinity } = options;
+  const fitting = (line: string): string => {
+    // A character is three bytes at most.
+    if (line.length * 3 <= maxRecordBytes || Buffer.byteLength(line) <= maxRecordBytes) return line;
+    cut++;
+    return cutDown(line, maxRecordBytes);
+  };
+  if (destination.isWaiting?.() === true) {
+    queue.push({ batch: { id: ++ids, lines: [] }, characters: 0, kept: undefined });
+    pump();
+  }
+
   return {
     name: options.name,
     mode,
     isOpen,
-    write(line): Kept {
+    write(record): Kept {
+      const line = fitting(record);
       const more = line.length + 1;
       if (mode === 'drop' && (gone || closed || characters + more > bufferBytes)) {
         dropped++;
@@ -251,8 +310,12 @@ export function openSink(destination: Destination, options: SinkOptions): Sink {
       if (mode !== 'strict') return undefined;
       return filling.length > 0 ? waiting() : queue.at(-1)?.kept?.promise;
     },
-    stats: () => ({ written, dropped, queued: lines }),
-    async close(ms): Promise<void> {
+    stats(): SinkStats {
+      const own = destination.counts?.() ?? {};
+      const counts = { rotation_failures: 0, trimmed: 0, ...own, cut: cut + (own.cut ?? 0) };
+      return { written, dropped, queued: lines, spooled, counts };
+    },
+    async close(ms): Promise<number> {
       closing = true;
       clearTimeout(retrying);
       retrying = undefined;
@@ -269,8 +332,10 @@ export function openSink(destination: Destination, options: SinkOptions): Sink {
           };
         });
       closed = true;
-      lose();
+      leave();
+      const lost = lose();
       await destination.close();
+      return lost;
     },
   };
 }

@@ -95,6 +95,20 @@ const omitted = z.array(z.string()).optional().meta({
 const erased = z.literal(true).optional().meta({
   description: 'A subject was erased from it',
 });
+/** Of records that a sink had no room for as they were. */
+const cut = z
+  .strictObject({
+    bytes: z.int().min(1).meta({ description: 'How many it had' }),
+    digest: z
+      .string()
+      .regex(/^[\w-]{22}$/)
+      .meta({ description: 'Its digest, as its seal has it' }),
+  })
+  .optional()
+  .meta({
+    description:
+      'It was too large for the sink: this is what is left of it, `omitted` names the rest. Texts that end in `…` are shortened',
+  });
 const revision = z.int().min(0);
 
 const decision = z
@@ -141,6 +155,7 @@ const decision = z
       .meta({ description: 'Mode of the key' }),
     omitted,
     erased,
+    cut,
   })
   .meta({ title: 'decision' });
 
@@ -187,6 +202,7 @@ const management = z
     }),
     omitted,
     erased,
+    cut,
     prev_hash: hash.meta({
       description: "`hash` of the instance's management record before it; the first: 64 zeros",
     }),
@@ -207,6 +223,7 @@ const authentication = z
     detail: text('Why, without anything of the credential'),
     omitted,
     erased,
+    cut,
   })
   .meta({ title: 'authentication' });
 

@@ -73,7 +73,7 @@ async function alone(server: ServerOptions): Promise<RunningWorkers> {
       const { lame_duck_ms: lameDuckMs, grace_ms: graceMs } = server.settings.shutdown;
       endWithin(lameDuckMs + graceMs, () => running.log.fatal(LATE));
       await running.close();
-      return true;
+      return running.lostRecords() === 0;
     },
   };
 }

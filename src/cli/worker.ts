@@ -28,7 +28,7 @@ async function start(options: ServerOptions): Promise<never> {
   endWithin(lameDuckMs + graceMs, () => log.fatal(LATE));
   await running.close();
   // The channel to the primary would keep it alive.
-  process.exit(EXIT.ok);
+  process.exit(running.lostRecords() === 0 ? EXIT.ok : EXIT.refused);
 }
 
 async function tell(id: number, what: keyof Told, server: Running): Promise<void> {

@@ -7,6 +7,32 @@ import { MAX_SEALED } from '../audit/seal.ts';
 const amount = (fallback: number, description: string): z.ZodDefault<z.ZodInt> =>
   z.int().min(0).default(fallback).meta({ description });
 
+const recordBytes = (fallback: number): z.ZodDefault<z.ZodInt> =>
+  z
+    .int()
+    .min(16_384)
+    .max(64 * 1024 * 1024)
+    .default(fallback)
+    .meta({
+      description: 'A record that has more bytes is cut down to a stub that says so',
+    });
+
+/** Of sinks that are elsewhere. */
+const remote = {
+  max_record_bytes: recordBytes(1024 * 1024),
+  spool_file: z.string().min(1).optional().meta({
+    description: 'File for what cannot be delivered before the end; the next start sends it first',
+  }),
+  spool_bytes: z
+    .int()
+    .min(1)
+    .max(1024 * 1024 * 1024)
+    .default(67_108_864)
+    .meta({
+      description: 'Size of that file at most',
+    }),
+};
+
 const common = {
   mode: z.enum(['drop', 'block', 'strict']).default('drop').meta({
     description:
@@ -17,6 +43,7 @@ const common = {
     .min(1)
     .default(16_777_216)
     .meta({ description: 'Records that may wait for the sink' }),
+  max_record_bytes: recordBytes(8 * 1024 * 1024),
   timeout_ms: z.int().min(10).default(1_000).meta({
     description: 'How long an answer waits for its record in mode strict (milliseconds)',
   }),
@@ -42,6 +69,7 @@ const sink = z.discriminatedUnion('type', [
     url: z.string().min(1).optional().meta({ description: 'redis://…; absent: that of `store`' }),
     key: z.string().min(1).default('postern:audit').meta({ description: 'The stream' }),
     ...common,
+    ...remote,
     max_length: amount(0, 'Entries that stay, about; 0: all'),
     max_age_hours: amount(0, 'Age of entries that stay, about; 0: all'),
     wait_replicas: amount(0, 'Replicas that must have a record before it is kept'),
@@ -60,6 +88,7 @@ const sink = z.discriminatedUnion('type', [
       .optional()
       .meta({ description: 'File with the value of the header `authorization`' }),
     ...common,
+    ...remote,
   }),
 ]);
 
@@ -130,9 +159,11 @@ export function absoluteAudit(audit: AuditSettings, from: (path: string) => stri
     chain_key_file: file(audit.chain_key_file),
     sinks: audit.sinks.map((one) => {
       if (one.type === 'file') return { ...one, path: from(one.path) };
-      return one.type === 'http'
-        ? { ...one, authorization_file: file(one.authorization_file) }
-        : one;
+      if (one.type === 'stdout') return one;
+      const spooled = { ...one, spool_file: file(one.spool_file) };
+      return spooled.type === 'http'
+        ? { ...spooled, authorization_file: file(spooled.authorization_file) }
+        : spooled;
     }),
   };
 }
@@ -148,6 +179,7 @@ export function auditProblems(
     for (const [index, { action }] of audit.fields.entries())
       if (action === 'hash')
         problems.push([['fields', index, 'action'], '`hash` needs `audit.hash_key_file`']);
+  const spools = audit.sinks.map(spoolOf);
   const files = audit.sinks.map((one) => (one.type === 'file' ? one.path : undefined));
   for (const [index, one] of audit.sinks.entries()) {
     if (one.type === 'redis' && one.url === undefined && store.startsWith('embedded:'))
@@ -159,6 +191,16 @@ export function auditProblems(
       ]);
     if (one.type === 'file' && files.indexOf(one.path) !== index)
       problems.push([['sinks', index, 'path'], `\`${one.path}\` is listed twice: keep one`]);
+    const spool = spoolOf(one);
+    if (spool !== undefined && (files.includes(spool) || spools.indexOf(spool) !== index))
+      problems.push([
+        ['sinks', index, 'spool_file'],
+        `\`${spool}\` is a file of another sink: give each one of its own`,
+      ]);
   }
   return problems;
+}
+
+function spoolOf(sink: SinkSettings): string | undefined {
+  return sink.type === 'redis' || sink.type === 'http' ? sink.spool_file : undefined;
 }

@@ -264,7 +264,8 @@ describe('a reader that never reads', () => {
     );
     for (let n = 0; n < 500; n++) expect(await rig.ask()).toBe('allowed');
     const startedAt = performance.now();
-    expect(await rig.own.stop()).toBe(0);
+    // What nobody took is lost.
+    expect(await rig.own.stop()).toBe(1);
     // `shutdown.grace_ms`, and some.
     expect(performance.now() - startedAt).toBeLessThan(6_000);
     expect(rig.own.stderr()).toContain('audit records were lost');
@@ -305,6 +306,7 @@ describe('Redis as a sink', () => {
   it('a batch that is sent again is kept once; the stream is trimmed by policy alone', async () => {
     const redis = await startRedis();
     ending.push(() => redis.dispose());
+    const full: string[] = [];
     const sink = (maxLength: number, maxAgeMs: number): Destination => {
       const opened = openRedisSink({
         url: redis.url,
@@ -316,7 +318,7 @@ describe('Redis as a sink', () => {
         waitReplicas: 0,
         timeoutMs: 1_000,
         writer: 'w',
-        onProblem: () => {},
+        onProblem: (problem) => full.push(problem),
       });
       ending.push(() => opened.close());
       return opened;
@@ -328,10 +330,16 @@ describe('Redis as a sink', () => {
     expect(await redis.command('XLEN', 'log')).toBe(500);
     await all.keep({ id: 2, lines });
     expect(await redis.command('XLEN', 'log')).toBe(1_000);
-    await sink(300, 0).keep({ id: 3, lines: ['{}'] });
+    await redis.command('XGROUP', 'CREATE', 'log', 'behind', '0');
+    await redis.command('XGROUP', 'CREATE', 'log', 'abreast', '$');
+    const trimming = sink(300, 0);
+    await trimming.keep({ id: 3, lines: ['{}'] });
+    expect(trimming.counts?.().trimmed).toBeGreaterThan(400);
     const kept = Number(await redis.command('XLEN', 'log'));
     expect(kept).toBeGreaterThanOrEqual(300);
     expect(kept).toBeLessThan(600);
+    expect(full[0]).toContain('the stream `log` holds max_length (300) records');
+    expect(full[0]).toContain('and 1 consumer group(s) had not read them');
     await new Promise((done) => setTimeout(done, 50));
     await sink(0, 1).keep({ id: 4, lines: ['{}'] });
     expect(Number(await redis.command('XLEN', 'log'))).toBeLessThan(kept);
@@ -372,9 +380,11 @@ describe('a collector by HTTP', () => {
     const lines = Array.from({ length: 100 }, (_, n) => JSON.stringify({ n, x: 'y'.repeat(50) }));
     await http.keep({ id: 1, lines });
     expect(bodies.join('')).toBe(`${lines.join('\n')}\n`);
-    const failure = await http.keep({ id: 2, lines: ['x'.repeat(2_000)] }).catch(String);
-    expect(failure).toContain('answers 413: one record is too large');
-    expect(failure).not.toContain('s3cret');
+    const tooLarge = JSON.stringify({ v: 1, x: 'x'.repeat(2_000) });
+    await http.keep({ id: 2, lines: [tooLarge, '{"n":1}'] });
+    const [stub = '', last] = bodies.join('').split('\n').slice(100);
+    expect(JSON.parse(stub)).toMatchObject({ cut: { bytes: Buffer.byteLength(tooLarge) } });
+    expect(last).toBe('{"n":1}');
 
     const authorizationFile = join(directory, 'token');
     writeFileSync(authorizationFile, 'Bearer s3cret\nsecond line');
@@ -445,11 +455,12 @@ describe('several at once', () => {
     );
     for (let n = 1; n <= 20; n++) {
       expect(await rig.ask()).toBe('allowed');
-      expect((await recordsOf(kept)).length).toBe(n);
+      expect((await recordsOf(kept)).filter(({ type }) => type !== 'seal').length).toBe(n);
     }
     let printed = '';
     rig.own.child.stdout?.on('data', (chunk: Buffer) => (printed += chunk.toString()));
-    expect(await rig.series('postern_audit_records_total{result=written,sink=file}')).toBe(20);
+    const written = await rig.series('postern_audit_records_total{result=written,sink=file}');
+    expect(written).toBeGreaterThanOrEqual(20);
     await rig.own.stop();
     expect(readFileSync(other, 'utf8')).toBe(readFileSync(kept, 'utf8'));
     expect(printed).toBe(readFileSync(kept, 'utf8'));
@@ -608,7 +619,7 @@ describe('a destination that fails', () => {
     await until(() => tries.length > 3);
     mend();
     await sink.close(1_000);
-    expect(sink.stats()).toEqual({ written: 10, dropped: 0, queued: 0 });
+    expect(sink.stats()).toMatchObject({ written: 10, dropped: 0, queued: 0 });
   });
 });
 
@@ -633,7 +644,7 @@ describe('group commit', () => {
       for (let n = 0; n < 20; n++) expect(await sink.write('{}')).toBe(true);
     });
     await Promise.all(lanes);
-    expect(sink.stats()).toEqual({ written: 1_000, dropped: 0, queued: 0 });
+    expect(sink.stats()).toMatchObject({ written: 1_000, dropped: 0, queued: 0 });
     expect(batches).toBeLessThan(60);
   });
 });

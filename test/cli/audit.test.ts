@@ -49,12 +49,15 @@ describe('a full disk', () => {
       await expect.poll(() => own.stderr()).toContain('ENOSPC');
       const metrics = await (await fetch(`http://${own.http}/metrics`)).text();
       // They wait for room: none is lost yet.
-      expect(metrics).toContain('postern_audit_queue_length{sink="file"} 20');
+      expect(metrics).toMatch(/postern_audit_queue_length\{sink="file"\} 2[012]\n/);
       expect(metrics).toContain('postern_audit_records_total{sink="file",result="dropped"} 0');
       const startedAt = performance.now();
-      expect(await own.stop()).toBe(0);
+      expect(await own.stop()).toBe(1);
       expect(performance.now() - startedAt).toBeLessThan(5_000);
-      expect(own.stderr()).toContain('"sink":"file","dropped":20,"msg":"audit records were lost"');
+      // With their seals.
+      expect(own.stderr()).toMatch(
+        /"sink":"file","dropped":2[123],"msg":"audit records were lost"/,
+      );
       await own.dispose();
     },
   );

@@ -15,7 +15,13 @@ export function collectingSink(lines: string[]): Sink {
     write: (line) => void lines.push(line),
     onOpen: () => {},
     settled: () => undefined,
-    stats: () => ({ written: lines.length, dropped: 0, queued: 0 }),
-    close: () => Promise.resolve(),
+    stats: () => ({
+      written: lines.length,
+      dropped: 0,
+      queued: 0,
+      spooled: 0,
+      counts: { cut: 0, rotation_failures: 0, trimmed: 0 },
+    }),
+    close: () => Promise.resolve(0),
   };
 }

@@ -504,8 +504,9 @@ describe('closing', () => {
     const records = readFileSync(join(own.directory, 'audit.jsonl'), 'utf8')
       .trim()
       .split('\n')
-      .map((line) => JSON.parse(line) as { seq: number });
-    expect(records.map(({ seq }) => seq)).toEqual(Array.from({ length: 201 }, (_, i) => i + 1));
+      .map((line) => JSON.parse(line) as { type: string; seq: number });
+    expect(records.map(({ seq }) => seq)).toEqual(records.map((_, i) => i + 1));
+    expect(records.filter(({ type }) => type === 'decision')).toHaveLength(201);
     await own.close();
   });
 });
