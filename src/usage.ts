@@ -1,11 +1,25 @@
 /** Writes down now and then when keys were last used, aside from all decisions. */
 import type { Usage } from './identity/usage.ts';
-import type { Change, Store } from './store/store.ts';
+import {
+  NoRightError,
+  Unreadable,
+  UnreadableError,
+  type Change,
+  type FactKey,
+  type Found,
+  type Store,
+} from './store/store.ts';
 
 /** Keys of one commit. */
 const MAX_KEYS = 1_000;
+/** Tries to write one tenant's before they wait for the next time: others commit meanwhile. */
+const MAX_TRIES = 5;
 
-/** Begins to write; what it returns ends it, after what is known was written. @param intervalMs 0: never */
+/**
+ * Begins to write; what it returns ends it, after what is known was written. What cannot be written is tried again
+ * with the next; an instance that may not write at all says so once (CONS-7).
+ * @param intervalMs 0: never
+ */
 export function keepUsage(
   store: Store,
   usage: Usage,
@@ -14,9 +28,27 @@ export function keepUsage(
 ): () => Promise<void> {
   if (intervalMs === 0) return () => Promise.resolve();
   let writing: Promise<void> = Promise.resolve();
+  let mayWrite = true;
+  const failed = (error: unknown): void => {
+    const isTold = error instanceof NoRightError && !mayWrite;
+    if (error instanceof NoRightError) mayWrite = false;
+    if (!isTold) onError(told(error));
+  };
+  const write = async (taken: ReturnType<Usage['take']>): Promise<void> => {
+    // One tenant's trouble is not the others'.
+    for (const [tenant, keys] of taken)
+      try {
+        await writeTenant(store, tenant, keys);
+        mayWrite = true;
+      } catch (error) {
+        // Without the right to write, what is noted would only pile up.
+        if (!(error instanceof NoRightError)) usage.putBack(tenant, keys);
+        failed(error);
+      }
+  };
   const flush = (): Promise<void> => {
     const taken = usage.take();
-    writing = writing.then(() => writeUsage(store, taken, onError)).catch(onError);
+    writing = writing.then(() => write(taken)).catch(onError);
     return writing;
   };
   const timer = setInterval(() => void flush(), intervalMs);
@@ -27,14 +59,15 @@ export function keepUsage(
   };
 }
 
-/** A commit that others overtake is not repeated: the next use will be written. */
-async function writeUsage(
-  store: Store,
-  taken: ReturnType<Usage['take']>,
-  onError: (error: unknown) => void,
-): Promise<void> {
-  // One tenant's trouble is not the others'.
-  for (const [tenant, keys] of taken) await writeTenant(store, tenant, keys).catch(onError);
+function told(error: unknown): unknown {
+  return error instanceof NoRightError
+    ? new Error(
+        'when keys are used is not written down: this instance may not write to the store',
+        {
+          cause: error,
+        },
+      )
+    : error;
 }
 
 async function writeTenant(
@@ -42,14 +75,48 @@ async function writeTenant(
   tenant: string,
   keys: ReadonlyMap<string, number>,
 ): Promise<void> {
-  const newest = [...keys].slice(-MAX_KEYS);
-  const wanted = newest.map(([id]) => ({ kind: 'key' as const, id }));
-  const { head, values } = await store.get(tenant, wanted);
-  if (head === undefined) return;
-  const changes = newest.flatMap(([id, at], index): Change[] =>
-    values[index] === undefined ? [] : [{ kind: 'usage', id, value: { id, at } }],
-  );
-  if (changes.length === 0) return;
-  const event = { actor: 'postern', operation: 'key.used' };
-  await store.commit({ tenant, expected: head.revision, nonce: head.nonce, changes, event });
+  const all = [...keys];
+  for (let from = 0; from < all.length; from += MAX_KEYS)
+    await writeKeys(store, tenant, all.slice(from, from + MAX_KEYS));
+}
+
+/** A key whose record cannot be used has no uses. */
+async function read(
+  store: Store,
+  tenant: string,
+  keys: readonly FactKey[],
+): Promise<Found<unknown>> {
+  try {
+    return await store.get(tenant, keys);
+  } catch (error) {
+    if (!(error instanceof UnreadableError)) throw error;
+    const { head, values } = error.found;
+    return {
+      head,
+      values: values.map(([, value]) => (value instanceof Unreadable ? undefined : value)),
+    };
+  }
+}
+
+/** @throws StoreError; where others commit all the time, too */
+async function writeKeys(
+  store: Store,
+  tenant: string,
+  keys: readonly (readonly [id: string, at: number])[],
+): Promise<void> {
+  const wanted = keys.map(([id]) => ({ kind: 'key' as const, id }));
+  for (let tries = 1; ; tries++) {
+    const { head, values } = await read(store, tenant, wanted);
+    if (head === undefined) return;
+    const changes = keys.flatMap(([id, at], index): Change[] =>
+      values[index] === undefined ? [] : [{ kind: 'usage', id, value: { id, at } }],
+    );
+    if (changes.length === 0) return;
+    const event = { actor: 'postern', operation: 'key.used' };
+    const { revision: expected, nonce } = head;
+    const { committed } = await store.commit({ tenant, expected, nonce, changes, event });
+    if (committed) return;
+    if (tries === MAX_TRIES)
+      throw new Error(`when keys of \`${tenant}\` are used is written later: others commit`);
+  }
 }

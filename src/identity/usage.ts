@@ -4,6 +4,8 @@ export interface Usage {
   used(tenant: string, keyId: string): void;
   /** All that was noted since the last time: tenant → key id → ms since the epoch. */
   take(): ReadonlyMap<string, ReadonlyMap<string, number>>;
+  /** What was taken and could not be written down: it is taken again, unless a key was used since. */
+  putBack(tenant: string, keys: ReadonlyMap<string, number>): void;
 }
 
 /** Keys that are remembered between two takes; those noted first go first. */
@@ -22,17 +24,23 @@ export function openUsage(now: () => number): Usage {
     count--;
   };
 
+  const note = (tenant: string, keyId: string, at: number): void => {
+    let keys = tenants.get(tenant);
+    if (keys === undefined) {
+      keys = new Map();
+      tenants.set(tenant, keys);
+    }
+    const before = keys.size;
+    keys.set(keyId, at);
+    count += keys.size - before;
+    if (count > MAX_KEYS) dropOldest();
+  };
+
   return {
-    used(tenant, keyId): void {
-      let keys = tenants.get(tenant);
-      if (keys === undefined) {
-        keys = new Map();
-        tenants.set(tenant, keys);
-      }
-      const before = keys.size;
-      keys.set(keyId, now());
-      count += keys.size - before;
-      if (count > MAX_KEYS) dropOldest();
+    used: (tenant, keyId) => note(tenant, keyId, now()),
+    putBack(tenant, keys): void {
+      for (const [keyId, at] of keys)
+        if (tenants.get(tenant)?.has(keyId) !== true) note(tenant, keyId, at);
     },
     take(): ReadonlyMap<string, ReadonlyMap<string, number>> {
       const taken = tenants;

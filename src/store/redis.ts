@@ -7,10 +7,12 @@ import type { Kind } from '../engine/records.ts';
 import { parseRedisAddress, withoutSecrets } from './redis/address.ts';
 import { openClient, type Client, type TlsFiles } from './redis/client.ts';
 import { keysOf, KINDS, LAYOUT, type Keys } from './redis/keys.ts';
+import { inChunks } from './redis/chunks.ts';
 import { parseEntry, readRecord, recordText, type StreamEntry } from './redis/stored.ts';
 import { COMMIT, FEED, GET, SCAN } from './redis/scripts.ts';
 import { leastReaderOf, READER_VERSION } from './format/version.ts';
 import {
+  NoRightError,
   readable,
   readablePage,
   StoreError,
@@ -74,6 +76,8 @@ const KEEPS_ALL = 'noeviction';
 const MAX_CHANGES = 500_000;
 /** Time that a change of a commit adds to the time that the commit may take, ms: its way, and its writing. */
 const CHANGE_MS = 0.05;
+/** Records, or heads, that one command reads: it holds up everybody else meanwhile. */
+const CHUNK = 1_000;
 /** Keys that a feed entry names; an entry of more says that everything must be read again. */
 const MAX_NAMED = 1_000;
 /** Users and keys that a hint names: it goes to all instances, and to all nodes of a cluster. */
@@ -195,12 +199,16 @@ export function openRedisStore(options: RedisOptions): Store {
 
   return {
     async get(tenant, wanted): Promise<Snapshot> {
-      const at = wanted.map(({ kind }) => keys.records(tenant, kind));
-      const [head, ...values] = await run(
-        GET,
-        [keys.head(tenant), ...at],
-        wanted.map(({ id }) => id),
-      );
+      const some = async (part: readonly FactKey[]): Promise<readonly (string | null)[]> => {
+        const at = [keys.head(tenant)];
+        for (const { kind } of part) at.push(keys.records(tenant, kind));
+        return run(
+          GET,
+          at,
+          part.map(({ id }) => id),
+        );
+      };
+      const { head, values } = await inChunks(tenant, wanted, some);
       return readable(
         parseHead(head),
         wanted.map((key, index) => [key.id, readRecord(key, values[index])] as const),
@@ -233,8 +241,13 @@ export function openRedisStore(options: RedisOptions): Store {
       const found = new Map<string, Head | undefined>();
       const asIs = new Set<string>();
       const asked = [...shards.values()].map(async (here) => {
-        const heads = await reader.command(read, 'MGET', ...here.map((one) => keys.head(one)));
-        for (const [index, head] of (heads as (string | null)[]).entries())
+        const heads: (string | null)[] = [];
+        for (let from = 0; from < here.length; from += CHUNK) {
+          const part = here.slice(from, from + CHUNK).map((one) => keys.head(one));
+          for (const head of (await reader.command(read, 'MGET', ...part)) as (string | null)[])
+            heads.push(head);
+        }
+        for (const [index, head] of heads.entries())
           try {
             found.set(here[index] ?? '', parseHead(head));
           } catch {
@@ -340,12 +353,17 @@ async function verify(
       );
   // Else the first question of each kind would take a round trip more.
   for (const { lua } of [GET, SCAN, FEED, COMMIT])
-    await reader.onPrimaries(readTimeoutMs, 'SCRIPT', 'LOAD', lua);
+    await reader.onPrimaries(readTimeoutMs, 'SCRIPT', 'LOAD', lua).catch((error: unknown) => {
+      // Who may not keep scripts there sends them when they are missing.
+      if (!(error instanceof NoRightError)) throw error;
+    });
   const ours = layoutOf(shards);
   const known = await reader.command(readTimeoutMs, 'GET', keys.layout);
   const created =
     known === null &&
-    (await reader.command(readTimeoutMs, 'SET', keys.layout, ours, 'NX')) === 'OK';
+    (await reader
+      .command(readTimeoutMs, 'SET', keys.layout, ours, 'NX')
+      .catch(explainNoStore(shown, keyPrefix))) === 'OK';
   const layout =
     known ?? (created ? ours : await reader.command(readTimeoutMs, 'GET', keys.layout));
   if (layout === ours) return;
@@ -355,6 +373,16 @@ async function verify(
       ? `\`${shown}\` has ${count} shards under \`${keyPrefix}\`, redis.shards says ${shards}: the count is fixed when a store is created; set redis.shards to ${count}`
       : `\`${shown}\` has layout ${version} under \`${keyPrefix}\`, this version reads layout ${LAYOUT}: export with the version that wrote it, then apply under another redis.key_prefix`,
   );
+}
+
+/** An instance that may only read waits until one that may write has been there (CONS-7). */
+function explainNoStore(shown: string, keyPrefix: string): (error: unknown) => never {
+  return (error) => {
+    if (!(error instanceof NoRightError)) throw error;
+    throw new StoreError(
+      `\`${shown}\` holds nothing under \`${keyPrefix}\` yet, and this user may not write: start an instance that may, or set redis.key_prefix`,
+    );
+  };
 }
 
 function layoutOf(shards: number): string {

@@ -221,6 +221,14 @@ export class UnusableStoreError extends StoreError {
   }
 }
 
+/** The user that the store was opened as may not do what was asked; no waiting gives it the right. */
+export class NoRightError extends UnusableStoreError {
+  constructor(message: string) {
+    super(message);
+    this.name = 'NoRightError';
+  }
+}
+
 /** A commit was sent, and whether it was or will be done is not known (CONS-5): look before doing it again. */
 export class UnknownOutcomeError extends StoreError {
   /** `lost`: nobody knows. `ended`: it ended in its middle. `done`: it was done, and may not last. */

@@ -9,6 +9,8 @@ export const COMMANDS: readonly string[] = [
   'script|load',
   'eval',
   'evalsha',
+  'eval_ro',
+  'evalsha_ro',
   // … and what they and the rest call.
   'get',
   'mget',
@@ -29,6 +31,25 @@ export const COMMANDS: readonly string[] = [
   'subscribe',
 ];
 
+/** Without these it works, in more round trips, or with reads that a pause of writes holds up. */
+export const COMFORT: readonly string[] = ['script|load', 'eval_ro', 'evalsha_ro'];
+
+/** Of an instance that decides and never writes: read access to the keys, and no more (CONS-7). */
+export const COMMANDS_TO_READ: readonly string[] = [
+  'info',
+  'role',
+  'script|load',
+  'eval_ro',
+  'evalsha_ro',
+  'get',
+  'mget',
+  'hget',
+  'zrange',
+  'smembers',
+  'xrange',
+  'subscribe',
+];
+
 /** Where `redis.wait_replicas` is not 0. */
 export const COMMANDS_TO_WAIT: readonly string[] = ['wait'];
 
@@ -43,11 +64,12 @@ export const COMMANDS_OF_CLUSTER: readonly string[] = [
 export function rules(
   keyPrefix: string,
   commands: readonly string[] = COMMANDS,
+  access: '~' | '%R~' = '~',
 ): readonly string[] {
   return [
     'resetkeys',
     'resetchannels',
-    `~${keyPrefix}:*`,
+    `${access}${keyPrefix}:*`,
     `&${keyPrefix}:*`,
     '-@all',
     ...commands.map((command) => `+${command}`),

@@ -7,12 +7,21 @@ import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { RedisOptions } from '../../src/store/redis.ts';
-import type { Store } from '../../src/store/store.ts';
+import { openUsage } from '../../src/identity/usage.ts';
+import { UnusableStoreError, type Store } from '../../src/store/store.ts';
+import { keepUsage } from '../../src/usage.ts';
 import { PACKAGE_ROOT } from '../support/server.ts';
 import { ask } from '../support/asking.ts';
-import { gone, NEVER_MS, put, role, user } from '../support/records.ts';
+import { gone, key, NEVER_MS, put, role, user } from '../support/records.ts';
 import { startCluster, startRedis, until, type RedisServer } from '../support/redis-server.ts';
-import { COMMANDS, COMMANDS_OF_CLUSTER, COMMANDS_TO_WAIT, rules } from './acl.ts';
+import {
+  COMFORT,
+  COMMANDS,
+  COMMANDS_OF_CLUSTER,
+  COMMANDS_TO_READ,
+  COMMANDS_TO_WAIT,
+  rules,
+} from './acl.ts';
 import { endingWithEach, redisFor, roomFor, sleep, storeFor, type Cleanup } from './support.ts';
 
 const PREFIX = 'authz';
@@ -158,7 +167,7 @@ describe('the least rights', () => {
 
 describe('a right that is missing', () => {
   // `eval` is needed where somebody flushes the scripts of a Redis in use: see below.
-  it.each(COMMANDS.filter((command) => command !== 'eval'))(
+  it.each(COMMANDS.filter((command) => command !== 'eval' && !COMFORT.includes(command)))(
     '%s: said, with the place that lists the rights',
     async (missing) => {
       const { url } = await userWith(COMMANDS.filter((command) => command !== missing));
@@ -168,6 +177,12 @@ describe('a right that is missing', () => {
     },
   );
 
+  it.each(COMFORT)('%s: it works without', async (missing) => {
+    const { url } = await userWith(COMMANDS.filter((command) => command !== missing));
+    await server.command('SCRIPT', 'FLUSH');
+    await expect(cycle(url, `comfort-${missing}`)).resolves.toBeUndefined();
+  });
+
   it('eval: needed once somebody has flushed the scripts, and said then', async () => {
     for (const [commands, outcome] of [
       [COMMANDS, 'undefined'],
@@ -176,7 +191,8 @@ describe('a right that is missing', () => {
       const store = open((await userWith(commands)).url);
       await store.tenants();
       await server.command('SCRIPT', 'FLUSH');
-      const got = await Promise.resolve(store.get('flushed', [])).then(
+      const tenant = `flushed-${outcome}`;
+      const got = await put(store, tenant, user('alice')).then(
         () => undefined,
         (error: unknown) => error,
       );
@@ -207,6 +223,107 @@ describe('a right that is missing', () => {
   });
 });
 
+describe('read access alone (CONS-7)', () => {
+  const readers = async (
+    commands: readonly string[],
+    at: RedisServer = server,
+    prefix = PREFIX,
+  ): Promise<{ readonly name: string; readonly url: string }> => {
+    const name = `reader-${users++}`;
+    const all = rules(prefix, commands, '%R~');
+    await at.command('ACL', 'SETUSER', name, 'reset', 'on', '>secret', ...all);
+    return { name, url: at.url.replace('//', `//${name}:secret@`) };
+  };
+
+  /** What an instance does that only decides; another one writes. */
+  const decide = async (url: string, writer: Store, tenant: string): Promise<void> => {
+    const problems: string[] = [];
+    const onProblem = (problem: string): void => void problems.push(problem);
+    await put(writer, tenant, role('reader', ['doc:read']), user('alice', { roles: ['reader'] }));
+    const store = open(url, { onProblem });
+    const room = roomFor(ending, store, { heartbeatMs: 50, maxStalenessMs: 60_000 });
+    expect(await room.warmUp()).toContain(tenant);
+    expect(await ask(room, { tenant, user: 'alice' })).toBe('ALLOWED@1');
+    const head = await put(writer, tenant, role('reader', []));
+    await until(async () => (await ask(room, { tenant, user: 'alice' })) === 'NO_GRANT@2', 5_000);
+    expect(await ask(room, { tenant, user: 'alice', since: head })).toBe('NO_GRANT@2');
+    await expect(put(store, tenant, user('bob'))).rejects.toThrow(/docs\/redis\.md/);
+    expect((await writer.get(tenant, [])).head?.revision).toBe(2);
+    expect(problems).toEqual([]);
+  };
+
+  it('is enough to decide, to follow changes, and to prove tokens', async () => {
+    const { name, url } = await readers(COMMANDS_TO_READ);
+    await server.command('SCRIPT', 'FLUSH');
+    await decide(url, open((await userWith(COMMANDS)).url), 'reads');
+    const log = JSON.stringify(await server.command('ACL', 'LOG'));
+    // Of all that, the commit alone was refused.
+    const refused = [...log.matchAll(/"object","([^"]*)","username","([^"]*)"/g)];
+    expect(refused.filter(([, , user]) => user === name).map(([, what]) => what)).toEqual([
+      'evalsha',
+    ]);
+  });
+
+  it('is enough with every command that there is', async () => {
+    const { url } = await readers(['@all']);
+    const writer = open((await userWith(COMMANDS)).url);
+    await expect(decide(url, writer, 'reads-with-all')).resolves.toBeUndefined();
+  });
+
+  it('waits for a store that somebody else creates', async () => {
+    const { url } = await readers(COMMANDS_TO_READ, server, 'fresh');
+    const store = open(url, { keyPrefix: 'fresh' });
+    await expect(store.tenants()).rejects.toThrow(/holds nothing under `fresh` yet/);
+    await expect(store.tenants()).rejects.not.toBeInstanceOf(UnusableStoreError);
+    await put(storeFor(ending, server.url, { keyPrefix: 'fresh' }), 't', user('alice'));
+    await until(async () => {
+      const known = await Promise.resolve(store.tenants()).catch((): string[] => []);
+      return known.includes('t');
+    });
+  });
+
+  it('says once that it does not write down when keys are used', async () => {
+    const { url } = await readers(COMMANDS_TO_READ);
+    const writer = storeFor(ending, server.url, { keyPrefix: PREFIX });
+    await put(writer, 'used', key('k'));
+    const usage = openUsage(() => 1);
+    const errors: unknown[] = [];
+    const end = keepUsage(open(url), usage, 10, (error) => void errors.push(error));
+    for (let at = 0; at < 20; at++) {
+      usage.used('used', 'k');
+      await sleep(10);
+    }
+    await end();
+    expect(errors.map(String)).toEqual([
+      'Error: when keys are used is not written down: this instance may not write to the store',
+    ]);
+  });
+
+  it.each([
+    ['the rights of an instance that writes', COMMANDS, '~'],
+    ['read access alone', COMMANDS_TO_READ, '%R~'],
+  ] as const)('with %s, reads go on while writes are paused', async (_, commands, access) => {
+    const at = await redisFor(ending);
+    const writer = storeFor(ending, at.url, { keyPrefix: PREFIX });
+    await put(writer, 't', role('reader', ['doc:read']), user('alice', { roles: ['reader'] }));
+    const all = rules(PREFIX, commands, access);
+    await at.command('ACL', 'SETUSER', 'paused', 'reset', 'on', '>secret', ...all);
+    const store = open(at.url.replace('//', '//paused:secret@'));
+    await store.tenants();
+    await at.command('CLIENT', 'PAUSE', 20_000, 'WRITE');
+    const startedAt = performance.now();
+    const room = roomFor(ending, store, { heartbeatMs: 50, maxStalenessMs: 5_000 });
+    expect(await room.warmUp()).toEqual(['t']);
+    expect(await ask(room, { user: 'alice' })).toBe('ALLOWED@1');
+    // Another one, that was not there before.
+    const late = open(at.url.replace('//', '//paused:secret@'));
+    expect(await late.tenants()).toEqual(['t']);
+    expect((await late.feed('t', 0, 10)).entries).toHaveLength(1);
+    expect(performance.now() - startedAt).toBeLessThan(5_000);
+    await at.command('CLIENT', 'UNPAUSE');
+  });
+});
+
 it('docs/redis.md lists exactly the rights that are proved here', () => {
   const text = readFileSync(join(PACKAGE_ROOT, 'docs/redis.md'), 'utf8');
   const [, line = ''] = /ACL SETUSER postern ([^`]*)```/.exec(text) ?? [];
@@ -214,6 +331,11 @@ it('docs/redis.md lists exactly the rights that are proved here', () => {
     COMMANDS.map((command) => `+${command}`).toSorted(),
   );
   expect(line).toContain('~postern:* &postern:* -@all');
+  const [, reading = ''] = /ACL SETUSER decider ([^`]*)```/.exec(text) ?? [];
+  expect(reading.match(/\+\S+/g)?.toSorted()).toEqual(
+    COMMANDS_TO_READ.map((command) => `+${command}`).toSorted(),
+  );
+  expect(reading).toContain('%R~postern:* &postern:* -@all');
   for (const more of [...COMMANDS_TO_WAIT, ...COMMANDS_OF_CLUSTER])
     expect(text).toContain(`+${more}`);
 });

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { Cluster, Command, Redis } from 'ioredis';
-import { StoreError, UnknownOutcomeError, UnusableStoreError } from '../store.ts';
+import { NoRightError, StoreError, UnknownOutcomeError, UnusableStoreError } from '../store.ts';
 import type { RedisAddress } from './address.ts';
 import type { Script } from './scripts.ts';
 
@@ -35,7 +35,7 @@ export interface Client {
   ready(ms: number): Promise<void>;
   /** @throws StoreError */
   command(ms: number, name: string, ...args: readonly Argument[]): Promise<unknown>;
-  /** @throws StoreError */
+  /** Runs a script that only reads. @throws StoreError */
   run(
     ms: number,
     script: Script,
@@ -73,6 +73,8 @@ const RESUBSCRIBE_MS = 1_000;
 /** Between two attempts to listen to a sentinel, ms. */
 const SENTINEL_RETRY_MS = 1_000;
 const SILENT = 'it does not answer';
+/** The user may not run scripts that only read, or the server has none. */
+const NO_READING_SCRIPTS = /^NOPERM .*'eval(sha)?_ro'|^ERR unknown command/i;
 /** Between two attempts to connect, ms: short, so that facts are fresh soon after a Redis is back. */
 const RETRY_MS = [50, 100, 200, 500];
 
@@ -85,6 +87,8 @@ export function openClient(options: ClientOptions, silenceMs: number): Client {
     (options.address.kind !== 'cluster' && message.startsWith('MOVED '));
   let last = SILENT;
   let closed = false;
+  /** Scripts that read are run by the commands that cannot write, unless the user may not. */
+  let readsOnly = true;
   /** Those who wait for a connection, together. */
   let becoming:
     { readonly ready: Promise<void>; readonly fail: (error: Error) => void } | undefined;
@@ -133,6 +137,7 @@ export function openClient(options: ClientOptions, silenceMs: number): Client {
   const failure = (error: unknown): StoreError => {
     if (error instanceof StoreError) return error;
     const told = `\`${options.shown}\`: ${explain(messageOf(error))}`;
+    if (NO_RIGHT.test(messageOf(error))) return new NoRightError(told);
     return isHopeless(messageOf(error)) ? new UnusableStoreError(told) : new StoreError(told);
   };
   const reading = <T>(ms: number, sent: () => Promise<T>): Promise<T> =>
@@ -154,15 +159,34 @@ export function openClient(options: ClientOptions, silenceMs: number): Client {
       }
     },
 
-    command: (ms, name, ...args) => reading(ms, () => redis.call(name, ...args)),
+    command: (ms, name, ...args) =>
+      reading(
+        ms,
+        () =>
+          redis.sendCommand(
+            new Command(name, [...args], { replyEncoding: 'utf8' }),
+          ) as Promise<unknown>,
+      ),
 
     run: (ms, script, keys, args) =>
       reading(ms, async () => {
+        const call = (command: string, text: string): Promise<unknown> =>
+          redis.sendCommand(scriptCommand(command, text, keys, args)) as Promise<unknown>;
+        // A script that only reads needs no right to write, and goes on while writes are paused.
+        if (readsOnly)
+          try {
+            return await call('evalsha_ro', shaOf(script));
+          } catch (error) {
+            if (isMissing(error)) return call('eval_ro', script.lua);
+            if (!NO_READING_SCRIPTS.test(messageOf(error))) throw error;
+            // A user that was given the rights of an earlier version.
+            readsOnly = false;
+          }
         try {
-          return await redis.evalsha(shaOf(script), keys.length, ...keys, ...args);
+          return await call('evalsha', shaOf(script));
         } catch (error) {
           if (!isMissing(error)) throw error;
-          return redis.eval(script.lua, keys.length, ...keys, ...args);
+          return call('eval', script.lua);
         }
       }),
 
@@ -172,12 +196,7 @@ export function openClient(options: ClientOptions, silenceMs: number): Client {
       ): Promise<{ readonly answer: unknown; readonly replicas: number }> => {
         const pipeline = redis.pipeline();
         const text = command === 'eval' ? script.lua : shaOf(script);
-        // As one list: a large commit has more arguments than a call may have.
-        (pipeline as unknown as Pipelined).sendCommand(
-          new Command(command, [text, keys.length, ...keys].concat(args), {
-            replyEncoding: 'utf8',
-          }),
-        );
+        (pipeline as unknown as Pipelined).sendCommand(scriptCommand(command, text, keys, args));
         if (replicas.count > 0) pipeline.call('wait', replicas.count, replicas.ms);
         const [ran, waited] = (await pipeline.exec()) ?? [];
         if (ran?.[0] instanceof Error) throw ran[0];
@@ -245,6 +264,17 @@ export function openClient(options: ClientOptions, silenceMs: number): Client {
       redis.disconnect(false);
     },
   };
+}
+
+/** As one list: a call has more keys and arguments than a function may have. */
+function scriptCommand(
+  command: string,
+  text: string,
+  keys: readonly string[],
+  args: readonly Argument[],
+): Command {
+  const all: Argument[] = [text, keys.length];
+  return new Command(command, all.concat(keys, args), { replyEncoding: 'utf8' });
 }
 
 /** What a pipeline has, and its type leaves out. */
