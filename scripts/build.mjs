@@ -4,7 +4,11 @@ import { basename, join } from 'node:path';
 import { build } from 'esbuild';
 
 const { metafile } = await build({
-  entryPoints: { postern: 'src/cli/main.ts', worker: 'src/cli/worker.ts' },
+  entryPoints: {
+    postern: 'src/cli/main.ts',
+    worker: 'src/cli/worker.ts',
+    'admin-worker': 'src/admin/work/worker.ts',
+  },
   outdir: 'dist',
   bundle: true,
   splitting: true,

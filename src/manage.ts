@@ -9,6 +9,7 @@ import { actorName, isTold } from './admin/write.ts';
 import type { Redact } from './audit/fields.ts';
 import type { AuditLog } from './audit/log.ts';
 import { authenticationLine, managementLine, type RecordEvent } from './audit/management.ts';
+import type { PolicyLimits } from './config/policy-limits.ts';
 import type { DefaultRole } from './config/roles.ts';
 import type { Catalog } from './engine/action.ts';
 import { storedIdProblem } from './engine/id.ts';
@@ -24,6 +25,8 @@ export interface ManageOptions {
   readonly defaults: readonly DefaultRole[];
   /** Migrations that the defaults include. */
   readonly baseline: Baseline;
+  /** How large a policy set may be. */
+  readonly policyLimits: PolicyLimits;
   readonly identity: Identity;
   /** The operator's; `undefined`: there is no operator. */
   readonly adminToken: string | undefined;
@@ -177,6 +180,7 @@ export function openManagement(options: ManageOptions): Management {
     catalog,
     defaults,
     baseline,
+    policyLimits: options.policyLimits,
     now,
     mint: { key: mintKey, session: mintSession, id: newId },
     record: recordOperation,

@@ -617,6 +617,7 @@ async function openAdminService(
     baseline,
     identity,
     adminToken,
+    policyLimits: settings.admin.policy_sets,
     log: audit,
     redact,
     seal: openChain(readKey('audit.chain_key_file', settings.audit.chain_key_file)),

@@ -1,9 +1,10 @@
 /** Managing facts: every call has an actor, every operation and every refusal is told to the log (ADM-7). */
+import { POLICY_LIMITS, type PolicyLimits } from '../config/policy-limits.ts';
 import type { DefaultRole } from '../config/roles.ts';
 import type { Catalog } from '../engine/action.ts';
 import type { Kind, TenantRecord } from '../engine/records.ts';
 import type { FactKey, FactValue, Feed, Store } from '../store/store.ts';
-import { authorityOf, requireAll, type Actor } from './actor.ts';
+import { authorityOf, requireAdministrator, requireAll, type Actor } from './actor.ts';
 import { applyText, exportText, unlistedOf, type ApplyFlags } from './apply.ts';
 import { utf8Of } from './input.ts';
 import type { Baseline } from './baseline.ts';
@@ -22,6 +23,8 @@ import {
   type WriteOptions,
   UnknownWriteError,
 } from './write.ts';
+import { readOnThread } from './work/policy-set.ts';
+import { openPool, type PoolOptions } from './work/pool.ts';
 import { overWorld, type Difference } from './world.ts';
 
 export interface AdminOptions {
@@ -31,6 +34,8 @@ export interface AdminOptions {
   /** Migrations that the defaults include; none if left out. */
   readonly baseline?: Baseline;
   readonly mint: Mint;
+  /** How large a policy set may be. */
+  readonly policyLimits?: PolicyLimits;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   readonly record: (event: ManagementEvent) => void;
@@ -129,12 +134,15 @@ export function openAdmin(options: AdminOptions): Admin {
   const { store, catalog, now } = options;
   const environment: Environment = options;
   const serially = queues();
+  const limits = options.policyLimits ?? POLICY_LIMITS;
+  const pool = openPool(READING);
 
   const doWrite = async (
     operation: string,
     actor: Actor,
     request: AdminRequest,
-    run: (options: WriteOptions) => Promise<Done>,
+    run: (options: WriteOptions, prepared: object) => Promise<Done>,
+    prepare: () => Promise<object> = () => Promise.resolve({}),
   ): Promise<AdminAnswer> => {
     const given = request.options ?? PLAIN;
     const event = {
@@ -145,7 +153,8 @@ export function openAdmin(options: AdminOptions): Admin {
       dryRun: given.dry_run,
     };
     try {
-      const done = await serially(request.tenant, () => run(given));
+      const prepared = await prepare();
+      const done = await serially(request.tenant, () => run(given, prepared));
       const { revision, consistency_token, result, body, differences } = done;
       options.record({
         ...event,
@@ -176,7 +185,7 @@ export function openAdmin(options: AdminOptions): Admin {
   const writing = (name: WriteName, actor: Actor, request: AdminRequest): Promise<AdminAnswer> => {
     const { operation, rule } = WRITES[name];
     const { tenant, options: _options, ...asked } = request;
-    return doWrite(operation, actor, request, (given) =>
+    const run = (given: WriteOptions, prepared: object): Promise<Done> =>
       write(environment, {
         tenant,
         name: operation,
@@ -186,9 +195,41 @@ export function openAdmin(options: AdminOptions): Admin {
         creates: name === 'CreateTenant',
         // The transport has made the request of the message that the rule is written for.
         rule: (context) =>
-          (rule as (context: unknown, request: unknown) => object)(context, request),
-      }),
+          (rule as (context: unknown, request: unknown) => object)(context, {
+            ...request,
+            ...prepared,
+          }),
+      });
+    return doWrite(operation, actor, request, run, () => prepared(name, actor, request));
+  };
+
+  /** What of a write is read on a thread before its rule runs, for those who may have it done (ADM-11). */
+  const prepared = async (
+    name: WriteName,
+    actor: Actor,
+    request: AdminRequest,
+  ): Promise<object> => {
+    if (name !== 'PutPolicySet') return {};
+    await look(request.tenant, actor, ({ authority }) =>
+      requireAdministrator(authority, 'put a policy set'),
     );
+    // A request of this name has the document.
+    const { document } = request as AdminRequest & { readonly document: string };
+    return { read: await readOnThread(pool, document, catalog(), limits) };
+  };
+
+  const validating = async (actor: Actor, request: AdminRequest): Promise<AdminAnswer> => {
+    const { revision } = await look(request.tenant, actor, ({ authority }) =>
+      requireAdministrator(authority, 'validate a policy set'),
+    );
+    const { document } = request as AdminRequest & { readonly document: string };
+    const { set, named, problems } = await readOnThread(pool, document, catalog(), limits);
+    const { values } = await store.get(
+      request.tenant,
+      set === undefined || named === undefined ? [] : [{ kind: 'policy_set', id: set.name }],
+    );
+    const told = named === undefined || values[0] !== undefined ? problems : [named, ...problems];
+    return { revision, problems: told.map(({ file: _file, ...view }) => view) } as AdminAnswer;
   };
 
   /** Tells the log where what is no write is refused (ADM-7). */
@@ -305,6 +346,8 @@ export function openAdmin(options: AdminOptions): Admin {
       if (isWrite(name)) return writing(name, actor, request);
       if (isRead(name)) return recorded(name, actor, request, () => reading(name, actor, request));
       if (isList(name)) return recorded(name, actor, request, () => listing(name, actor, request));
+      if (name === 'ValidatePolicySet')
+        return recorded('policy_set.validate', actor, request, () => validating(actor, request));
       if (name === 'ListTenants')
         return listTenants(
           actor,
@@ -383,6 +426,9 @@ export function openAdmin(options: AdminOptions): Admin {
     },
   };
 }
+
+/** Reading a policy set's document: what is larger or slower is refused. */
+const READING: PoolOptions = { threads: 1, maxWaiting: 16, deadlineMs: 10_000, heapMiB: 256 };
 
 /** Opaque to callers. */
 function tokenOfTenant(name: string): string {

@@ -60,9 +60,56 @@ export function widened(
   catalog: Catalog,
   then: KeyRecord = key,
 ): string[] {
+  const more = moreActions(key, before, after, catalog, then);
+  return more.length === 0 ? [] : [widening(key, more)];
+}
+
+function widening(key: KeyRecord, more: readonly string[]): string {
+  const rest = more.length > NAMED ? ` and ${more.length - NAMED} more` : '';
+  return `key \`${key.id}\` may then do more than before: ${more.slice(0, NAMED).join(', ')}${rest}`;
+}
+
+/** Rules that are compiled for the warnings of one change; keys beyond them are told not to be compared. */
+const MAX_COMPARED = 100_000;
+
+/** The sentences of `widened` for a set's keys; keys of one role, mode and list of sets are compared once. */
+export function widenedKeys(
+  keys: readonly KeyRecord[],
+  before: (key: KeyRecord) => readonly PolicySetRecord[],
+  after: (key: KeyRecord) => readonly PolicySetRecord[],
+  catalog: Catalog,
+): string[] {
+  const known = new Map<string, readonly string[]>();
+  let compared = 0;
+  let skipped = 0;
+  const told = keys.flatMap((key) => {
+    const name = JSON.stringify([key.role, key.mode, key.policySets]);
+    if (!known.has(name)) {
+      const [old, now] = [before(key), after(key)];
+      for (const { rules } of [...old, ...now]) compared += rules.length;
+      if (compared <= MAX_COMPARED) known.set(name, moreActions(key, old, now, catalog, key));
+    }
+    const more = known.get(name);
+    if (more === undefined) skipped++;
+    return more === undefined || more.length === 0 ? [] : [widening(key, more)];
+  });
+  if (skipped > 0)
+    told.push(
+      `${skipped} more keys have the set and may then do more: they are too many to be compared`,
+    );
+  return told;
+}
+
+function moreActions(
+  key: KeyRecord,
+  before: readonly PolicySetRecord[],
+  after: readonly PolicySetRecord[],
+  catalog: Catalog,
+  then: KeyRecord,
+): string[] {
   const old = compileKey(key, before).enforced;
   const now = compileKey(then, after).enforced;
-  const more = [...catalog.actions.values()]
+  return [...catalog.actions.values()]
     .filter((action) => {
       const was = actionLayer(old, action);
       const is = actionLayer(now, action);
@@ -71,22 +118,27 @@ export function widened(
       return reach(is) > reach(was) || other;
     })
     .map(({ name }) => name);
-  if (more.length === 0) return [];
-  const rest = more.length > NAMED ? ` and ${more.length - NAMED} more` : '';
-  return [
-    `key \`${key.id}\` may then do more than before: ${more.slice(0, NAMED).join(', ')}${rest}`,
-  ];
 }
 
 function sameConstraints(one: ActionPolicy, other: ActionPolicy): boolean {
-  const text = ({ named, macro }: ActionPolicy): string =>
-    JSON.stringify(
-      [named, macro].map((rules) =>
-        [...(rules?.allowIf ?? []), ...(rules?.denyIf ?? [])].map(({ effect, constraints }) => [
-          effect,
-          constraints.map(({ key, required }) => [key, [...required]]),
-        ]),
-      ),
-    );
-  return text(one) === text(other);
+  return textOf(one.named) === textOf(other.named) && textOf(one.macro) === textOf(other.macro);
+}
+
+type Rules = NonNullable<ActionPolicy['named']>;
+
+/** Of rules that were compiled: those of the macro are looked at for each readonly action. */
+const texts = new WeakMap<Rules, string>();
+
+function textOf(rules: Rules | undefined): string {
+  if (rules === undefined || rules.allowIf.length + rules.denyIf.length === 0) return '';
+  const known = texts.get(rules);
+  if (known !== undefined) return known;
+  const text = JSON.stringify(
+    [...rules.allowIf, ...rules.denyIf].map(({ effect, constraints }) => [
+      effect,
+      constraints.map(({ key, required }) => [key, [...required]]),
+    ]),
+  );
+  texts.set(rules, text);
+  return text;
 }

@@ -1,24 +1,25 @@
 /** Policy sets and API keys (ADM-1, ABAC-1 to ABAC-7). */
 import { parseSource } from '../config/document.ts';
-import { lintKey, lintPolicySet } from '../config/lint.ts';
-import { parsePolicySet, toPolicySet } from '../config/policy-set.ts';
-import { ConfigError } from '../config/problem.ts';
+import { lintKey } from '../config/lint.ts';
+import { formatProblem } from '../config/problem.ts';
 import type { KeyRecord, PolicySetRecord, RateLimit, SecretRow } from '../engine/records.ts';
 import { isAdministrator, requireAdministrator } from './actor.ts';
-import { capabilitiesOf, widened } from './capabilities.ts';
+import { capabilitiesOf, widened, widenedKeys } from './capabilities.ts';
 import type { Context } from './context.ts';
 import { idOf, KEY_ROLES, MODES, oneOf, textOf, timeOf } from './input.ts';
 import { mustBeOwn, mustOnlyRestrict, postureOf } from './key-right.ts';
 import { existingUser } from './principals.ts';
 import { alreadyExists, forbidden, invalid, notFound, Refused } from './refused.ts';
 import { keyView, policySetView } from './view.ts';
+import type { ReadSet } from './work/tasks.ts';
 import type { World } from './world.ts';
 
 /** Versions of a policy set that are kept. */
 export const KEPT_VERSIONS = 100;
 
 export interface PutPolicySet {
-  readonly document: string;
+  /** The document as it was read before. */
+  readonly read: ReadSet;
   readonly must_exist: boolean;
   readonly must_not_exist: boolean;
 }
@@ -26,8 +27,8 @@ export interface PutPolicySet {
 export function putPolicySet(context: Context, request: PutPolicySet): object {
   const { world, authority, warnings } = context;
   requireAdministrator(authority, 'put a policy set');
-  const { set, problems } = readPolicySet(request.document, context);
-  warnings.push(...problems);
+  const set = readSet(world, request.read);
+  warnings.push(...request.read.problems.map(({ message }) => message));
   const stored = world.get('policy_set', set.name);
   if (request.must_not_exist && stored !== undefined)
     throw alreadyExists(`policy set \`${set.name}\` exists already: update it`);
@@ -51,8 +52,13 @@ export function storeSet(context: Context, set: PolicySetRecord): object {
       return { before, after: { key, sets } };
     }),
   );
-  for (const key of keys)
-    warnings.push(...widened(key, setsOf(world, key), replaced(world, key, next), catalog));
+  const told = widenedKeys(
+    keys,
+    (key) => setsOf(world, key),
+    (key) => replaced(world, key, next),
+    catalog,
+  );
+  for (const sentence of told) warnings.push(sentence);
   world.put('policy_set', set.name, next);
   putVersion(world, next, authority.name, now);
   return { policy_set: policySetView(next) };
@@ -80,20 +86,11 @@ function putVersion(world: World, set: PolicySetRecord, actor: string, at: numbe
 }
 
 /** @throws Refused INVALID_ARGUMENT with every error by line */
-function readPolicySet(
-  document: string,
-  { catalog, world }: Pick<Context, 'catalog' | 'world'>,
-): { readonly set: PolicySetRecord; readonly problems: readonly string[] } {
-  try {
-    const source = parseSource('policy set', document);
-    const isStored = (name: string): boolean => world.get('policy_set', name) !== undefined;
-    const body = parsePolicySet(source, catalog, isStored);
-    const problems = lintPolicySet(source, ['policy_set'], body, catalog);
-    return { set: toPolicySet(body), problems: problems.map(({ message }) => message) };
-  } catch (error) {
-    if (error instanceof ConfigError) throw invalid('document', error.message);
-    throw error;
-  }
+function readSet(world: World, { set, named, problems }: ReadSet): PolicySetRecord {
+  if (set !== undefined && named !== undefined && world.get('policy_set', set.name) === undefined)
+    throw invalid('document', formatProblem(named));
+  if (set === undefined) throw invalid('document', problems.map(formatProblem).join('\n'));
+  return set;
 }
 
 export function deletePolicySet(context: Context, { name }: { readonly name: string }): object {
@@ -338,9 +335,20 @@ function mustOnlyRestrictKey(context: Context, key: KeyRecord, next: KeyRecord):
   mustOnlyRestrict(context, [change]);
 }
 
+/** Rules of a key's sets that are compared with each other, ADM-11. */
+const MAX_LINTED = 20_000;
+
 /** ABAC-5: what the sets of the key nullify together. */
 function warnAboutKey({ world, catalog, warnings }: Context, key: KeyRecord): void {
-  const sets = setsOf(world, key).map((set) => {
+  const attached = setsOf(world, key);
+  const rules = attached.reduce((sum, set) => sum + set.rules.length, 0);
+  if (rules > MAX_LINTED) {
+    warnings.push(
+      `the policy sets of key \`${key.id}\` have ${rules} rules together: they are too many to be compared`,
+    );
+    return;
+  }
+  const sets = attached.map((set) => {
     const body = {
       name: set.name,
       mode: set.mode,

@@ -1,8 +1,4 @@
 /** Every read of the AdminService, by the name of its call. Small ones are rules over facts, long ones scan the store. */
-import { parseSource } from '../config/document.ts';
-import { lintPolicySet } from '../config/lint.ts';
-import { parsePolicySet } from '../config/policy-set.ts';
-import { ConfigError, type Problem } from '../config/problem.ts';
 import { resolveAction, type Action, type Catalog } from '../engine/action.ts';
 import { covers } from '../engine/path.ts';
 import type { GrantRow } from '../engine/records.ts';
@@ -148,28 +144,6 @@ function getPolicySet({ world, authority }: ReadContext, request: GetPolicySet):
   };
 }
 
-function validatePolicySet(
-  { catalog }: ReadContext,
-  { document }: { readonly document: string },
-): object {
-  const views = (problems: readonly Problem[]): object[] =>
-    problems.map(({ severity, line, column, path, message }) => ({
-      severity,
-      line,
-      column,
-      path,
-      message,
-    }));
-  try {
-    const source = parseSource('policy set', document);
-    const body = parsePolicySet(source, catalog);
-    return { problems: views(lintPolicySet(source, ['policy_set'], body, catalog)) };
-  } catch (error) {
-    if (error instanceof ConfigError) return { problems: views(error.problems) };
-    throw error;
-  }
-}
-
 /** All that the catalog lists, or one of any form (ACT-2, ACT-3). */
 function actionsAsked(catalog: Catalog, name: string): readonly Action[] {
   if (name === '') return [...catalog.actions.values()];
@@ -216,7 +190,6 @@ export const READS = {
   CheckGrant: checkGrant,
   GetOwner: getOwner,
   GetPolicySet: getPolicySet,
-  ValidatePolicySet: validatePolicySet,
   GetKey: getKey,
   ListSessions: listSessions,
 } as const;

@@ -7,6 +7,7 @@ import {
   isNode,
   isPair,
   isScalar,
+  Lexer,
   LineCounter,
   parseDocument,
   visit,
@@ -15,7 +16,7 @@ import {
 import type * as z from 'zod';
 import { ConfigError, formatPath, type Problem } from './problem.ts';
 import { issueProblems } from './issues.ts';
-import { parseJson } from './json.ts';
+import { jsonTooDeep, parseJson } from './json.ts';
 
 /** Longer texts are read as JSON only: YAML with the places of all its parts takes a hundred times its length. */
 const LARGE_CHARS = 8 * 1024 * 1024;
@@ -57,11 +58,29 @@ export function decodeSource(file: string, bytes: Uint8Array): Source {
   return parseSource(file, text);
 }
 
+/** How a text may be built. */
+export interface Shape {
+  /** Maps and lists within each other. */
+  readonly maxDepth: number;
+  /** Aliases: each is a place where a short text stands for a long one. */
+  readonly maxAliases: number;
+  /** The settings that raise the two, by name; `undefined`: none does. */
+  readonly settings?: { readonly depth: string; readonly aliases: string };
+}
+
+const SHAPE: Shape = { maxDepth: 200, maxAliases: 10_000 };
+
 /**
  * Parses YAML text. JSON is YAML too; a large one is read as JSON, which takes a hundredth of the memory.
  * @throws ConfigError naming each syntax error's place
  */
-export function parseSource(file: string, text: string): Source {
+export function parseSource(file: string, text: string, shape: Shape = SHAPE): Source {
+  const deep = tooDeep(text, shape);
+  if (deep !== undefined) {
+    const before = text.slice(0, deep).split('\n');
+    const [line, column] = [before.length, (before.at(-1)?.length ?? 0) + 1];
+    throw new ConfigError([at(file, line, column, [], depthProblem(shape), 'error')]);
+  }
   if (text.length > LARGE_CHARS) {
     if (/^\s*[{[]/.test(text)) return parseJson(file, text);
     throw new ConfigError([
@@ -90,7 +109,7 @@ export function parseSource(file: string, text: string): Source {
       ...[...document.errors, ...document.warnings]
         .slice(0, MAX_SYNTAX_ERRORS)
         .map(({ pos, message }) => [pos[0], message.replace(/\s+/g, ' ')] as const),
-      ...badAliases(document),
+      ...badShape(document, shape),
     ];
     if (broken.length > 0)
       throw new ConfigError(
@@ -113,16 +132,56 @@ export function parseSource(file: string, text: string): Source {
 
 const MAX_SYNTAX_ERRORS = 20;
 
-/** Aliases in one file at most: each is a place where a short text stands for a long one. */
-const MAX_ALIASES = 10_000;
+function depthProblem({ maxDepth, settings }: Shape): string {
+  return `more than ${maxDepth} maps and lists stand within each other: nest fewer${raise(settings?.depth)}`;
+}
 
-/** Aliases without an anchor before them, within their own anchor, or too many. */
-function badAliases(document: Document.Parsed): (readonly [offset: number, message: string])[] {
+function raise(setting: string | undefined): string {
+  return setting === undefined ? '' : `, or raise \`${setting}\``;
+}
+
+/**
+ * Where brackets stand deeper within each other than they may, looked at before anything is parsed: the parser takes
+ * long for them. Brackets in texts and comments do not count.
+ */
+function tooDeep(text: string, { maxDepth }: Shape): number | undefined {
+  // Fewer brackets than that cannot be too deep.
+  let open = 0;
+  for (let at = 0; at < text.length && open <= maxDepth; at++) {
+    const code = text.charCodeAt(at);
+    if (code === 0x5b || code === 0x7b) open++;
+  }
+  if (open <= maxDepth) return undefined;
+  if (text.length > LARGE_CHARS) return jsonTooDeep(text, maxDepth);
+  let [depth, offset] = [0, 0];
+  for (const token of new Lexer().lex(text)) {
+    if (token === '[' || token === '{') depth++;
+    else if (token === ']' || token === '}') depth--;
+    if (depth > maxDepth) return offset;
+    // The lexer puts marks between: a document, a scalar.
+    if (!/^[\x02\x18\x1f]$/.test(token)) offset += token.length;
+  }
+  return undefined;
+}
+
+/** Too deep; aliases without an anchor before them, within their own anchor, or too many. */
+function badShape(
+  document: Document.Parsed,
+  shape: Shape,
+): (readonly [offset: number, message: string])[] {
   const bad: (readonly [number, string])[] = [];
   const anchors = new Set<string>();
   let count = 0;
   visit(document, {
     Node(_key, node, ancestors): symbol | undefined {
+      // Of a map and what is in it three are ancestors at most: only then they are counted.
+      if (
+        ancestors.length > shape.maxDepth &&
+        ancestors.filter((above) => isCollection(above)).length > shape.maxDepth
+      ) {
+        bad.push([node.range?.[0] ?? 0, depthProblem(shape)]);
+        return visit.BREAK;
+      }
       if (!isAlias(node)) {
         if (node.anchor !== undefined) anchors.add(node.anchor);
         return undefined;
@@ -132,8 +191,11 @@ function badAliases(document: Document.Parsed): (readonly [offset: number, messa
       if (!anchors.has(name)) bad.push([offset, `no anchor \`&${name}\` stands before its alias`]);
       else if (ancestors.some((above) => isCollection(above) && above.anchor === name))
         bad.push([offset, `the alias \`*${name}\` stands inside its own anchor: it has no end`]);
-      if (++count <= MAX_ALIASES) return undefined;
-      bad.push([offset, `more than ${MAX_ALIASES} aliases: write the values out`]);
+      if (++count <= shape.maxAliases) return undefined;
+      bad.push([
+        offset,
+        `more than ${shape.maxAliases} aliases: write the values out${raise(shape.settings?.aliases)}`,
+      ]);
       return visit.BREAK;
     },
   });

@@ -36,6 +36,26 @@ export function parseJson(file: string, text: string): Source {
   };
 }
 
+/** Where a JSON text is deeper than it may be; `undefined`: nowhere. */
+export function jsonTooDeep(text: string, maxDepth: number): number | undefined {
+  let depth = 0;
+  let quoted = false;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (quoted) {
+      if (code === BACKSLASH) at++;
+      else if (code === QUOTE) quoted = false;
+    } else if (code === QUOTE) quoted = true;
+    else if (code === 0x5b || code === 0x7b) {
+      if (++depth > maxDepth) return at;
+    } else if (code === 0x5d || code === 0x7d) depth--;
+  }
+  return undefined;
+}
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+
 /** Duplicates that are told. */
 const MAX_TOLD = 20;
 

@@ -14,7 +14,20 @@ interface Placed {
   readonly rule: RuleBody;
   readonly source: Source;
   readonly path: readonly PropertyKey[];
+  /** Its place among those that are looked at together. */
+  readonly order: number;
+  readonly names: ReadonlySet<string>;
 }
+
+/** A set as it stands in a file. */
+export interface PlacedSet {
+  readonly source: Source;
+  readonly path: readonly PropertyKey[];
+  readonly body: PolicySetBody;
+}
+
+/** Warnings that are told of one set or key; beyond them, how many more there are. */
+const MAX_WARNINGS = 200;
 
 /** Warnings within one set. */
 export function lintPolicySet(
@@ -23,72 +36,139 @@ export function lintPolicySet(
   body: PolicySetBody,
   catalog: Catalog,
 ): Problem[] {
-  return lintTogether(place(source, path, body), catalog);
+  return bounded(lintTogether(place([{ source, path, body }]), catalog), source, path);
 }
 
 /** Warnings that only the attachment shows: rules of several sets, and the key's base role. */
 export function lintKey(
   key: { readonly id: string; readonly role: string },
-  sets: readonly { source: Source; path: readonly PropertyKey[]; body: PolicySetBody }[],
+  sets: readonly PlacedSet[],
   catalog: Catalog,
 ): Problem[] {
-  const placed = sets.flatMap(({ source, path, body }) => place(source, path, body));
-  const across = lintNullified(placed, catalog, (wide, narrow) => wide.set !== narrow.set);
-  if (key.role !== 'default_allow') return across;
-  const nullified = placed
-    .filter(({ rule }) => rule.effect === 'allow' && rule.attributes !== undefined)
-    .map((narrow) =>
-      warn(
-        narrow,
-        `rule ${narrow.rule.id} restricts nothing on key ${key.id}: its base role default_allow shows every object; make the key default_deny`,
-      ),
-    );
-  return [...across, ...nullified];
+  const placed = place(sets);
+  const across = lintNullified(placed, catalog, true);
+  const nullified =
+    key.role === 'default_allow'
+      ? placed.filter(isNarrow).map((narrow) => unrestricted(narrow, key))
+      : [];
+  const [first] = sets;
+  return first === undefined ? [] : bounded([...across, ...nullified], first.source, first.path);
+}
+
+function unrestricted(narrow: Placed, key: { readonly id: string }): Problem {
+  return warn(
+    narrow,
+    `rule ${narrow.rule.id} restricts nothing on key ${key.id}: its base role default_allow shows every object; make the key default_deny`,
+  );
+}
+
+function bounded(problems: Problem[], source: Source, path: readonly PropertyKey[]): Problem[] {
+  const more = problems.length - MAX_WARNINGS;
+  if (more <= 0) return problems;
+  const rest = source.problem(path, `there are ${more} more warnings like these`, 'warning');
+  return [...problems.slice(0, MAX_WARNINGS), rest];
 }
 
 function lintTogether(placed: readonly Placed[], catalog: Catalog): Problem[] {
+  const denies = indexOf(placed.filter(isOpenDeny));
+  const twins = new Map<string, Placed>();
   return [
-    ...lintNullified(placed, catalog, () => true),
+    ...lintNullified(placed, catalog, false),
     ...placed.flatMap(lintBareVerbs),
     ...placed.flatMap((one) => lintRule(one, catalog)),
-    ...placed.flatMap((one) => lintShadowed(one, placed, catalog)),
+    ...placed.flatMap((one) => lintShadowed(one, denies, twins, catalog)),
   ];
 }
 
-function place(source: Source, path: readonly PropertyKey[], body: PolicySetBody): Placed[] {
-  return body.rules.map((rule, index) => ({
-    set: body.name,
-    rule,
-    source,
-    path: [...path, 'rules', index],
-  }));
+function place(sets: readonly PlacedSet[]): Placed[] {
+  let order = 0;
+  return sets.flatMap(({ source, path, body }) =>
+    body.rules.map((rule, index) => ({
+      set: body.name,
+      rule,
+      source,
+      path: [...path, 'rules', index],
+      order: order++,
+      names: new Set(rule.actions),
+    })),
+  );
 }
 
-/** ABAC-5: an unconstrained allow for the same action makes every object visible. */
-function lintNullified(
+function isNarrow({ rule }: Placed): boolean {
+  return rule.effect === 'allow' && rule.attributes !== undefined;
+}
+
+function isOpenDeny({ rule }: Placed): boolean {
+  return rule.effect === 'deny' && rule.attributes === undefined;
+}
+
+/** The first rule that names an action, and the first one of another set. */
+interface Namers {
+  readonly first: Placed;
+  other: Placed | undefined;
+}
+
+/** Rules by the actions that they name: with it, each rule is looked at once. */
+type Index = ReadonlyMap<string, Namers>;
+
+function indexOf(
   placed: readonly Placed[],
-  catalog: Catalog,
-  pairs: (wide: Placed, narrow: Placed) => boolean,
-): Problem[] {
-  const allows = placed.filter(({ rule }) => rule.effect === 'allow');
-  return allows
-    .filter(({ rule }) => rule.attributes !== undefined)
-    .flatMap((narrow) => {
-      const wide = allows.find(
-        (other) =>
-          other.rule.attributes === undefined &&
-          pairs(other, narrow) &&
-          overlap(other.rule, narrow.rule, catalog) !== undefined,
-      );
-      return wide === undefined
-        ? []
-        : [
-            warn(
-              narrow,
-              `rule ${narrow.rule.id} restricts nothing for ${overlap(wide.rule, narrow.rule, catalog) ?? ''}: rule ${wide.set}/${wide.rule.id} allows it without attributes; constrain that rule too, or drop the action from it`,
-            ),
-          ];
-    });
+  names: (one: Placed) => Iterable<string> = (one) => one.names,
+): Index {
+  const index = new Map<string, Namers>();
+  for (const one of placed)
+    for (const name of names(one)) {
+      const known = index.get(name);
+      if (known === undefined) index.set(name, { first: one, other: undefined });
+      else if (known.other === undefined && known.first.set !== one.set) known.other = one;
+    }
+  return index;
+}
+
+/**
+ * ABAC-5: an unconstrained allow for the same action makes every object visible.
+ * @param across rules of different sets alone
+ */
+function lintNullified(placed: readonly Placed[], catalog: Catalog, across: boolean): Problem[] {
+  const wide = placed.filter(
+    ({ rule }) => rule.effect === 'allow' && rule.attributes === undefined,
+  );
+  if (wide.length === 0) return [];
+  const byName = indexOf(wide);
+  // Under the macro: who names an action that it stands for.
+  const byMacro = indexOf(wide, (one) =>
+    one.names.has(READONLY) || firstReadonly(one, catalog) !== undefined ? [READONLY] : [],
+  );
+  return placed.filter(isNarrow).flatMap((narrow) => {
+    const found = firstOf(
+      [...narrow.names].flatMap((name) => [
+        byName.get(name),
+        ...(name === READONLY ? [byMacro.get(READONLY)] : []),
+        ...(isReadonly(name, catalog) ? [byName.get(READONLY)] : []),
+      ]),
+      (namers) => (!across || namers.first.set !== narrow.set ? namers.first : namers.other),
+    );
+    if (found === undefined) return [];
+    return [
+      warn(
+        narrow,
+        `rule ${narrow.rule.id} restricts nothing for ${overlap(found, narrow, catalog)}: rule ${found.set}/${found.rule.id} allows it without attributes; constrain that rule too, or drop the action from it`,
+      ),
+    ];
+  });
+}
+
+/** The earliest of the rules that are picked. */
+function firstOf(
+  candidates: readonly (Namers | undefined)[],
+  pick: (namers: Namers) => Placed | undefined,
+): Placed | undefined {
+  let best: Placed | undefined;
+  for (const namers of candidates) {
+    const one = namers && pick(namers);
+    if (one !== undefined && (best === undefined || one.order < best.order)) best = one;
+  }
+  return best;
 }
 
 /** ACT-3: a bare verb is the name of a request without a resource type only. */
@@ -134,20 +214,24 @@ function lintRule(placed: Placed, catalog: Catalog): Problem[] {
 }
 
 /** A rule that can never match or never decide: an unconstrained deny of the same set stands before all its actions. */
-function lintShadowed(placed: Placed, all: readonly Placed[], catalog: Catalog): Problem[] {
-  const { rule } = placed;
-  const denies = all.filter(
-    (other) =>
-      other !== placed && other.rule.effect === 'deny' && other.rule.attributes === undefined,
+function lintShadowed(
+  placed: Placed,
+  denies: Index,
+  twins: Map<string, Placed>,
+  catalog: Catalog,
+): Problem[] {
+  const { rule, order } = placed;
+  const isOpen = isOpenDeny(placed);
+  // Of several unconstrained denies the first one decides.
+  const counts = (namers: Namers | undefined): boolean =>
+    namers !== undefined && (!isOpen || namers.first.order < order);
+  const covered = rule.actions.every(
+    (name) =>
+      counts(denies.get(name)) || (isReadonly(name, catalog) && counts(denies.get(READONLY))),
   );
-  const earlier = (other: Placed): boolean => all.indexOf(other) < all.indexOf(placed);
-  const covered = rule.actions.every((name) =>
-    denies.some(
-      (deny) =>
-        (rule.effect === 'allow' || rule.attributes !== undefined || earlier(deny)) &&
-        coversAction(deny.rule, name, catalog),
-    ),
-  );
+  const says = `${rule.effect} ${form(rule)}`;
+  const twin = twins.get(says);
+  if (twin === undefined) twins.set(says, placed);
   if (covered)
     return [
       warn(
@@ -155,16 +239,9 @@ function lintShadowed(placed: Placed, all: readonly Placed[], catalog: Catalog):
         `rule ${rule.id} can never decide: its actions are denied without attributes in the same set; remove one of the two`,
       ),
     ];
-  const twin = all.find(
-    (other) => earlier(other) && other.rule.effect === rule.effect && same(other.rule, rule),
-  );
   return twin === undefined
     ? []
     : [warn(placed, `rule ${rule.id} says what rule ${twin.rule.id} says: remove one of the two`)];
-}
-
-function same(one: RuleBody, other: RuleBody): boolean {
-  return form(one) === form(other);
 }
 
 /** A rule's meaning as text, whatever the order it is written in. */
@@ -175,19 +252,31 @@ function form({ actions, attributes = {} }: RuleBody): string {
   return JSON.stringify([text(actions), constraints.map((c) => JSON.stringify(c)).toSorted()]);
 }
 
-function coversAction(rule: RuleBody, name: string, catalog: Catalog): boolean {
-  return (
-    rule.actions.includes(name) ||
-    (rule.actions.includes(READONLY) && resolveAction(catalog, name, '')?.readonly === true)
-  );
+function isReadonly(name: string, catalog: Catalog): boolean {
+  return name !== READONLY && resolveAction(catalog, name, '')?.readonly === true;
 }
 
-/** An action that both rules name, by name or by the macro; `undefined`: none. */
-function overlap(one: RuleBody, other: RuleBody, catalog: Catalog): string | undefined {
-  if (one.actions.includes(READONLY) && other.actions.includes(READONLY)) return READONLY;
+const readonlyNames = new WeakMap<Placed, string | null>();
+
+/** The first readonly action that a rule names. */
+function firstReadonly(placed: Placed, catalog: Catalog): string | undefined {
+  const known = readonlyNames.get(placed);
+  if (known !== undefined) return known ?? undefined;
+  const found = placed.rule.actions.find((name) => isReadonly(name, catalog));
+  readonlyNames.set(placed, found ?? null);
+  return found;
+}
+
+/** An action that both rules name, by name or by the macro. */
+function overlap(one: Placed, other: Placed, catalog: Catalog): string {
+  const macro = one.names.has(READONLY);
+  if (macro && other.names.has(READONLY)) return READONLY;
   return (
-    other.actions.find((name) => coversAction(one, name, catalog)) ??
-    one.actions.find((name) => coversAction(other, name, catalog))
+    other.rule.actions.find(
+      (name) => one.names.has(name) || (macro && isReadonly(name, catalog)),
+    ) ??
+    firstReadonly(one, catalog) ??
+    ''
   );
 }
 

@@ -7,6 +7,7 @@ import { id, knownId, mode, scalar } from './common.ts';
 import { idProblem } from '../engine/id.ts';
 import { printable } from '../engine/validate.ts';
 import { parseAs, type Source } from './document.ts';
+import { POLICY_LIMITS, sizeProblem, type PolicyLimits } from './policy-limits.ts';
 import { ConfigError, type Problem } from './problem.ts';
 
 const rule = z
@@ -49,9 +50,10 @@ export function parsePolicySet(
   source: Source,
   catalog: Catalog,
   isStored: (name: string) => boolean = () => false,
+  limits: PolicyLimits = POLICY_LIMITS,
 ): PolicySetBody {
   const { policy_set: body } = parseAs(source, policySetSchema);
-  const problems = verifyPolicySet(source, ['policy_set'], body, catalog);
+  const problems = verifyPolicySet(source, ['policy_set'], body, catalog, limits);
   const named = isStored(body.name) ? undefined : idProblem(body.name);
   if (named !== undefined)
     problems.push(source.problem(['policy_set', 'name'], `\`${printable(body.name)}\` ${named}`));
@@ -65,7 +67,10 @@ export function verifyPolicySet(
   path: readonly PropertyKey[],
   body: PolicySetBody,
   catalog: Catalog,
+  limits: PolicyLimits,
 ): Problem[] {
+  const tooLarge = sizeProblem(body, limits);
+  if (tooLarge !== undefined) return [source.problem(path, tooLarge)];
   const problems: Problem[] = [];
   const seen = new Set<string>();
   for (const [index, { id: ruleId, actions, attributes }] of body.rules.entries()) {

@@ -4,6 +4,7 @@ import { dirname, isAbsolute, join, resolve } from 'node:path';
 import * as z from 'zod';
 import { absoluteAudit, auditProblems, auditSchema } from './audit.ts';
 import { parseSource, parseWithDefaults, readSource, type Source } from './document.ts';
+import { POLICY_LIMITS } from './policy-limits.ts';
 import { ConfigError, suggest, type Problem } from './problem.ts';
 
 const count = (fallback: number, description: string): z.ZodDefault<z.ZodInt> =>
@@ -148,6 +149,22 @@ export const settingsSchema = z
           description: "File with the operator's token, instead of POSTERN_ADMIN_TOKEN",
         }),
         max_state_bytes: count(268_435_456, 'Largest state that Apply takes'),
+        policy_sets: z
+          .strictObject({
+            max_bytes: count(POLICY_LIMITS.max_bytes, 'Bytes of a document'),
+            max_rules: count(POLICY_LIMITS.max_rules, 'Rules of a set'),
+            max_actions: count(POLICY_LIMITS.max_actions, 'Actions of all rules of a set together'),
+            max_attributes: count(
+              POLICY_LIMITS.max_attributes,
+              'Attribute values of all rules of a set together',
+            ),
+            max_depth: z.int().min(1).max(200).default(POLICY_LIMITS.max_depth).meta({
+              description: 'Maps and lists of a document within each other',
+            }),
+            max_aliases: count(POLICY_LIMITS.max_aliases, 'YAML aliases of a document'),
+          })
+          .prefault({})
+          .meta({ description: 'How large a policy set may be' }),
       })
       .prefault({}),
     identity: z

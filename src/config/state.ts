@@ -4,6 +4,7 @@ import type { Catalog } from '../engine/action.ts';
 import { knownId as id, json, level, mode, permission, treeAction, treePath } from './common.ts';
 import { parseAs, type Source } from './document.ts';
 import { lintKey, lintPolicySet } from './lint.ts';
+import { POLICY_LIMITS, type PolicyLimits } from './policy-limits.ts';
 import { policySetBody, verifyPolicySet, type PolicySetBody } from './policy-set.ts';
 import { ConfigError, type Problem } from './problem.ts';
 
@@ -127,10 +128,14 @@ export function bodyOf(entry: NonNullable<StateFile['policy_sets']>[number]): Po
  * by `admin/state.ts`, which has the tenant's stored facts beside it.
  * @throws ConfigError
  */
-export function parseState(source: Source, catalog: Catalog): StateFile {
+export function parseState(
+  source: Source,
+  catalog: Catalog,
+  limits: PolicyLimits = POLICY_LIMITS,
+): StateFile {
   const state = parseAs(source, stateSchema);
   const problems = placedSets(state).flatMap(({ path, body }) =>
-    verifyPolicySet(source, path, body, catalog),
+    verifyPolicySet(source, path, body, catalog, limits),
   );
   if (problems.length > 0) throw new ConfigError(problems);
   return state;
@@ -147,18 +152,31 @@ export function refused(source: Source, findings: readonly Finding[]): ConfigErr
   return new ConfigError(findings.map(({ path, message }) => source.problem(path, message)));
 }
 
-/** Warnings on the state's policy sets and on how its keys combine them. */
+/** Rules of attached sets that are looked at together with others, over all keys; a warning tells where it ends. */
+const MAX_LINTED = 2_000_000;
+
+/** Warnings on the state's policy sets and on how its keys combine them; keys with the same sets are looked at once. */
 export function lintState(source: Source, state: StateFile, catalog: Catalog): Problem[] {
   const sets = placedSets(state).map((set) => ({ ...set, source }));
   const problems = sets.flatMap(({ path, body }) => lintPolicySet(source, path, body, catalog));
-  for (const entry of state.keys ?? [])
-    problems.push(
-      ...lintKey(
-        entry,
-        sets.filter(({ body }) => entry.policy_sets?.includes(body.name) === true),
-        catalog,
-      ),
-    );
+  const byName = new Map(sets.map((set) => [set.body.name, set]));
+  const seen = new Set<string>();
+  let linted = 0;
+  for (const [index, entry] of (state.keys ?? []).entries()) {
+    const names = [...new Set(entry.policy_sets)];
+    // A key that allows by default is named in what is told of it.
+    const looked = JSON.stringify([entry.role === 'default_allow' ? entry.id : '', names]);
+    if (names.length === 0 || seen.has(looked)) continue;
+    seen.add(looked);
+    const attached = names.flatMap((name) => byName.get(name) ?? []);
+    for (const { body } of attached) linted += body.rules.length;
+    if (linted > MAX_LINTED) {
+      const rest = `the policy sets of this key and of those after it are too many to be compared`;
+      problems.push(source.problem(['keys', index], rest, 'warning'));
+      break;
+    }
+    for (const problem of lintKey(entry, attached, catalog)) problems.push(problem);
+  }
   return problems;
 }
 
