@@ -140,6 +140,9 @@ function raise(setting: string | undefined): string {
   return setting === undefined ? '' : `, or raise \`${setting}\``;
 }
 
+/** A document, its end in a flow, a scalar. */
+const LEXER_MARKS = new Set(['\u{2}', '\u{18}', '\u{1f}']);
+
 /**
  * Where brackets stand deeper within each other than they may, looked at before anything is parsed: the parser takes
  * long for them. Brackets in texts and comments do not count.
@@ -159,7 +162,7 @@ function tooDeep(text: string, { maxDepth }: Shape): number | undefined {
     else if (token === ']' || token === '}') depth--;
     if (depth > maxDepth) return offset;
     // The lexer puts marks between: a document, a scalar.
-    if (!/^[\x02\x18\x1f]$/.test(token)) offset += token.length;
+    if (!LEXER_MARKS.has(token)) offset += token.length;
   }
   return undefined;
 }

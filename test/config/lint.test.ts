@@ -71,7 +71,7 @@ function shadowed(rules: readonly Rule[]): string[] {
   const form = ({ actions, attributes }: Rule): string =>
     JSON.stringify([
       actions.toSorted(),
-      attributes && [...new Set(Object.values(attributes).flat())].toSorted(),
+      attributes && [...new Set(Object.values(attributes).flat().map(String))].toSorted(),
     ]);
   return rules.flatMap((one, index) => {
     const open = one.effect === 'deny' && one.attributes === undefined;

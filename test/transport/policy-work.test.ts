@@ -74,10 +74,10 @@ describe('a policy set that is large', () => {
 
   /** The longest that a Check waits while a call runs, ms. */
   const longestWait = async (running: Promise<unknown>): Promise<number> => {
-    let over = false;
+    const state = { isOver: false };
     let longest = 0;
-    void running.finally(() => (over = true));
-    while (!over) {
+    void running.finally(() => (state.isOver = true));
+    while (!state.isOver) {
       const start = performance.now();
       await decisions.call('Check', {
         tenant: 'acme',

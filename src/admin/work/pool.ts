@@ -69,6 +69,7 @@ class Thread {
       const { deadlineMs } = this.#options;
       this.#die(refusal(`takes longer than ${deadlineMs} ms`));
     }, this.#options.deadlineMs);
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
     this.#worker.postMessage(waiting.task);
   }
 
@@ -132,8 +133,7 @@ export function openPool(options: PoolOptions): Pool {
           `${waiting.length} documents wait to be read already: retry later`,
         );
       const answer = await new Promise<Answer>((done, failed) => {
-        // A task of that name is one of the union.
-        waiting.push({ task: { name, ...task } as Task, done, failed });
+        waiting.push({ task: { name, ...task }, done, failed });
         next();
       });
       if ('error' in answer) throw new Error(answer.error);

@@ -11,4 +11,7 @@ function answer(task: Task): Answer {
   }
 }
 
-parentPort?.on('message', (task: Task) => parentPort?.postMessage(answer(task)));
+parentPort?.on('message', (task: Task) => {
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
+  parentPort?.postMessage(answer(task));
+});
