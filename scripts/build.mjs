@@ -7,7 +7,7 @@ const { metafile } = await build({
   entryPoints: {
     postern: 'src/cli/main.ts',
     worker: 'src/cli/worker.ts',
-    'admin-worker': 'src/admin/work/worker.ts',
+    'admin-worker': 'src/admin/threads/worker.ts',
   },
   outdir: 'dist',
   bundle: true,

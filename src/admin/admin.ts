@@ -23,8 +23,8 @@ import {
   type WriteOptions,
   UnknownWriteError,
 } from './write.ts';
-import { readOnThread } from './work/policy-set.ts';
-import { openPool, type PoolOptions } from './work/pool.ts';
+import { readOnThread } from './threads/policy-set.ts';
+import { openPool, type PoolOptions } from './threads/pool.ts';
 import { overWorld, type Difference } from './world.ts';
 
 export interface AdminOptions {

@@ -11,7 +11,7 @@ import { mustBeOwn, mustOnlyRestrict, postureOf } from './key-right.ts';
 import { existingUser } from './principals.ts';
 import { alreadyExists, forbidden, invalid, notFound, Refused } from './refused.ts';
 import { keyView, policySetView } from './view.ts';
-import type { ReadSet } from './work/tasks.ts';
+import type { ReadSet } from './threads/tasks.ts';
 import type { World } from './world.ts';
 
 /** Versions of a policy set that are kept. */
