@@ -5,8 +5,11 @@
 import type { Kind } from '../engine/records.ts';
 import { StoreError, type FactKey, type FactValue, type Head, type Store } from '../store/store.ts';
 
-/** Whether anything that was read here has changed since. */
-export type CaughtUp = 'same' | 'changed';
+/** A record that is here and was changed since. */
+export interface Caught extends FactKey {
+  readonly before: FactValue | undefined;
+  readonly after: FactValue | undefined;
+}
 
 /** The feed does not lead from the facts that are here to the newest: they must be read anew. */
 export class LostTrack extends Error {}
@@ -60,10 +63,16 @@ export class Loaded {
     return (this.#kinds.get(kind) ?? this.#records.get(kind))?.get(id);
   }
 
-  /** Reads what is not here yet. @throws LostTrack, StoreError */
-  async read(keys: readonly FactKey[], breathe?: () => Promise<void>): Promise<CaughtUp> {
-    const missing = keys.filter((key) => !this.knows(key));
-    let caught: CaughtUp = 'same';
+  /** Reads what is not here yet. @returns what others have changed meanwhile @throws LostTrack, StoreError */
+  async read(keys: readonly FactKey[], breathe?: () => Promise<void>): Promise<readonly Caught[]> {
+    const missing = [
+      ...new Map(
+        keys
+          .filter((key) => !this.knows(key))
+          .map((key) => [`${key.kind} ${key.id}`, key] as const),
+      ).values(),
+    ];
+    const caught: Caught[] = [];
     let looks = 0;
     for (let at = 0; at < missing.length;) {
       const chunk = missing.slice(at, at + READ_KEYS);
@@ -73,26 +82,26 @@ export class Loaded {
         at += chunk.length;
       } else {
         if (++looks > MAX_LOOKS) throw this.#restless();
-        if ((await this.catchUp()) === 'changed') caught = 'changed';
+        caught.push(...(await this.catchUp()));
       }
       await breathe?.();
     }
     return caught;
   }
 
-  /** Reads all records of a kind. @throws LostTrack, StoreError */
-  async readKind(kind: Kind, breathe?: () => Promise<void>): Promise<CaughtUp> {
-    if (this.#kinds.has(kind)) return 'same';
+  /** Reads all records of a kind. @returns what others have changed meanwhile @throws LostTrack, StoreError */
+  async readKind(kind: Kind, breathe?: () => Promise<void>): Promise<readonly Caught[]> {
+    if (this.#kinds.has(kind)) return [];
     const found = new Map<string, FactValue>();
     this.#reading.set(kind, found);
-    let caught: CaughtUp = 'same';
+    const caught: Caught[] = [];
     let looks = 0;
     for (let after: string | undefined; ;) {
       const page = await this.#store.scan(this.#tenant, kind, after, SCAN_PAGE);
       if (page.head?.nonce !== this.#head?.nonce) {
         // The page is of another revision: it is read again at the one that is now here.
         if (++looks > MAX_LOOKS) throw this.#restless();
-        if ((await this.catchUp()) === 'changed') caught = 'changed';
+        caught.push(...(await this.catchUp()));
         continue;
       }
       for (const [id, value] of page.entries) found.set(id, value);
@@ -105,20 +114,19 @@ export class Loaded {
     return caught;
   }
 
-  /** Brings all that is here to the newest revision. @throws LostTrack, StoreError */
-  async catchUp(): Promise<CaughtUp> {
+  /** Brings all that is here to the newest revision. @returns what has changed @throws LostTrack, StoreError */
+  async catchUp(): Promise<readonly Caught[]> {
     for (let looks = 0; looks < MAX_LOOKS; looks++) {
       const changed = await this.#changedSince();
       if (changed.keys.length === 0) {
         this.#head = changed.head;
-        return 'same';
+        return [];
       }
       const { head, values } = await this.#store.get(this.#tenant, changed.keys);
       // Somebody committed in between: what was read is of a revision that we know nothing about yet.
       if (head?.nonce !== changed.head.nonce) continue;
       this.#head = head;
-      this.#update(changed.keys, values);
-      return 'changed';
+      return this.#update(changed.keys, values);
     }
     throw this.#restless();
   }
@@ -152,16 +160,18 @@ export class Loaded {
     }
   }
 
-  #update(keys: readonly FactKey[], values: readonly (FactValue | undefined)[]): void {
-    for (const [index, { kind, id }] of keys.entries()) {
-      const value = values[index];
+  #update(keys: readonly FactKey[], values: readonly (FactValue | undefined)[]): readonly Caught[] {
+    return keys.map(({ kind, id }, index) => {
+      const before = this.get(kind, id);
+      const after = values[index];
       for (const whole of [this.#kinds.get(kind), this.#reading.get(kind)]) {
-        if (value === undefined) whole?.delete(id);
-        else whole?.set(id, value);
+        if (after === undefined) whole?.delete(id);
+        else whole?.set(id, after);
       }
       const records = this.#records.get(kind);
-      if (records?.has(id) === true) records.set(id, value);
-    }
+      if (records?.has(id) === true) records.set(id, after);
+      return { kind, id, before, after };
+    });
   }
 
   #restless(): StoreError {

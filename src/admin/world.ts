@@ -14,15 +14,18 @@ import {
   type Store,
 } from '../store/store.ts';
 import { linksOf, relinked, type Link } from './links.ts';
-import { Loaded, LostTrack } from './loaded.ts';
+import { Loaded, LostTrack, type Caught } from './loaded.ts';
 
 export interface World {
   readonly tenant: string;
   /** Of the facts that are read here; `undefined`: the tenant does not exist. */
   readonly head: Head | undefined;
   get<K extends Kind>(kind: K, id: string): Records[K] | undefined;
-  /** All records of a kind: for the few, such as roles. */
-  all<K extends Kind>(kind: K): readonly Records[K][];
+  /**
+   * All records of a kind: for the few, such as roles.
+   * @param which only those; who asks so relies on nothing of them but that it is so
+   */
+  all<K extends Kind>(kind: K, which?: (record: Records[K]) => boolean): readonly Records[K][];
   /** Tells what will be read, so that it comes in one round trip. */
   prefetch(keys: readonly FactKey[]): void;
   /** Writes a record with all that follows from it; `undefined` deletes it. */
@@ -64,7 +67,7 @@ const MAX_RUNS = 10_000;
 /** Times that all facts were read anew, before we give up rather than spin. */
 const MAX_RESTARTS = 50;
 /** How long a plan works before others have their turn, ms. */
-const BREATH_MS = 8;
+const BREATH_MS = 5;
 
 /** What a rule made of the facts of one revision. */
 export interface Planned<T> {
@@ -93,6 +96,8 @@ export class Planner {
   readonly #tenant: string;
   readonly #first: readonly FactKey[];
   #loaded: Loaded | undefined;
+  /** What the newest plan was made over. */
+  #draft: Draft | undefined;
 
   constructor(store: Store, tenant: string, first: readonly FactKey[]) {
     this.#store = store;
@@ -131,6 +136,7 @@ export class Planner {
   ): Promise<Planned<T>> {
     for (let run = 1; run <= MAX_RUNS; run++) {
       const draft = new Draft(this.#tenant, loaded);
+      this.#draft = draft;
       try {
         const result = await finish(draft, rule(draft));
         const differences = await draft.differences();
@@ -151,7 +157,8 @@ export class Planner {
    */
   async stillHolds(): Promise<boolean> {
     try {
-      return (await this.#loaded?.catchUp()) === 'same';
+      const caught = await this.#loaded?.catchUp();
+      return caught !== undefined && this.#draft?.concerns(caught) === false;
     } catch (error) {
       if (!(error instanceof LostTrack)) throw error;
       this.#loaded = undefined;
@@ -166,11 +173,17 @@ interface Noted {
   readonly change: number;
 }
 
+type Which = (record: FactValue) => boolean;
+
 class Draft implements Reading {
   readonly tenant: string;
   readonly #loaded: Loaded;
   readonly #written = new Map<Kind, Map<string, FactValue | undefined>>();
   #breath = performance.now();
+  /** Stored records that were looked at, present or not. */
+  readonly #used = new Map<Kind, Set<string>>();
+  /** Kinds that were looked at whole, or for which of their records something is so. */
+  readonly #usedAll = new Map<Kind, (Which | undefined)[]>();
 
   constructor(tenant: string, loaded: Loaded) {
     this.tenant = tenant;
@@ -184,13 +197,25 @@ class Draft implements Reading {
   async need(keys: readonly FactKey[]): Promise<void> {
     if (this.head === undefined) return;
     const caught = await this.#loaded.read(keys, () => this.breathe());
-    if (caught === 'changed') throw new Changed();
+    if (this.concerns(caught)) throw new Changed();
   }
 
   async needAll(kind: Kind): Promise<void> {
     if (this.head === undefined) return;
     const caught = await this.#loaded.readKind(kind, () => this.breathe());
-    if (caught === 'changed') throw new Changed();
+    if (this.concerns(caught)) throw new Changed();
+  }
+
+  /** Whether what was looked at here is among what others have changed. */
+  concerns(caught: readonly Caught[]): boolean {
+    return caught.some(({ kind, id, before, after }) => {
+      if (this.#used.get(kind)?.has(id) === true) return true;
+      const is = (which: Which, record: FactValue | undefined): boolean =>
+        record !== undefined && which(record);
+      return this.#usedAll
+        .get(kind)
+        ?.some((which) => which === undefined || is(which, before) !== is(which, after));
+    });
   }
 
   async breathe(): Promise<void> {
@@ -210,6 +235,9 @@ class Draft implements Reading {
   #stored<K extends Kind>(kind: K, id: string): Records[K] | undefined {
     if (this.head === undefined) return undefined;
     if (!this.#loaded.knows({ kind, id })) throw new Missing([{ kind, id }]);
+    const used = this.#used.get(kind);
+    if (used === undefined) this.#used.set(kind, new Set([id]));
+    else used.add(id);
     // The store returns a record of the kind that was asked for.
     return this.#loaded.get(kind, id) as Records[K] | undefined;
   }
@@ -220,13 +248,20 @@ class Draft implements Reading {
     if (missing.length > 0) throw new Missing(missing);
   }
 
-  all<K extends Kind>(kind: K): readonly Records[K][] {
+  all<K extends Kind>(kind: K, which?: (record: Records[K]) => boolean): readonly Records[K][] {
     const stored = this.#loaded.kind(kind);
     if (this.head !== undefined && stored === undefined) throw new Missing(kind);
+    const asked = this.#usedAll.get(kind) ?? [];
+    // It is asked of records of its own kind only.
+    this.#usedAll.set(kind, [...asked, which as Which | undefined]);
     this.#settleAll();
     const merged = new Map<string, FactValue | undefined>(stored);
     for (const [id, value] of this.#written.get(kind) ?? []) merged.set(id, value);
-    return [...merged.values()].filter((record): record is Records[K] => record !== undefined);
+    return [...merged.values()].filter(
+      // Whoever wrote or stored it under this kind did so with a record of this kind.
+      (record): record is Records[K] =>
+        record !== undefined && which?.(record as Records[K]) !== false,
+    );
   }
 
   put<K extends Kind>(kind: K, id: string, value: Records[K] | undefined): void {
@@ -290,7 +325,11 @@ class Draft implements Reading {
   }
 
   async differences(): Promise<Difference[]> {
-    this.#settleAll();
+    for (const kind of ['refs', 'name'] as const)
+      for (const id of this.#pending[kind].keys()) {
+        this.#settle(kind, id);
+        await this.breathe();
+      }
     const differences: Difference[] = [];
     for (const [kind, records] of this.#written)
       for (const [id, after] of records) {
@@ -314,7 +353,7 @@ export function factsWorld(
     tenant,
     head: undefined,
     get: (kind, id) => of(kind)?.get(id),
-    all: (kind) => [...(of(kind)?.values() ?? [])],
+    all: (kind, which = () => true) => [...(of(kind)?.values() ?? [])].filter(which),
     prefetch: () => {},
     put: () => {
       throw new Error('these facts are not to be changed');

@@ -2,7 +2,7 @@
  * What falls with what was taken away (ADM-3). A grant or ownership stands as long as its grantor could give it today;
  * each action of a row stands or falls for itself, and what only justifies itself in a circle falls.
  */
-import type { GrantRow } from '../../engine/records.ts';
+import type { GrantRow, RefsRecord } from '../../engine/records.ts';
 import type { Subject } from '../../engine/model.ts';
 import type { FactKey } from '../../store/store.ts';
 import { parseGiven } from '../links.ts';
@@ -135,8 +135,8 @@ class Search {
     const appointed: string[] = [];
     for (const [giver, path] of losers) {
       const theirs = this.#givenBy(giver);
-      for (const [holder, at] of theirs.rows.at(path)) given.push([giver, holder, at]);
-      for (const at of theirs.appointed.at(path)) appointed.push(at);
+      for (const [holder, at] of theirs?.rows.at(path) ?? []) given.push([giver, holder, at]);
+      for (const at of theirs?.appointed.at(path) ?? []) appointed.push(at);
       await world.breathe();
     }
     await world.need([
@@ -157,13 +157,15 @@ class Search {
     return next;
   }
 
-  #givenBy(giver: string): Given {
+  /** `undefined`: nothing. */
+  #givenBy(giver: string): Given | undefined {
     const known = this.#given.get(giver);
     if (known !== undefined) return known;
-    const refs = this.#world.get('refs', giver);
+    const { given: rows = [], appointed = [] } = this.#world.get('refs', giver) ?? {};
+    if (rows.length + appointed.length === 0) return undefined;
     const given: Given = {
-      rows: new Below((refs?.given ?? []).map(parseGiven), ([, path]) => path),
-      appointed: new Below(refs?.appointed ?? [], (path) => path),
+      rows: new Below(rows.map(parseGiven), ([, path]) => path),
+      appointed: new Below(appointed, (path) => path),
     };
     this.#given.set(giver, given);
     return given;
@@ -197,10 +199,7 @@ class Search {
     if (this.#members !== undefined) return;
     const world = this.#world;
     await world.needAll('refs');
-    const givers = world
-      .all('refs')
-      .filter(({ id, given, appointed = [] }) => given.length + appointed.length > 0 && isUser(id))
-      .map(({ id }) => id);
+    const givers = world.all('refs', hasGiven).map(({ id }) => id);
     await needRights(world, givers);
     const members = new Map<string, string[]>();
     for (const giver of givers) {
@@ -220,8 +219,9 @@ class Search {
   }
 }
 
-function isUser(name: string): boolean {
-  return name.startsWith('user:');
+/** Whether a user has given anything to anybody. */
+function hasGiven({ id, given, appointed = [] }: RefsRecord): boolean {
+  return given.length + appointed.length > 0 && id.startsWith('user:');
 }
 
 function rowKey({ path, grantor }: Pick<GrantRow, 'path' | 'grantor'>): string {
@@ -231,15 +231,22 @@ function rowKey({ path, grantor }: Pick<GrantRow, 'path' | 'grantor'>): string {
 /** Writes what does not stand: each record once. */
 async function takeAway(world: Reading, { rows, owners }: Suspects): Promise<Fallen> {
   const fallen = owners.filter(({ standing }) => !standing);
-  const lost = rows.filter((suspect) => lostActions(suspect).length > 0);
-  const holders = new Map(lost.map(({ holder }) => [nameOf(holder), holder]));
+  const lost = new Map<string, RowSuspect[]>();
+  for (const suspect of rows) {
+    if (lostActions(suspect).length === 0) continue;
+    const name = nameOf(suspect.holder);
+    const those = lost.get(name);
+    if (those === undefined) lost.set(name, [suspect]);
+    else those.push(suspect);
+    await world.breathe();
+  }
   const owned = Map.groupBy(fallen, ({ owner }) => owner);
   await needWrites(world, [
-    ...holders.values(),
+    ...[...lost.keys()].map(parseName),
     ...[...owned.keys()].map((id): Subject => ({ type: 'user', id })),
   ]);
   const revoked: RevokedRow[] = [];
-  for (const [name, suspects] of Map.groupBy(lost, ({ holder }) => nameOf(holder))) {
+  for (const [name, suspects] of lost) {
     const kept = new Map<string, GrantRow | undefined>();
     for (const suspect of suspects) {
       const { row, standing } = suspect;

@@ -84,7 +84,7 @@ export function* findStanding(world: World, suspects: Suspects): Generator<undef
     owner: (path) => byPath.get(path)?.standing ?? true,
   };
   const rights = new Rights(world, relied);
-  const given = givenBy(suspects);
+  const given = yield* givenBy(suspects);
   const members = new Map<string, string[]>();
   for (const giver of given.keys()) {
     for (const group of rights.groups(giver)) {
@@ -142,16 +142,18 @@ function giverOf(grantor: string): string | undefined {
   return type === 'user' ? id : undefined;
 }
 
-function givenBy({ rows, owners }: Suspects): ReadonlyMap<string, Given> {
+function* givenBy({ rows, owners }: Suspects): Generator<undefined, ReadonlyMap<string, Given>> {
   const rowsOf = Map.groupBy(rows, ({ row }) => giverOf(row.grantor));
   const ownersOf = Map.groupBy(owners, ({ grantor }) => giverOf(grantor));
   const given = new Map<string, Given>();
-  for (const giver of new Set([...rowsOf.keys(), ...ownersOf.keys()]))
+  for (const giver of new Set([...rowsOf.keys(), ...ownersOf.keys()])) {
     if (giver !== undefined)
       given.set(giver, {
         rows: new Below(rowsOf.get(giver) ?? [], ({ row }) => row.path),
         owners: new Below(ownersOf.get(giver) ?? [], ({ path }) => path),
       });
+    yield;
+  }
   return given;
 }
 
