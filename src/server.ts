@@ -478,6 +478,7 @@ async function serveDecisions(
     attributesPerResource: limits.attributes_per_resource,
     valuesPerAttribute: limits.values_per_attribute,
     sourcesPerResource: limits.sources_per_resource,
+    valuesPerResource: limits.values_per_resource,
   });
   parts.caches.push(methods.forget);
   const extras = [

@@ -9,7 +9,7 @@ import type { Sampling } from './audit/sampling.ts';
 import { decide } from './engine/decide.ts';
 import { explainInSteps } from './engine/explain.ts';
 import type { Explanation } from './engine/explanation.ts';
-import { filter, type FilterResult } from './engine/filter.ts';
+import { filterInSteps, type FilterResult } from './engine/filter.ts';
 import type {
   Decision,
   Facts,
@@ -34,7 +34,7 @@ import type { RateLimits } from './identity/rate.ts';
 import type { Usage } from './identity/usage.ts';
 import type { Metrics } from './metrics.ts';
 import { later, type MaybePromise } from './later.ts';
-import { inSlices } from './util/slices.ts';
+import { inSlices, type SteppedWork } from './util/slices.ts';
 
 export type { Credential };
 
@@ -69,7 +69,10 @@ interface Conclusion {
 }
 
 export interface FilterCall extends CheckCall {
+  /** One that could not be read is empty here, and in `invalid`. */
   readonly objects: readonly Resource[];
+  /** Index → what is wrong with the object (FILT-5). */
+  readonly invalid: ReadonlyMap<number, string>;
   readonly limit: number;
   readonly offset: number;
   readonly indexesOnly: boolean;
@@ -101,6 +104,8 @@ export interface CheckAnswer extends Answered {
 
 export interface FilterAnswer extends Answered {
   readonly result: FilterResult;
+  /** Index → what is wrong with an object that is malformed; in the order of the objects (FILT-5). */
+  readonly invalid: ReadonlyMap<number, string>;
 }
 
 /** No answer; the transports have a code for each kind. */
@@ -422,16 +427,66 @@ export function createService(options: ServiceOptions): Service {
     return conclusion;
   };
 
-  /** An item of a batch; what is wrong with the item alone is its own denied answer. */
-  const checkItem = (
-    item: BatchCall['checks'][number],
-    waitMs: number,
-  ): MaybePromise<CheckAnswer | Failure> =>
-    'error' in item
-      ? malformed(item.id, item.error)
-      : later(checkOne(item, 'batch_check', waitMs), (answered) =>
-          'failure' in answered ? itemAnswer(item.id, answered) : answered,
-        );
+  /** Answers the items of a batch; what is wrong with an item alone is its own denied answer. */
+  const checkingItems = (waitMs: number, deadline: number): AskItem => {
+    // Items that leave their resource out share the default: it is looked at once.
+    let valid: Resource | undefined;
+    return (item) => {
+      if ('error' in item) return malformed(item.id, item.error);
+      const isShared = item.request.resource === valid;
+      const problem = isShared ? callerProblem(named(item)) : check(item, options.limits);
+      if (problem !== undefined) return malformed(item.id, problemText(problem));
+      valid = item.request.resource;
+      const left = Math.min(waitMs, Math.max(0, deadline - performance.now()));
+      return later(answer('batch_check', item, left, decided), (answered) =>
+        'failure' in answered ? itemAnswer(item.id, answered) : answered,
+      );
+    };
+  };
+
+  const filtered = (
+    taken: Taken<FilterCall>,
+    loaded: LoadedFacts,
+    result: FilterResult,
+    malformedObjects: ReadonlyMap<number, string>,
+  ): MaybePromise<FilterAnswer | Failure> => {
+    const outcome = refusal(result.reason);
+    const { visible, examined } = result;
+    const shadowHidden = result.shadowHidden.length;
+    const shadowShown = result.shadowShown.length;
+    const { objects: items, offset, limit } = taken.call;
+    metrics.filtered(visible.length, examined - visible.length);
+    metrics.shadow(shadowHidden, shadowShown);
+    const told = content(taken.call, loaded.facts, outcome, {
+      items,
+      offset,
+      limit,
+      visible,
+      shadowHidden,
+      shadowShown,
+      invalid: [...malformedObjects.keys()],
+    });
+    // What is hidden is denied, and so is what is malformed.
+    const always =
+      visible.length < examined || shadowHidden + shadowShown + malformedObjects.size > 0;
+    return record({ ...taken, always }, loaded, outcome, told, (answered) => ({
+      result,
+      invalid: malformedObjects,
+      ...answered,
+    }));
+  };
+
+  /** A call whose time was over before it was answered; recorded as the deny that it is. */
+  const tooLate = (taken: Taken, loaded: LoadedFacts, what: string): MaybePromise<Failure> => {
+    const outcome = refusal('UNAVAILABLE');
+    const told = content(taken.call, loaded.facts, outcome);
+    const message = `the time of the call was over before ${what}: send less at once, or allow more time`;
+    return record(taken, loaded, outcome, told, () => ({
+      failure: 'unavailable',
+      message,
+      reason: 'UNAVAILABLE',
+    }));
+  };
 
   return {
     refuse({ id, reason, action }, api, waitMs): MaybePromise<Answered | Failure> {
@@ -445,37 +500,23 @@ export function createService(options: ServiceOptions): Service {
     check: checkOne,
 
     batch({ checks, semantic }, waitMs): MaybePromise<readonly CheckAnswer[] | Failure> {
-      if (semantic !== 'EXECUTE_ALL')
-        return inOrder(checks, semantic, (item) => checkItem(item, waitMs));
-      const answers = checks.map((item) => checkItem(item, waitMs));
-      const ready = answers.filter(isReady);
-      return ready.length === answers.length
-        ? allOrFailure(ready)
-        : Promise.all(answers.map((one) => Promise.resolve(one))).then(allOrFailure);
+      const deadline = performance.now() + waitMs;
+      const ask = checkingItems(waitMs, deadline);
+      const work =
+        semantic === 'EXECUTE_ALL' ? together(checks, ask) : inOrder(checks, semantic, ask);
+      return inSlices(work, deadline);
     },
 
     filter(call, waitMs): MaybePromise<FilterAnswer | Failure> {
-      const problem = checkFilter(call, options.limits);
+      const problem = callerProblem(named(call));
       if (problem !== undefined) return invalid(problem);
       return answer('filter', call, waitMs, (taken, loaded) => {
         const { action } = call.request;
-        const result = filter({ ...call, action }, loaded.facts);
-        const outcome = refusal(result.reason);
-        const { visible, examined } = result;
-        const shadowHidden = result.shadowHidden.length;
-        const shadowShown = result.shadowShown.length;
-        const { objects: items, offset, limit } = call;
-        const objects = { items, offset, limit, visible, shadowHidden, shadowShown };
-        metrics.filtered(visible.length, examined - visible.length);
-        metrics.shadow(shadowHidden, shadowShown);
-        const told = content(taken.call, loaded.facts, outcome, objects);
-        return record(
-          // What is hidden is denied.
-          { ...taken, always: visible.length < examined || shadowHidden + shadowShown > 0 },
-          loaded,
-          outcome,
-          told,
-          (answered) => ({ result, ...answered }),
+        const work = filterValid({ ...call, action }, loaded.facts, options.limits);
+        return later(inSlices(work, taken.startedAt + waitMs), (found) =>
+          found === undefined
+            ? tooLate(taken, loaded, 'all objects were looked at')
+            : filtered(taken, loaded, found.result, found.invalid),
         );
       });
     },
@@ -524,21 +565,27 @@ function isoClock(): () => string {
   };
 }
 
-/** Evaluates one item after the other until the semantic is satisfied. */
-async function inOrder(
+type AskItem = (item: BatchCall['checks'][number]) => MaybePromise<CheckAnswer | Failure>;
+
+/** Evaluates all items; those that wait for facts wait together. */
+function* together(
   checks: BatchCall['checks'],
-  semantic: BatchSemantic,
-  check: (item: BatchCall['checks'][number]) => MaybePromise<CheckAnswer | Failure>,
-): Promise<readonly CheckAnswer[] | Failure> {
-  const stopOn = semantic === 'PERMIT_ON_FIRST_PERMIT';
-  const answers: CheckAnswer[] = [];
+  ask: AskItem,
+): SteppedWork<readonly CheckAnswer[] | Failure> {
+  const asked: MaybePromise<CheckAnswer | Failure>[] = [];
+  let isWaiting = false;
   for (const item of checks) {
-    const answered = await check(item);
-    if ('failure' in answered) return answered;
-    answers.push(answered);
-    if (answered.decision.allowed === stopOn) break;
+    const answered = ask(item);
+    isWaiting ||= answered instanceof Promise;
+    asked.push(answered);
+    if (yield) return BATCH_TOO_LATE;
   }
-  return answers;
+  let answers: readonly (CheckAnswer | Failure)[] = asked.filter(isReady);
+  if (isWaiting)
+    yield Promise.all(asked.map((one) => Promise.resolve(one))).then((all) => {
+      answers = all;
+    });
+  return allOrFailure(answers);
 }
 
 function isReady<T extends object>(answer: MaybePromise<T>): answer is T {
@@ -553,6 +600,71 @@ function allOrFailure(
     if ('failure' in answered) return answered;
     else good.push(answered);
   return good;
+}
+
+/** Evaluates one item after the other until the semantic is satisfied. */
+function* inOrder(
+  checks: BatchCall['checks'],
+  semantic: BatchSemantic,
+  ask: AskItem,
+): SteppedWork<readonly CheckAnswer[] | Failure> {
+  const stopOn = semantic === 'PERMIT_ON_FIRST_PERMIT';
+  const answers: CheckAnswer[] = [];
+  for (const item of checks) {
+    const asked = ask(item);
+    const came: { answer: CheckAnswer | Failure } = { answer: BATCH_TOO_LATE };
+    if (asked instanceof Promise)
+      yield asked.then((answer) => {
+        came.answer = answer;
+      });
+    else came.answer = asked;
+    const { answer: answered } = came;
+    if ('failure' in answered) return answered;
+    answers.push(answered);
+    if (answered.decision.allowed === stopOn) break;
+    if (yield) return BATCH_TOO_LATE;
+  }
+  return answers;
+}
+
+const BATCH_TOO_LATE: Failure = {
+  failure: 'unavailable',
+  message:
+    'the time of the call was over before all checks were decided: send fewer at once, or allow more time',
+  reason: 'UNAVAILABLE',
+};
+
+/** Objects that are looked at between two steps. */
+const STEP_OBJECTS = 64;
+
+/**
+ * FILT-5: looks at each object before any is decided.
+ * @returns `undefined`: time was over first
+ */
+function* filterValid(
+  call: FilterCall & { readonly action: string },
+  facts: Facts,
+  limits: RequestLimits,
+): SteppedWork<
+  { readonly result: FilterResult; readonly invalid: ReadonlyMap<number, string> } | undefined
+> {
+  let found: Map<number, string> | undefined;
+  for (let index = 0; index < call.objects.length; index++) {
+    if (index % STEP_OBJECTS === STEP_OBJECTS - 1 && (yield)) return undefined;
+    const object = call.objects[index];
+    const problem = object && resourceProblem(object, index, limits);
+    if (problem !== undefined) (found ??= new Map()).set(index, problemText(problem));
+  }
+  const invalid =
+    found === undefined
+      ? call.invalid
+      : new Map([...call.invalid, ...found].sort(([a], [b]) => a - b));
+  const deciding = filterInSteps({ ...call, invalid }, facts);
+  for (;;) {
+    const { done, value } = deciding.next(false);
+    if (done === true) return { result: value, invalid };
+    if (yield) return undefined;
+  }
 }
 
 /** What is of the item alone does not fail its batch. */
@@ -618,17 +730,6 @@ function refusal(reason: Reason): Outcome {
 /** A credential needs no subject beside it; it is what names one. */
 function check(call: CheckCall, limits: RequestLimits): Problem | undefined {
   return requestProblem(named(call), limits);
-}
-
-function checkFilter(call: FilterCall, limits: RequestLimits): Problem | undefined {
-  const problem = callerProblem(named(call));
-  if (problem !== undefined) return problem;
-  for (let index = 0; index < call.objects.length; index++) {
-    const object = call.objects[index];
-    const found = object && resourceProblem(object, index, limits);
-    if (found !== undefined) return found;
-  }
-  return undefined;
 }
 
 function named({ request, credential }: CheckCall): Request {

@@ -50,7 +50,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   identity: ['engine', 'later'],
   admin: ['engine', 'store', 'config'],
   service: ['engine', 'facts', 'audit', 'identity', 'metrics', 'later', 'util'],
-  transport: ['engine', 'service', 'later', 'admin', 'store', 'proto-value', 'config'],
+  transport: ['engine', 'service', 'later', 'util', 'admin', 'store', 'proto-value', 'config'],
   'in-force': ['engine', 'config', 'transport'],
   tracing: ['engine', 'service', 'later'],
   usage: ['identity', 'store'],

@@ -16,13 +16,8 @@ import { openRateLimits } from '../../src/identity/rate.ts';
 import { openUsage } from '../../src/identity/usage.ts';
 import { createService, type Service } from '../../src/service.ts';
 import { openEmbeddedStore } from '../../src/store/embedded.ts';
-import {
-  decodeBatch,
-  decodeCheck,
-  decodeFilter,
-  encodeCheck,
-  encodeFilter,
-} from '../../src/transport/grpc/codec.ts';
+import { decodeCheck, encodeCheck, encodeFilter } from '../../src/transport/grpc/codec.ts';
+import { decodeBatch, decodeFilter } from '../../src/transport/grpc/codec-many.ts';
 import { authorizationMethods } from '../../src/transport/grpc/methods.ts';
 import { batches, checks, decode, filters, SERVICE } from '../messages.ts';
 import { measure, type Effort, type Work } from '../measure.ts';
@@ -43,6 +38,7 @@ export const CODEC_LIMITS = {
   attributesPerResource: 64,
   valuesPerAttribute: 256,
   sourcesPerResource: 256,
+  valuesPerResource: 16_384,
 };
 const LIMITS = { attributes: 64, valuesPerAttribute: 256 };
 const WAIT_MS = 1_000;

@@ -66,6 +66,8 @@ export interface FilteredObjects {
   readonly visible: readonly number[];
   readonly shadowHidden: number;
   readonly shadowShown: number;
+  /** Indexes of those that are malformed (FILT-5); absent: none. */
+  readonly invalid?: readonly number[];
 }
 
 /** The first part of a record; `contentOf` makes the rest of the JSON object. */
@@ -135,11 +137,17 @@ function resourceOf(
 }
 
 function objectsOf(objects: FilteredObjects, withInputs: boolean, omitted: string[]): string {
-  const { items, visible, offset, limit, shadowHidden, shadowShown } = objects;
+  const { items, visible, offset, limit, shadowHidden, shadowShown, invalid = [] } = objects;
   let part = `{"total":${items.length},"visible":${visible.length},"shadow_hidden":${shadowHidden},"shadow_shown":${shadowShown}`;
+  if (invalid.length > 0)
+    part += `,"invalid":${invalid.length},"invalid_indexes":${JSON.stringify(invalid)}`;
   if (withInputs) {
     part += `,"offset":${offset},"limit":${limit}`;
-    part += `,"items":[${items.map((item) => resourceOf(item, true, omitted)).join(',')}]`;
+    const malformed = new Set(invalid);
+    const told = items.map((item, index) =>
+      malformed.has(index) ? '{}' : resourceOf(item, true, omitted),
+    );
+    part += `,"items":[${told.join(',')}]`;
     part += `,"visible_indexes":${JSON.stringify(visible)}`;
   } else if (items.length > 0) omitted.push('objects.items');
   return `${part}}`;

@@ -37,6 +37,7 @@ const decision = z.object({
       shadow_shown: index.optional(),
       offset: index.optional(),
       limit: index.optional(),
+      invalid_indexes: z.array(index).optional(),
       items: z.array(resource).optional(),
       visible_indexes: z.array(index).optional(),
     })

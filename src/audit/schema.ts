@@ -54,6 +54,11 @@ const objects = z.strictObject({
   shadow_shown: redactable(count, 'Hidden ones that full enforcement would show'),
   offset: redactable(count, 'Where the page began; only with `audit.attributes: true`'),
   limit: redactable(count, 'Visible objects on a page, 0: all; likewise'),
+  invalid: redactable(count, 'Malformed objects, which are not visible; absent: none'),
+  invalid_indexes: redactable(
+    z.array(z.union([count, altered])),
+    'Which of the objects are malformed; their `items` are empty',
+  ),
   items: redactable(z.array(z.union([resource, altered])), 'In the order of the request; likewise'),
   visible_indexes: redactable(
     z.array(z.union([count, altered])),

@@ -199,6 +199,7 @@ export const settingsSchema = z
         attributes_per_resource: count(64, 'Attribute keys of a resource or source'),
         values_per_attribute: count(256, 'Values of an attribute'),
         sources_per_resource: count(256, 'Sources of a resource'),
+        values_per_resource: count(16_384, 'Values of a resource, over all attributes and sources'),
         waiting_calls: count(10_000, 'Calls that wait for a min_revision at once'),
         receiving_bytes: count(
           67_108_864,

@@ -143,6 +143,14 @@ export function objectLayer(policy: ActionPolicy, resource: Resource): Rule {
   );
 }
 
+/** Rules that are looked at for each object. */
+export function rulesOf({ named, macro }: ActionPolicy): number {
+  return (
+    (named === undefined ? 0 : named.denyIf.length + named.allowIf.length) +
+    (macro === undefined ? 0 : macro.denyIf.length + macro.allowIf.length)
+  );
+}
+
 /** Whether the object layer's word for these rules may change with the object's metadata. */
 export function looksAtMetadata({ named, macro, constrainedAllow }: ActionPolicy): boolean {
   const some = (rules: 'denyIf' | 'allowIf'): boolean =>

@@ -2,7 +2,7 @@
  * The combining rule, whole (semantics.md section 5). One question in, one decision out: no I/O, no clock,
  * no exception. `prepare` is the part that no object changes, so that Filter computes it once (FILT-1).
  */
-import { actionLayer, objectLayer, type ActionPolicy } from './abac.ts';
+import { actionLayer, objectLayer, rulesOf, type ActionPolicy } from './abac.ts';
 import { aclAllows } from './acl.ts';
 import { accessOf, resolveAction, type Access, type Action } from './action.ts';
 import type { Decision, Facts, Model, Outcome, Reason, Request, Resource } from './model.ts';
@@ -26,7 +26,12 @@ export interface Settled {
   /** The key's rules as enforced, and under full enforcement where that may differ. */
   readonly enforced: ActionPolicy | undefined;
   readonly shadow: ActionPolicy | undefined;
+  /** About how much an object costs: rules and models that look at it. */
+  readonly looks: number;
 }
+
+/** Looks at an object that its models take. */
+const LOOKS = 8;
 
 /** May this subject, with this key, do this action on this resource, in this tenant? */
 export function decide(request: Request, facts: Facts): Decision {
@@ -43,6 +48,7 @@ export function prepare(actionName: string, type: string, facts: Facts): Prepare
   if (subject?.inactive) return { refused: 'SUBJECT_INACTIVE' };
   // COMB-2: with neither a key nor a subject, nobody asks.
   if (key === undefined && subject === undefined) return { refused: 'INVALID_ARGUMENT' };
+  const enforced = key && actionLayer(key.enforced, action);
   return {
     refused: undefined,
     action,
@@ -51,8 +57,9 @@ export function prepare(actionName: string, type: string, facts: Facts): Prepare
     isLevelReached:
       subject === undefined || subject.superuser || reachesLevel(subject.groups, action),
     rbac: subject !== undefined && rbacAllows(subject.groups.permissions, action),
-    enforced: key && actionLayer(key.enforced, action),
+    enforced,
     shadow: key?.shadow && actionLayer(key.shadow, action),
+    looks: enforced === undefined ? LOOKS : LOOKS + rulesOf(enforced),
   };
 }
 

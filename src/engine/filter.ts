@@ -1,6 +1,7 @@
 /** Filter: Check over shared evidence (section 6). */
 import { admits, prepare, type Prepared } from './decide.ts';
 import type { Facts, Reason, Resource } from './model.ts';
+import { finish, STEP, type Steps } from './steps.ts';
 
 export interface FilterQuery {
   readonly action: string;
@@ -9,6 +10,8 @@ export interface FilterQuery {
   readonly offset: number;
   /** How many visible objects to return; 0: all (FILT-3). */
   readonly limit: number;
+  /** Indexes of objects that are malformed: they are not visible, and nothing is asked of them (FILT-5). */
+  readonly invalid?: { readonly size: number; has(index: number): boolean } | undefined;
 }
 
 export interface FilterResult {
@@ -28,9 +31,15 @@ export interface FilterResult {
   readonly examined: number;
 }
 
-/** The objects that Check would allow one by one, with what they share computed once. */
+/** All of it at once, for callers that hold nobody up. */
 export function filter(query: FilterQuery, facts: Facts): FilterResult {
+  return finish(filterInSteps(query, facts));
+}
+
+/** The objects that Check would allow one by one, with what they share computed once. */
+export function* filterInSteps(query: FilterQuery, facts: Facts): Steps<FilterResult> {
   const { action, objects, limit, offset } = query;
+  const invalid = query.invalid?.size === 0 ? undefined : query.invalid;
   const prepared = new Map<string, Prepared>();
   // Objects of one type mostly follow each other.
   let last: Prepared | undefined;
@@ -48,9 +57,16 @@ export function filter(query: FilterQuery, facts: Facts): FilterResult {
   let nextOffset = 0;
   let examined = 0;
   let index = -1;
+  let untilStep = STEP;
   for (const object of objects) {
     index++;
+    if (invalid?.has(index) === true) continue;
     const settled = prepareFor(object.type);
+    untilStep -= settled.refused === undefined ? settled.looks : 1;
+    if (untilStep <= 0) {
+      untilStep = STEP;
+      yield;
+    }
     // Objects before the page only tell, by their type, whether the action is denied as such.
     if (index < offset || settled.refused !== undefined) continue;
     const allowed = admits(settled, settled.enforced, object);
@@ -63,7 +79,8 @@ export function filter(query: FilterQuery, facts: Facts): FilterResult {
     if (settled.shadow !== undefined && admits(settled, settled.shadow, object) !== allowed)
       (allowed ? shadowHidden : shadowShown).push(index);
   }
-  if (objects.length === 0) prepareFor('');
+  // Of no object that says its type, the action is asked by itself.
+  if (prepared.size === 0) prepareFor('');
   const denials = [...prepared.values()].map(actionDenial);
   const actionAllowed = denials.includes(undefined);
   return {

@@ -7,7 +7,7 @@
 export type Steps<T> = Generator<undefined, T, boolean>;
 
 /** Units between two steps: well below a millisecond. */
-const STEP = 4_096;
+export const STEP = 4_096;
 
 /** Counts the units of one call. */
 export class Meter {

@@ -28,6 +28,7 @@ export function judgeFilter(
 ): Found | Obstacle {
   const { reason, policy = [], objects: recorded = {} } = record;
   const { total = 0, items, visible_indexes, offset = 0, limit = 0 } = recorded;
+  const invalid = new Set(recorded.invalid_indexes);
   const hadNone = isKnown && recorded.total === 0;
   const objects = hadNone ? [] : items?.map(resourceOf);
   const visible = hadNone ? [] : visible_indexes;
@@ -45,7 +46,7 @@ export function judgeFilter(
     const refused = refusalOfAll(who.action, facts);
     return refused === undefined ? { cause: 'withheld_input', of: 'objects' } : whole(refused);
   }
-  const result = filter({ action: who.action, objects, offset, limit: 0 }, facts);
+  const result = filter({ action: who.action, objects, offset, limit: 0, invalid }, facts);
   if (result.reason !== reason) return whole(result.reason);
   const end = limit > 0 && visible.length === limit ? (visible.at(-1) ?? 0) + 1 : total;
   const [before, after] = [new Set(visible), new Set(result.visible)];

@@ -3,8 +3,11 @@
  * is under way shares one slice a turn of the loop: many long calls together hold nobody longer than one does.
  */
 
-/** Work in steps of about a millisecond or less. `next(true)` tells it that its time is over. */
-export type SteppedWork<T> = Generator<undefined, T, boolean>;
+/**
+ * Work in steps of about a millisecond or less. `next(true)` tells it that its time is over. It may yield a promise:
+ * then its next step is taken when that has settled.
+ */
+export type SteppedWork<T> = Generator<Promise<unknown> | undefined, T, boolean>;
 
 /** How long all sliced work may hold the event loop at a time, ms. */
 const SLICE_MS = 8;
@@ -12,7 +15,7 @@ const SLICE_MS = 8;
 const FIRST_SLICE_MS = 4;
 
 interface Task {
-  /** Takes one step. @returns whether it was the last */
+  /** Takes one step. @returns whether the next one is to be taken in turn */
   step(now: number): boolean;
 }
 
@@ -24,26 +27,39 @@ let isScheduled = false;
  * @param deadline on the clock of `performance.now()`, ms: from then on the work is told to end
  */
 export function inSlices<T>(work: SteppedWork<T>, deadline: number): T | Promise<T> {
+  let waitsFor: Promise<unknown> | undefined;
   const until = performance.now() + FIRST_SLICE_MS;
-  for (let now = 0; now < until; now = performance.now()) {
+  for (let now = 0; now < until && waitsFor === undefined; now = performance.now()) {
     const { done, value } = work.next(now >= deadline);
     if (done === true) return value;
+    waitsFor = value;
   }
   return new Promise<T>((resolve, reject) => {
-    tasks.push({
+    const task: Task = {
       step(now): boolean {
         try {
           const { done, value } = work.next(now >= deadline);
           if (done === true) resolve(value);
-          return done === true;
+          else if (value === undefined) return true;
+          else addAfter(value, task, reject);
         } catch (error) {
           reject(error instanceof Error ? error : new Error(String(error)));
-          return true;
         }
+        return false;
       },
-    });
-    schedule();
+    };
+    if (waitsFor === undefined) add(task);
+    else addAfter(waitsFor, task, reject);
   });
+}
+
+function add(task: Task): void {
+  tasks.push(task);
+  schedule();
+}
+
+function addAfter(settled: Promise<unknown>, task: Task, reject: (error: unknown) => void): void {
+  settled.then(() => add(task), reject);
 }
 
 function schedule(): void {
@@ -58,7 +74,7 @@ function runSlice(): void {
   const until = performance.now() + SLICE_MS;
   for (let now = 0; tasks.length > 0 && now < until; now = performance.now()) {
     const task = tasks.shift();
-    if (task !== undefined && !task.step(now)) tasks.push(task);
+    if (task?.step(now) === true) tasks.push(task);
   }
   if (tasks.length > 0) schedule();
 }

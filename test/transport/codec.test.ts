@@ -3,14 +3,13 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Decision } from '../../src/engine/model.ts';
 import {
-  decodeBatch,
   decodeCheck,
-  decodeFilter,
   encodeBatch,
   encodeCheck,
   encodeExplain,
   encodeFilter,
 } from '../../src/transport/grpc/codec.ts';
+import { decodeBatch, decodeFilter } from '../../src/transport/grpc/codec-many.ts';
 import { CODE, RpcError } from '../../src/transport/grpc/status.ts';
 import { Reader, WireError, Writer } from '../../src/transport/grpc/wire.ts';
 import { decode, encode } from '../support/general-codec.ts';
@@ -21,6 +20,7 @@ const LIMITS = {
   attributesPerResource: 64,
   valuesPerAttribute: 256,
   sourcesPerResource: 256,
+  valuesPerResource: 16_384,
 };
 
 const word = fc.oneof(
@@ -385,6 +385,7 @@ describe('answers', () => {
       context: undefined,
       minRevision: 0,
       objects: Array.from({ length: 300 }, (_, index) => object(`o${index}`)),
+      invalid: new Map<number, string>(),
       limit: 0,
       offset: 0,
       indexesOnly: false,
@@ -400,7 +401,8 @@ describe('answers', () => {
       shadowShown: [1, 2],
       examined: 300,
     };
-    const answer = { result, decisionId: 'd', revision: 1, ageMs: 0 };
+    const invalid = new Map([[7, 'objects[7]: is no Resource message: send one']]);
+    const answer = { result, invalid, decisionId: 'd', revision: 1, ageMs: 0 };
     expect(decode('FilterResponse', encodeFilter(call, answer))).toMatchObject({
       action_allowed: true,
       allowed_ids: call.objects.map(({ id }) => id),
@@ -408,6 +410,7 @@ describe('answers', () => {
       next_offset: 299,
       shadow_hidden: ['o0'],
       shadow_shown: ['o1', 'o2'],
+      invalid: [{ index: 7, problem: 'objects[7]: is no Resource message: send one' }],
     });
     const lean = decode('FilterResponse', encodeFilter({ ...call, indexesOnly: true }, answer));
     expect(lean['allowed_ids']).toEqual([]);

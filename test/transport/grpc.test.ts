@@ -256,9 +256,7 @@ describe('Filter', () => {
     });
   });
 
-  it('names the object that is malformed, and the limit', async () => {
-    const bad = await refused('Filter', { ...request, objects: [objects[0], { path: '.' }] });
-    expect(bad.details).toContain('objects[1].path');
+  it('names the limit of objects', async () => {
     const many = await refused('Filter', {
       ...request,
       objects: Array.from({ length: 101 }, () => ({})),

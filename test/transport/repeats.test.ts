@@ -22,6 +22,7 @@ const LIMITS = {
   attributesPerResource: 8,
   valuesPerAttribute: 8,
   sourcesPerResource: 4,
+  valuesPerResource: 64,
 };
 
 const check = (fields: object): Buffer =>

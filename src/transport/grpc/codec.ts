@@ -14,8 +14,6 @@ import type {
 } from '../../engine/model.ts';
 import { detailOf } from '../../engine/detail.ts';
 import type {
-  BatchCall,
-  BatchSemantic,
   CheckAnswer,
   CheckCall,
   Credential,
@@ -34,10 +32,12 @@ export interface CodecLimits {
   readonly attributesPerResource: number;
   readonly valuesPerAttribute: number;
   readonly sourcesPerResource: number;
+  /** Over all attributes of a resource and of its sources. */
+  readonly valuesPerResource: number;
 }
 
 const NO_ATTRIBUTES: Attributes = new Map();
-const NO_RESOURCE: Resource = {
+export const NO_RESOURCE: Resource = {
   type: '',
   id: '',
   path: undefined,
@@ -50,7 +50,7 @@ const MAX_CONTEXT_DEPTH = 16;
 const MAX_CONTEXT_VALUES = 1_024;
 
 /** A CheckRequest as it was sent; what is absent may have a default in a batch. */
-interface RawCheck {
+export interface RawCheck {
   id: string;
   tenant: string;
   subject: Subject | undefined;
@@ -85,141 +85,8 @@ export function idOf(bytes: Buffer): string {
   return id;
 }
 
-/** @throws RpcError INVALID_ARGUMENT where the batch itself is malformed */
-export function decodeBatch(bytes: Buffer, limits: CodecLimits): BatchCall {
-  return decoding(() => {
-    const defaults = emptyCheck();
-    const items: (RawCheck | string)[] = [];
-    let semantic: BatchSemantic = 'EXECUTE_ALL';
-    const reader = new Reader(bytes);
-    while (reader.next())
-      switch (reader.field) {
-        case 1:
-          defaults.tenant = reader.string('tenant');
-          break;
-        case 2:
-          defaults.subject = once(defaults.subject, 'subject', readSubject(reader));
-          break;
-        case 3:
-          defaults.keyId = reader.string('key_id');
-          break;
-        case 4:
-          defaults.credential = once(defaults.credential, 'credential', readCredential(reader));
-          break;
-        case 5:
-          defaults.action = reader.string('action');
-          break;
-        case 6:
-          defaults.resource = once(defaults.resource, 'resource', readResource(reader, -1, limits));
-          break;
-        case 7:
-          defaults.minRevision = reader.uint('min_revision');
-          break;
-        case 8:
-          if (items.length === limits.checksPerBatch)
-            throw badRequest(
-              'checks',
-              `more than ${limits.checksPerBatch} checks: split the batch or raise \`limits.checks_per_batch\``,
-            );
-          items.push(readItem(reader, limits));
-          break;
-        case 9:
-          semantic = readSemantic(reader);
-          break;
-        case 10:
-          defaults.consistencyToken = reader.string('consistency_token');
-          break;
-        default:
-          reader.skip();
-      }
-    return {
-      semantic,
-      checks: items.map((item) => {
-        if (typeof item === 'string') return { id: '', error: item };
-        try {
-          return toCall(withDefaults(item, defaults));
-        } catch (error) {
-          if (error instanceof Error) return { id: item.id, error: error.message };
-          throw error;
-        }
-      }),
-    };
-  });
-}
-
-/** An item that cannot be read is its error; the reader stands behind it all the same. */
-function readItem(reader: Reader, limits: CodecLimits): RawCheck | string {
-  return reader.message('checks', (inner) => {
-    try {
-      return readCheck(inner, limits);
-    } catch (error) {
-      if (error instanceof Error) return error.message;
-      throw error;
-    }
-  });
-}
-
-/** @throws RpcError INVALID_ARGUMENT */
-export function decodeFilter(bytes: Buffer, limits: CodecLimits): FilterCall {
-  return decoding(() => {
-    const raw = emptyCheck();
-    const objects: Resource[] = [];
-    let limit = 0;
-    let offset = 0;
-    let indexesOnly = false;
-    const reader = new Reader(bytes);
-    while (reader.next())
-      switch (reader.field) {
-        case 1:
-          raw.tenant = reader.string('tenant');
-          break;
-        case 2:
-          raw.subject = once(raw.subject, 'subject', readSubject(reader));
-          break;
-        case 3:
-          raw.keyId = reader.string('key_id');
-          break;
-        case 4:
-          raw.credential = once(raw.credential, 'credential', readCredential(reader));
-          break;
-        case 5:
-          raw.action = reader.string('action');
-          break;
-        case 6:
-          if (objects.length === limits.objectsPerFilter)
-            throw badRequest(
-              'objects',
-              `more than ${limits.objectsPerFilter} objects: page through them or raise \`limits.objects_per_filter\``,
-            );
-          objects.push(readResource(reader, objects.length, limits));
-          break;
-        case 7:
-          limit = reader.uint32('limit');
-          break;
-        case 8:
-          offset = reader.uint32('offset');
-          break;
-        case 9:
-          raw.minRevision = reader.uint('min_revision');
-          break;
-        case 10:
-          indexesOnly = reader.bool('indexes_only');
-          break;
-        case 11:
-          raw.id = reader.string('id');
-          break;
-        case 12:
-          raw.consistencyToken = reader.string('consistency_token');
-          break;
-        default:
-          reader.skip();
-      }
-    return { ...toCall(raw), objects, limit, offset, indexesOnly };
-  });
-}
-
 /** Bytes that are no message are the caller's mistake, and told as such. */
-function decoding<T>(read: () => T): T {
+export function decoding<T>(read: () => T): T {
   try {
     return read();
   } catch (error) {
@@ -229,7 +96,7 @@ function decoding<T>(read: () => T): T {
   }
 }
 
-function emptyCheck(): RawCheck {
+export function emptyCheck(): RawCheck {
   return {
     id: '',
     tenant: '',
@@ -244,7 +111,7 @@ function emptyCheck(): RawCheck {
   };
 }
 
-function readCheck(reader: Reader, limits: CodecLimits): RawCheck {
+export function readCheck(reader: Reader, limits: CodecLimits): RawCheck {
   const check = emptyCheck();
   while (reader.next())
     switch (reader.field) {
@@ -291,12 +158,12 @@ function readCheck(reader: Reader, limits: CodecLimits): RawCheck {
 }
 
 /** Decoders disagree on a message field that is sent twice (merge or replace): refused. */
-function once<T>(before: T | undefined, field: string, value: T): T {
+export function once<T>(before: T | undefined, field: string, value: T): T {
   if (before !== undefined) throw badRequest(field, 'is sent twice: send it once');
   return value;
 }
 
-function readSubject(reader: Reader): Subject {
+export function readSubject(reader: Reader): Subject {
   const outer = reader.enter('subject');
   let type: PrincipalType = 'user';
   let id = '';
@@ -315,7 +182,7 @@ function principalType(text: string): PrincipalType {
 }
 
 /** Of a field that is sent twice, or of two kinds, the last would count: refused, so that nobody reads it otherwise. */
-function readCredential(reader: Reader): Credential {
+export function readCredential(reader: Reader): Credential {
   let found: Credential | undefined;
   const outer = reader.enter('credential');
   while (reader.next())
@@ -334,13 +201,21 @@ function readCredential(reader: Reader): Credential {
 }
 
 /** @param at index of an object of Filter, -1 for the resource of a check: names are made only for errors */
-function readResource(reader: Reader, at: number, limits: CodecLimits): Resource {
+export function readResource(reader: Reader, at: number, limits: CodecLimits): Resource {
   const outer = reader.enter('resource');
+  const resource = readResourceFields(reader, at, limits);
+  reader.leave(outer);
+  return resource;
+}
+
+/** The fields of a resource that the reader has gone into. */
+export function readResourceFields(reader: Reader, at: number, limits: CodecLimits): Resource {
   let type = '';
   let id = '';
   let path: string | undefined;
   let attributes: Map<string, readonly Scalar[]> | undefined;
   let sources: Attributes[] | undefined;
+  const place: Place = { at, source: -1, values: 0 };
   while (reader.next())
     switch (reader.field) {
       case 1:
@@ -354,7 +229,8 @@ function readResource(reader: Reader, at: number, limits: CodecLimits): Resource
         break;
       case 4:
         attributes ??= new Map();
-        readAttribute(reader, attributes, { at, source: -1 }, limits);
+        place.source = -1;
+        readAttribute(reader, attributes, place, limits);
         break;
       case 5:
         sources ??= [];
@@ -363,12 +239,12 @@ function readResource(reader: Reader, at: number, limits: CodecLimits): Resource
             `${at < 0 ? 'resource' : `objects[${at}]`}.sources`,
             `more than ${limits.sourcesPerResource} sources: raise \`limits.sources_per_resource\` if they are needed`,
           );
-        sources.push(readSource(reader, { at, source: sources.length }, limits));
+        place.source = sources.length;
+        sources.push(readSource(reader, place, limits));
         break;
       default:
         reader.skip();
     }
-  reader.leave(outer);
   return {
     type,
     id,
@@ -382,7 +258,9 @@ function readResource(reader: Reader, at: number, limits: CodecLimits): Resource
 interface Place {
   readonly at: number;
   /** -1: the resource's own attributes. */
-  readonly source: number;
+  source: number;
+  /** Values of the resource so far, those of its sources included. */
+  values: number;
 }
 
 function nameOf({ at, source }: Place, key?: string): string {
@@ -422,6 +300,12 @@ function readAttribute(
     throw badRequest(
       nameOf(place),
       `more than ${limits.attributesPerResource} attributes: send those that policies name, or raise \`limits.attributes_per_resource\``,
+    );
+  place.values += values.length;
+  if (place.values > limits.valuesPerResource)
+    throw badRequest(
+      nameOf(place, key),
+      `more than ${limits.valuesPerResource} values in one resource, its sources included: send those that policies name, or raise \`limits.values_per_resource\``,
     );
   into.set(key, values);
 }
@@ -570,38 +454,7 @@ function readContextScalar(reader: Reader): Scalar {
   throw new WireError(`\`context\` has a value of unknown kind ${reader.field}`);
 }
 
-const SEMANTICS: readonly BatchSemantic[] = [
-  'EXECUTE_ALL',
-  'EXECUTE_ALL',
-  'DENY_ON_FIRST_DENY',
-  'PERMIT_ON_FIRST_PERMIT',
-];
-
-function readSemantic(reader: Reader): BatchSemantic {
-  const value = reader.uint('semantic');
-  const semantic = SEMANTICS[value];
-  if (semantic === undefined) throw badRequest('semantic', `${value} is not a known semantic`);
-  return semantic;
-}
-
-/** Each field given replaces the default whole; a key or a credential replaces both. */
-function withDefaults(check: RawCheck, defaults: RawCheck): RawCheck {
-  const ownsKey = check.keyId !== '' || check.credential !== undefined;
-  return {
-    ...check,
-    tenant: check.tenant === '' ? defaults.tenant : check.tenant,
-    subject: check.subject ?? defaults.subject,
-    keyId: ownsKey ? check.keyId : defaults.keyId,
-    credential: ownsKey ? check.credential : defaults.credential,
-    action: check.action === '' ? defaults.action : check.action,
-    resource: check.resource ?? defaults.resource,
-    minRevision: check.minRevision === 0 ? defaults.minRevision : check.minRevision,
-    consistencyToken:
-      check.consistencyToken === '' ? defaults.consistencyToken : check.consistencyToken,
-  };
-}
-
-function toCall(raw: RawCheck): CheckCall {
+export function toCall(raw: RawCheck): CheckCall {
   if (raw.credential !== undefined && raw.keyId !== '')
     throw badRequest('key_id', 'is given beside `credential`: send one of the two');
   const request: Request = {
@@ -698,6 +551,11 @@ export function encodeFilter(call: FilterCall, answer: FilterAnswer): Buffer {
   writer.uint(9, Math.round(ageMs));
   ids(10, result.shadowHidden);
   ids(11, result.shadowShown);
+  for (const [index, problem] of answer.invalid)
+    writer.message(12, () => {
+      writer.uint(1, index);
+      writer.string(2, problem);
+    });
   return writer.finish();
 }
 

@@ -5,10 +5,11 @@
 import type { Reason } from '../../engine/model.ts';
 import type { CheckAnswer, CheckCall, Failure, Service } from '../../service.ts';
 import { problemText, valueText } from '../../service.ts';
+import { inSlices, type SteppedWork } from '../../util/slices.ts';
+import { decodeBatchInSteps, decodeFilterInSteps } from './codec-many.ts';
 import {
-  decodeBatch,
   decodeCheck,
-  decodeFilter,
+  decoding,
   encodeBatch,
   encodeCheck,
   encodeExplain,
@@ -47,13 +48,13 @@ export function authorizationMethods(service: Service, limits: CodecLimits): Met
           encodeCheck(orThrow(answer)),
         ),
       [path('BatchCheck')]: (bytes, waitMs) =>
-        later(service.batch(decodeBatch(bytes, limits), waitMs), (answers) =>
-          encodeBatch(orThrow(answers)),
+        readInSlices(decodeBatchInSteps(bytes, limits), waitMs, (call, leftMs) =>
+          later(service.batch(call, leftMs), (answers) => encodeBatch(orThrow(answers))),
         ),
-      [path('Filter')]: (bytes, waitMs) => {
-        const call = decodeFilter(bytes, limits);
-        return later(service.filter(call, waitMs), (answer) => encodeFilter(call, orThrow(answer)));
-      },
+      [path('Filter')]: (bytes, waitMs) =>
+        readInSlices(decodeFilterInSteps(bytes, limits), waitMs, (call, leftMs) =>
+          later(service.filter(call, leftMs), (answer) => encodeFilter(call, orThrow(answer))),
+        ),
       [path('Explain')]: (bytes, waitMs) =>
         later(service.explain(decodeCheck(bytes, limits), waitMs), (answer) =>
           encodeExplain(orThrow(answer)),
@@ -71,6 +72,27 @@ export function authorizationMethods(service: Service, limits: CodecLimits): Met
 
 /** Of a message that is refused unread, so many bytes are searched for its id. */
 const ID_BYTES = 1_024;
+
+/**
+ * Reads a message that may be large, and answers it.
+ * @throws RpcError where it cannot be read
+ */
+function readInSlices<C>(
+  reading: SteppedWork<C>,
+  waitMs: number,
+  answer: (call: C, leftMs: number) => MaybePromise<Buffer>,
+): MaybePromise<Buffer> {
+  const deadline = performance.now() + waitMs;
+  const read = decoding(() => inSlices(reading, deadline));
+  if (!(read instanceof Promise)) return answer(read, waitMs);
+  return read.then(
+    (call) => answer(call, Math.max(0, deadline - performance.now())),
+    (error: unknown) =>
+      decoding(() => {
+        throw error;
+      }),
+  );
+}
 
 /** In a stream, an error of one message is that message's answer: the others go on. */
 function streamed(

@@ -20,13 +20,18 @@ export const CODE = {
 /** An error that goes to the caller. Its message names the field, the value and the remedy. */
 export class RpcError extends Error {
   readonly code: number;
-  /** `google.rpc.Status` with its details, for the `grpc-status-details-bin` trailer. */
-  readonly statusDetails: Buffer | undefined;
+  readonly #details: (() => Buffer) | undefined;
 
-  constructor(code: number, message: string, statusDetails?: Buffer) {
+  /** @param details made when they are sent: what is wrong with one object of many is told as text alone */
+  constructor(code: number, message: string, details?: () => Buffer) {
     super(message);
     this.code = code;
-    this.statusDetails = statusDetails;
+    this.#details = details;
+  }
+
+  /** `google.rpc.Status` with its details, for the `grpc-status-details-bin` trailer. */
+  get statusDetails(): Buffer | undefined {
+    return this.#details?.();
   }
 }
 
@@ -85,15 +90,17 @@ function statusWith(
   message: string,
   type: string,
   detail: (writer: Writer) => void,
-): Buffer {
-  const writer = new Writer();
-  detail(writer);
-  const value = writer.finish();
-  writer.uint(1, code);
-  writer.string(2, message);
-  writer.message(3, () => {
-    writer.string(1, `type.googleapis.com/${type}`);
-    writer.bytes(2, value);
-  });
-  return writer.finish();
+): () => Buffer {
+  return () => {
+    const writer = new Writer();
+    detail(writer);
+    const value = writer.finish();
+    writer.uint(1, code);
+    writer.string(2, message);
+    writer.message(3, () => {
+      writer.string(1, `type.googleapis.com/${type}`);
+      writer.bytes(2, value);
+    });
+    return writer.finish();
+  };
 }

@@ -92,6 +92,27 @@ export class Reader {
     this.#end = outer;
   }
 
+  /** Where the message at hand ends: for `leaveFrom`. */
+  end(): number {
+    return this.#end;
+  }
+
+  /** Comes out of a nested message that was not read to its end, maybe from a message deeper inside. */
+  leaveFrom(end: number, outer: number): void {
+    this.#at = end;
+    this.#end = outer;
+  }
+
+  /** Bytes that were read or passed over. */
+  position(): number {
+    return this.#at;
+  }
+
+  /** Whether the field at hand is text, bytes or a message. */
+  hasBytes(): boolean {
+    return this.wireType === BYTES;
+  }
+
   /** Reads a nested message with `read`. The hot messages use `enter` and `leave`, which make no closure. */
   message<T>(name: string, read: (reader: Reader) => T): T {
     const outer = this.enter(name);
