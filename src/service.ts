@@ -2,7 +2,7 @@
  * The one async room of the hot path: validate → load facts → decide → record. Every entry point translates to
  * and from these four calls and does nothing else. What fails, denies (COMB-5).
  */
-import { contentOf, eventOf, type Api, type FilteredObjects } from './audit/event.ts';
+import { contentOf, eventOf, itemText, type Api, type FilteredObjects } from './audit/event.ts';
 import type { Redact } from './audit/fields.ts';
 import type { AuditLog } from './audit/log.ts';
 import type { Sampling } from './audit/sampling.ts';
@@ -447,8 +447,7 @@ export function createService(options: ServiceOptions): Service {
   const filtered = (
     taken: Taken<FilterCall>,
     loaded: LoadedFacts,
-    result: FilterResult,
-    malformedObjects: ReadonlyMap<number, string>,
+    { result, invalid: malformedObjects, itemsText }: Filtered,
   ): MaybePromise<FilterAnswer | Failure> => {
     const outcome = refusal(result.reason);
     const { visible, examined } = result;
@@ -465,6 +464,7 @@ export function createService(options: ServiceOptions): Service {
       shadowHidden,
       shadowShown,
       invalid: [...malformedObjects.keys()],
+      itemsText,
     });
     // What is hidden is denied, and so is what is malformed.
     const always =
@@ -512,11 +512,16 @@ export function createService(options: ServiceOptions): Service {
       if (problem !== undefined) return invalid(problem);
       return answer('filter', call, waitMs, (taken, loaded) => {
         const { action } = call.request;
-        const work = filterValid({ ...call, action }, loaded.facts, options.limits);
+        const work = filterValid(
+          { ...call, action },
+          loaded.facts,
+          options.limits,
+          log.isOn && redact === undefined,
+        );
         return later(inSlices(work, taken.startedAt + waitMs), (found) =>
           found === undefined
             ? tooLate(taken, loaded, 'all objects were looked at')
-            : filtered(taken, loaded, found.result, found.invalid),
+            : filtered(taken, loaded, found),
         );
       });
     },
@@ -637,6 +642,13 @@ const BATCH_TOO_LATE: Failure = {
 /** Objects that are looked at between two steps. */
 const STEP_OBJECTS = 64;
 
+interface Filtered {
+  readonly result: FilterResult;
+  readonly invalid: ReadonlyMap<number, string>;
+  /** All objects as the audit record tells them; `undefined`: it does not, or was not asked to. */
+  readonly itemsText: string | undefined;
+}
+
 /**
  * FILT-5: looks at each object before any is decided.
  * @returns `undefined`: time was over first
@@ -645,9 +657,8 @@ function* filterValid(
   call: FilterCall & { readonly action: string },
   facts: Facts,
   limits: RequestLimits,
-): SteppedWork<
-  { readonly result: FilterResult; readonly invalid: ReadonlyMap<number, string> } | undefined
-> {
+  isTold: boolean,
+): SteppedWork<Filtered | undefined> {
   let found: Map<number, string> | undefined;
   for (let index = 0; index < call.objects.length; index++) {
     if (index % STEP_OBJECTS === STEP_OBJECTS - 1 && (yield)) return undefined;
@@ -662,10 +673,34 @@ function* filterValid(
   const deciding = filterInSteps({ ...call, invalid }, facts);
   for (;;) {
     const { done, value } = deciding.next(false);
-    if (done === true) return { result: value, invalid };
+    if (done === true) {
+      const itemsText = isTold ? yield* textOf(call.objects, invalid) : undefined;
+      return { result: value, invalid, itemsText };
+    }
     if (yield) return undefined;
   }
 }
+
+/** The objects as the audit record tells them. It is written whatever the time: the decision is made. */
+function* textOf(
+  objects: readonly Resource[],
+  invalid: ReadonlyMap<number, string>,
+): SteppedWork<string> {
+  const texts: string[] = [];
+  let length = 0;
+  for (const [index, object] of objects.entries()) {
+    const text = invalid.has(index) ? '{}' : itemText(object);
+    texts.push(text);
+    length += text.length;
+    if (length < STEP_CHARS) continue;
+    length = 0;
+    yield;
+  }
+  return texts.join(',');
+}
+
+/** Characters of a record that are made between two steps. */
+const STEP_CHARS = 65_536;
 
 /** What is of the item alone does not fail its batch. */
 function itemAnswer(id: string, failure: Failure): CheckAnswer | Failure {

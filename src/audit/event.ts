@@ -66,6 +66,8 @@ export interface FilteredObjects {
   readonly visible: readonly number[];
   readonly shadowHidden: number;
   readonly shadowShown: number;
+  /** The items as text, where it was made before: that of thousands takes time. */
+  readonly itemsText?: string | undefined;
   /** Indexes of those that are malformed (FILT-5); absent: none. */
   readonly invalid?: readonly number[];
 }
@@ -118,7 +120,22 @@ function partOf(content: DecisionContent, withInputs: boolean): string {
   return `${part}}`;
 }
 
-function resourceOf(
+/** Texts of large resources: the checks of a batch may share one. */
+const texts = new WeakMap<Resource, string>();
+/** Attributes beyond which a resource is large; one with sources is, too. */
+const MANY_ATTRIBUTES = 8;
+
+function resourceOf(resource: Resource, withInputs: boolean, omitted: string[]): string {
+  const isLarge = resource.sources.length > 0 || resource.attributes.size > MANY_ATTRIBUTES;
+  if (!withInputs || !isLarge) return textOf(resource, withInputs, omitted);
+  const known = texts.get(resource);
+  if (known !== undefined) return known;
+  const text = textOf(resource, true, omitted);
+  texts.set(resource, text);
+  return text;
+}
+
+function textOf(
   { type, id, path, attributes, sources }: Resource,
   withInputs: boolean,
   omitted: string[],
@@ -144,13 +161,18 @@ function objectsOf(objects: FilteredObjects, withInputs: boolean, omitted: strin
   if (withInputs) {
     part += `,"offset":${offset},"limit":${limit}`;
     const malformed = new Set(invalid);
-    const told = items.map((item, index) =>
-      malformed.has(index) ? '{}' : resourceOf(item, true, omitted),
-    );
-    part += `,"items":[${told.join(',')}]`;
+    const text =
+      objects.itemsText ??
+      items.map((item, index) => (malformed.has(index) ? '{}' : itemText(item))).join(',');
+    part += `,"items":[${text}]`;
     part += `,"visible_indexes":${JSON.stringify(visible)}`;
   } else if (items.length > 0) omitted.push('objects.items');
   return `${part}}`;
+}
+
+/** One object of a Filter as records tell it. */
+export function itemText(item: Resource): string {
+  return textOf(item, true, []);
 }
 
 /** Keys are ordinary, `__proto__` included: the text is made of them one by one (ID-3). */
