@@ -3,20 +3,12 @@
  * flushed before it is acknowledged, and several processes may share the directory.
  */
 import { randomBytes, createHash } from 'node:crypto';
-import {
-  closeSync,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readSync,
-  statSync,
-  watch as watchFile,
-  type FSWatcher,
-} from 'node:fs';
+import { mkdirSync, watch as watchFile, type FSWatcher } from 'node:fs';
 import { join } from 'node:path';
 import { open, type Database, type RootDatabase } from 'lmdb';
 import type { Kind } from '../engine/records.ts';
 import { leastReader, leastReaderOf, READER_VERSION } from './format/version.ts';
+import { checkDatabase, makeLockFile } from './embedded/file.ts';
 import { idOfFact, readEntry, readFact, readHead, type StoredFact } from './embedded/stored.ts';
 import {
   readable,
@@ -43,7 +35,11 @@ export const FEED_LENGTH = 10_000;
 const MAX_KEY_CHARS = 512;
 /** How long after each other it is looked again for a change that another process makes, ms. */
 const LATER_LOOKS_MS = [10, 50, 250];
-/** Address space, not memory: the file grows as it is filled. */
+/** How long the library may take to tell why a commit failed, ms. */
+const CAUSE_MS = 1_000;
+/** Between two looks for readers whose process has ended, ms. */
+const READERS_MS = 1_000;
+/** Address space, not memory: the file grows as it is filled, up to this. */
 const MAP_BYTES = 64 * 1024 ** 3;
 
 type FactDbKey = [tenant: string, kind: Kind, id: string];
@@ -55,7 +51,8 @@ export function openEmbeddedStore(directory: string): Store {
   let root: RootDatabase;
   try {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
-    checkFile(file);
+    checkDatabase(file);
+    makeLockFile(`${file}-lock`);
     root = open({
       path: file,
       noSubdir: true,
@@ -64,6 +61,8 @@ export function openEmbeddedStore(directory: string): Store {
       maxDbs: 4,
       // Acknowledge only what is on disk.
       overlappingSync: false,
+      // The library's promise of such a batch is nobody's: where it fails, the process would end.
+      eventTurnBatching: false,
     });
   } catch (error) {
     throw new StoreError(`cannot open the embedded store in \`${directory}\``, { cause: error });
@@ -100,6 +99,15 @@ export function openEmbeddedStore(directory: string): Store {
       });
     }
   };
+
+  // A process that was killed while it read would keep all pages from being used again, and the file would grow.
+  const readers = setInterval(() => {
+    try {
+      root.readerCheck();
+    } catch {
+      // The next one may succeed; a database that cannot be read tells it where it is.
+    }
+  }, READERS_MS).unref();
 
   const listeners = new Set<(tenant: string | undefined) => void>();
   let watcher: FSWatcher | undefined;
@@ -210,9 +218,10 @@ export function openEmbeddedStore(directory: string): Store {
         result = await root.childTransaction(() => apply(commit));
       } catch (error) {
         if (error instanceof StoreError) throw error;
-        throw new StoreError('the embedded store could not commit', {
-          cause: await rootCause(error),
-        });
+        const cause = await rootCause(error);
+        throw new StoreError(
+          `the embedded store in \`${directory}\` could not commit: ${causeText(cause)}`,
+        );
       }
       if (result.committed) notify();
       return result;
@@ -255,6 +264,7 @@ export function openEmbeddedStore(directory: string): Store {
       if (closed) return;
       closed = true;
       listeners.clear();
+      clearInterval(readers);
       watcher?.close();
       await root.close();
     },
@@ -279,32 +289,25 @@ function knownHead(tenant: string, json: string | undefined): Head | undefined |
   }
 }
 
-/** Where LMDB's first meta page has its magic number, and what it is. */
-const MAGIC_AT = 24;
-const MAGIC = 0xbeefc0de;
-
-/** The native library crashes on a file that is no database of its own: such a file is refused before. */
-function checkFile(file: string): void {
-  if (!existsSync(file) || statSync(file).size === 0) return;
-  const head = Buffer.alloc(MAGIC_AT + 4);
-  const descriptor = openSync(file, 'r');
-  try {
-    readSync(descriptor, head, 0, head.length, 0);
-  } finally {
-    closeSync(descriptor);
-  }
-  if (head.readUInt32LE(MAGIC_AT) !== MAGIC) throw new Error(`\`${file}\` is no LMDB database`);
+/** What went wrong, and the remedy where there is one. */
+function causeText(cause: unknown): string {
+  const message = cause instanceof Error ? cause.message : String(cause);
+  if (/no space left|ENOSPC|quota|EDQUOT|file too large|EFBIG/i.test(message))
+    return `the disk is full: free some of it (${message})`;
+  if (/MDB_MAP_FULL|mapsize/i.test(message))
+    return `it is full, at ${MAP_BYTES} bytes (${message})`;
+  return message;
 }
 
 /** The library tells why a commit failed in a second promise, which nobody else looks at. */
 async function rootCause(error: unknown): Promise<unknown> {
   if (!(error instanceof Error) || !('commitError' in error)) return error;
-  try {
-    await error.commitError;
-    return error;
-  } catch (cause) {
-    return cause;
-  }
+  const late = new Promise<unknown>((done) => setTimeout(done, CAUSE_MS, error).unref());
+  const told = Promise.resolve(error.commitError).then(
+    () => error,
+    (cause: unknown) => cause,
+  );
+  return Promise.race([told, late]);
 }
 
 function keyId(id: string): string {

@@ -2,6 +2,8 @@
  * The embedded store under SIGKILL and between processes. Promise: it reopens whole at any instant; a commit is
  * there entirely or not at all (CONS-5), and one that was acknowledged is there.
  */
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { openEmbeddedStore } from '../../src/store/embedded.ts';
 import {
@@ -18,6 +20,7 @@ import { temporaryDirectory } from '../support/temporary.ts';
 
 const COMMIT_LOOP = new URL('../support/commit-loop.ts', import.meta.url);
 const COMMIT_ON_REQUEST = new URL('../support/commit-on-request.ts', import.meta.url);
+const HELD_READ = new URL('../support/held-read.ts', import.meta.url);
 const TENANT = 'the tenant';
 const KILLS_A_LANE = 25;
 /** Commits that must be seen by the other process, one by one. */
@@ -229,4 +232,26 @@ describe('two processes on one directory', () => {
     room.close();
     await store.close();
   });
+});
+
+describe('a process that is killed while it reads', () => {
+  it(
+    'does not make the file grow: what it had open is let go of soon',
+    { timeout: 60_000 },
+    async () => {
+      const directory = temporaryDirectory();
+      const store = openEmbeddedStore(directory);
+      const large = (round: number): Change =>
+        user('large', { email: String(round).padEnd(100_000, 'x') });
+      await put(store, 't', large(0));
+      const reader = start(HELD_READ, directory);
+      await reader.line();
+      await reader.kill();
+      await sleep(2_500);
+      for (let round = 1; round <= 200; round++) await put(store, 't', large(round));
+      // Each round writes 100 kB; without a reader two or three of them are kept.
+      expect(statSync(join(directory, 'postern.mdb')).size).toBeLessThan(5_000_000);
+      await store.close();
+    },
+  );
 });
