@@ -45,10 +45,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   relay: ['audit'],
   primary: ['metrics', 'relay', 'server', 'transport'],
   counted: ['admin', 'manage'],
-  config: ['engine', 'audit'],
+  config: ['engine', 'audit', 'util'],
   'proto-value': [],
   identity: ['engine', 'later'],
-  admin: ['engine', 'store', 'config'],
+  admin: ['engine', 'store', 'config', 'util'],
   service: ['engine', 'facts', 'audit', 'identity', 'metrics', 'later', 'util'],
   transport: ['engine', 'service', 'later', 'util', 'admin', 'store', 'proto-value', 'config'],
   'in-force': ['engine', 'config', 'transport'],
@@ -92,6 +92,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'proto-value',
     'memory',
     'primary',
+    'util',
   ],
 };
 

@@ -538,7 +538,8 @@ export async function applyText(
       })),
     };
   } catch (error) {
-    if (error instanceof StateError) throw invalid('chunk', error.message);
+    // Well formed, and refused: callers tell it from a text that cannot be read.
+    if (error instanceof StateError) throw invalid('state', error.message);
     throw error;
   }
 }

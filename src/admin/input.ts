@@ -5,6 +5,7 @@ import { permissionProblem } from '../engine/rbac.ts';
 import type { Mode, TreeAction, UserType } from '../engine/records.ts';
 import { TREE_BIT } from '../engine/action.ts';
 import { printable } from '../engine/validate.ts';
+import { timeProblem } from '../util/time.ts';
 import { invalid } from './refused.ts';
 
 /** Longest free text of a record, characters. */
@@ -89,13 +90,9 @@ export function metadataOf(
 /** RFC 3339 as ms since the epoch; `undefined` where it is empty. */
 export function timeOf(field: string, value: string | undefined, now: number): number | undefined {
   if (value === undefined || value === '') return undefined;
-  const RFC_3339 = /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:[Zz]|[+-]\d{2}:\d{2})$/;
-  const at = RFC_3339.test(value) ? Date.parse(value) : NaN;
-  if (Number.isNaN(at))
-    throw invalid(
-      field,
-      `\`${printable(value)}\` is no RFC 3339 time: give for example 2030-01-31T00:00:00Z`,
-    );
+  const problem = timeProblem(value);
+  if (problem !== undefined) throw invalid(field, `\`${printable(value)}\` ${problem}`);
+  const at = Date.parse(value);
   if (at <= now) throw invalid(field, `\`${printable(value)}\` has passed: give a later time`);
   return at;
 }

@@ -43,13 +43,12 @@ export class AdminError extends CliError {
   }
 }
 
-/** The server understood and says no; everything else is usage or transport. */
+/** The server understood and says no; everything else is usage, malformed input among it, or transport. */
 const REFUSALS: ReadonlySet<string> = new Set([
   'PERMISSION_DENIED',
   'NOT_FOUND',
   'ALREADY_EXISTS',
   'FAILED_PRECONDITION',
-  'INVALID_ARGUMENT',
   'ABORTED',
 ]);
 

@@ -65,6 +65,9 @@ async function send(
       // The server has seen a text, the user a file.
       if (error.message.startsWith('chunk: '))
         error.message = error.message.slice('chunk: '.length).replace(/^state:/gm, `${name}:`);
+      // Well formed, and refused for what it says: as without a server.
+      if (error.message.startsWith('state: '))
+        throw new CliError(`${name}: ${error.message.slice('state: '.length)}`, EXIT.refused);
       throw error;
     }
     throw new CliError(`${error.message}: ${outcome(isWhole, options)}`);

@@ -95,8 +95,7 @@ export async function apply(options: ApplyOptions): Promise<number> {
           `${String(stopping.signal.reason)}: the state of ${state.tenant} was not applied`,
         );
       if (error instanceof StateError) throw refused(source, error.findings);
-      if (error instanceof IdempotencyError || error instanceof Refused)
-        throw new CliError(error.message, EXIT.refused);
+      if (error instanceof IdempotencyError) throw new CliError(error.message);
       if (error instanceof UnknownOutcomeError)
         throw new CliError(
           `${error.message}; ${idempotencyKey === undefined ? 'apply again: a state that is there already changes nothing' : 'apply again with the same --idempotency-key'}`,

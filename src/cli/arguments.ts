@@ -1,15 +1,24 @@
 /** What several commands read from their arguments: times, numbers, JSON and files. */
 import { readFileSync } from 'node:fs';
-import { CliError } from './output.ts';
+import { errorText } from '../util/system-error.ts';
+import { timeProblem } from '../util/time.ts';
+import { CliError, visible } from './output.ts';
 
 const UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 };
+
+/** Later times have no four-digit year, or none at all. */
+const MAX_DURATION_S = 36_500 * 86_400;
 
 /** `90d`, `24h`, `30m`, `45s` in seconds. */
 export function parseDuration(option: string, text: string): number {
   const [, count, unit] = /^(\d{1,9})([smhd])$/.exec(text) ?? [];
   const seconds = UNITS[unit ?? ''];
   if (count === undefined || seconds === undefined)
-    throw new CliError(`${option}: \`${text}\` is not a time such as 90d, 24h, 30m or 45s`);
+    throw new CliError(
+      `${option}: \`${visible(text)}\` is not a time such as 90d, 24h, 30m or 45s`,
+    );
+  if (Number(count) * seconds > MAX_DURATION_S)
+    throw new CliError(`${option}: \`${text}\` is too long: at most 36500d, a hundred years`);
   return Number(count) * seconds;
 }
 
@@ -25,9 +34,8 @@ export function parseRate(option: string, text: string): { requests: number; per
 
 /** RFC 3339, with its offset from UTC. */
 export function parseTime(option: string, text: string): string {
-  const form = /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})$/;
-  if (!form.test(text) || Number.isNaN(Date.parse(text)))
-    throw new CliError(`${option}: \`${text}\` is not a time such as 2030-01-31T12:00:00Z`);
+  const problem = timeProblem(text);
+  if (problem !== undefined) throw new CliError(`${option}: \`${visible(text)}\` ${problem}`);
   return text;
 }
 
@@ -81,9 +89,7 @@ export function readText(option: string, file: string): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(file === '-' ? 0 : file));
   } catch (error) {
-    throw new CliError(
-      `${option}: \`${file}\` cannot be read: ${error instanceof Error ? error.message : String(error)}`,
-    );
+    throw new CliError(`${option}: \`${file}\` cannot be read: ${errorText(error)}`);
   }
 }
 

@@ -12,7 +12,11 @@ import {
   type ClientWritableStream,
 } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
-import { CliError } from './output.ts';
+import { addressProblem } from '../util/address.ts';
+import { quietGrpc } from '../util/quiet-grpc.ts';
+import { errorText } from '../util/system-error.ts';
+import { callFailure } from './kit/no-answer.ts';
+import { CliError, visible } from './output.ts';
 
 /** Where the server is, and how it is spoken to. */
 export interface ConnectionOptions {
@@ -145,6 +149,9 @@ type Streaming = (request: object, metadata: Metadata) => ClientReadableStream<u
 /** Loads a service's proto file and makes a client; it connects at the first call. */
 export function openService(name: keyof typeof PROTO_FILES, options: ConnectionOptions): Service {
   const { address } = options;
+  const problem = addressProblem(address, '127.0.0.1:4700');
+  if (problem !== undefined) throw new CliError(`--address: \`${visible(address)}\` ${problem}`);
+  quietGrpc();
   const definition = loadSync(PROTO_FILES[name], {
     includeDirs: [join(options.packageRoot, 'proto')],
     keepCase: true,
@@ -174,7 +181,7 @@ export function openService(name: keyof typeof PROTO_FILES, options: ConnectionO
         const send = method(called) as Unary;
         send(request, metadataOf(headers), { deadline }, (error, answer) =>
           // The loader's codec has made the answer from the proto file.
-          error === null ? done(answer as T) : failed(toCallError(error, address)),
+          error === null ? done(answer as T) : failed(toCallError(error, address, timeoutMs)),
         );
       }),
     upload: <T>(
@@ -188,7 +195,7 @@ export function openService(name: keyof typeof PROTO_FILES, options: ConnectionO
         const deadline = Date.now() + timeoutMs;
         const start = method(called) as Uploading;
         const stream = start(metadataOf(headers), { deadline }, (error, answer) =>
-          error === null ? done(answer as T) : failed(toCallError(error, address)),
+          error === null ? done(answer as T) : failed(toCallError(error, address, timeoutMs)),
         );
         signal?.addEventListener('abort', () => stream.cancel());
         // The callback tells what went wrong. A stream whose source failed must not end as if it were whole.
@@ -205,7 +212,7 @@ export function openService(name: keyof typeof PROTO_FILES, options: ConnectionO
         for await (const message of stream) yield message as T;
       } catch (error) {
         // The caller has seen enough.
-        if (!signal.aborted) throw toCallError(error as RpcError, address);
+        if (!signal.aborted) throw toCallError(error as RpcError, address, 0);
       } finally {
         signal.removeEventListener('abort', cancel);
       }
@@ -246,9 +253,7 @@ function channelCredentials({ tls, ca, cert, keyFile }: ConnectionOptions): Chan
     );
   } catch (error) {
     if (error instanceof CliError) throw error;
-    throw new CliError(
-      `--ca, --cert and --key-file: not usable as PEM files: ${error instanceof Error ? error.message : String(error)}`,
-    );
+    throw new CliError(`--ca, --cert and --key-file: not usable as PEM files: ${errorText(error)}`);
   }
 }
 
@@ -257,22 +262,16 @@ function readPem(option: string, file: string | undefined): Buffer | null {
   try {
     return readFileSync(file);
   } catch (error) {
-    throw new CliError(
-      `${option}: \`${file}\` cannot be read: ${error instanceof Error ? error.message : String(error)}`,
-    );
+    throw new CliError(`${option}: \`${file}\` cannot be read: ${errorText(error)}`);
   }
 }
 
-/** What the client itself says where there was no answer. */
-const NO_ANSWER = /^(No connection established|Name resolution failed|Connection dropped)|ECONN/;
-
-function toCallError(error: RpcError, address: string): CallError {
-  const details = error.details ?? error.message;
-  const name = error.code === undefined ? undefined : status[error.code];
-  const message =
-    error.code === status.UNAVAILABLE && NO_ANSWER.test(details)
-      ? `no answer from ${address}: is \`postern serve\` running there? (${details.replace(/\s+/g, ' ')})`
-      : details;
+function toCallError(error: RpcError, address: string, timeoutMs: number): CallError {
+  const details = (error.details ?? error.message).replace(/\s+/g, ' ');
+  const name = (error.code === undefined ? undefined : status[error.code]) ?? 'UNKNOWN';
+  const own = error.details ?? error.message;
+  const text = callFailure({ status: name, details, address, timeoutMs });
+  // What the server says in several lines stays so.
   const isReasoned = (error.metadata?.get('grpc-status-details-bin').length ?? 0) > 0;
-  return new CallError(message, name ?? 'UNKNOWN', isReasoned);
+  return new CallError(text === details ? own : text, name, isReasoned);
 }

@@ -1,6 +1,8 @@
 /** `postern healthcheck`: whether a server is ready, for container health checks. */
 import { request } from 'node:http';
-import { CliError, EXIT, print, type Format } from './output.ts';
+import { addressProblem } from '../util/address.ts';
+import { errorText } from '../util/system-error.ts';
+import { CliError, EXIT, print, visible, type Format } from './output.ts';
 
 export interface HealthcheckOptions {
   readonly output: Format;
@@ -23,14 +25,19 @@ export async function healthcheck({ output, http }: HealthcheckOptions): Promise
   return status === 200 ? EXIT.ok : EXIT.refused;
 }
 
+/** Of the HTTP listener. */
+const EXAMPLE = '127.0.0.1:4701';
+
 function get(address: string, path: string): Promise<{ status: number; body: string }> {
+  const problem = addressProblem(address, EXAMPLE);
+  if (problem !== undefined) throw new CliError(`--http: \`${visible(address)}\` ${problem}`);
   const colon = address.lastIndexOf(':');
   const target = address.startsWith('unix:')
     ? { socketPath: address.slice(5) }
     : { host: address.slice(0, colon).replace(/^\[|\]$/g, ''), port: address.slice(colon + 1) };
   return new Promise((done, failed) => {
     const fail = (error: Error): void =>
-      failed(new CliError(`no answer from ${address}: ${error.message}`));
+      failed(new CliError(`no answer from ${address}: ${errorText(error)}`));
     const sent = request({ ...target, path, timeout: TIMEOUT_MS }, (response) => {
       let body = '';
       response.setEncoding('utf8').on('data', (chunk: string) => (body += chunk));

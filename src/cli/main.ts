@@ -12,6 +12,7 @@ import { NOUNS } from './nouns.ts';
 import { CliError, EXIT, type Format } from './output.ts';
 import type { ReplayOptions } from './replay.ts';
 import { endAtOnce } from './signals.ts';
+import { usageError } from './kit/usage-error.ts';
 
 interface GlobalOptions extends Omit<ConnectionOptions, 'packageRoot'> {
   readonly output: Format;
@@ -21,6 +22,9 @@ interface GlobalOptions extends Omit<ConnectionOptions, 'packageRoot'> {
   readonly tokenFile?: string;
 }
 
+// What Node thinks of a library is no news for whoever runs a command.
+process.noDeprecation = true;
+const given = process.argv.slice(2);
 const NODE_MAJOR = 24;
 if (Number(process.versions.node.split('.')[0]) < NODE_MAJOR) {
   process.stderr.write(
@@ -84,10 +88,10 @@ const program = new Command('postern')
   .option('--ca <file>', 'PEM file of the authorities to trust; implies --tls')
   .option('--cert <file>', 'PEM file of a client certificate; implies --tls')
   .option('--key-file <file>', 'PEM file of its key')
-  .showHelpAfterError('(postern --help tells more)')
+  .configureOutput({ outputError: (text, write) => write(usageError(text, given, program)) })
   .addHelpText(
     'after',
-    '\nExit codes: 0 ok or allowed, 1 refused or denied, 2 usage or no answer.\nDocumentation: docs/ in the package.',
+    '\nExit codes: 0 ok or allowed, 1 understood and refused or denied, 2 malformed or no answer.\nDocumentation: docs/ in the package.',
   );
 
 program
@@ -320,7 +324,6 @@ program
     ),
   );
 
-const given = process.argv.slice(2);
 const allVerbs = given.includes('completion');
 const migrate = program
   .command('migrate')

@@ -1,5 +1,6 @@
 /** The state file that `apply` is given: a file, or standard input. */
 import { fstatSync, readFileSync } from 'node:fs';
+import { errorText } from '../util/system-error.ts';
 import { CliError } from './output.ts';
 
 /** The name that problems of standard input are told under. */
@@ -18,9 +19,7 @@ export function readState(file: string): StateInput {
       ? { name: STDIN, bytes: readFileSync(0) }
       : { name: file, bytes: readFileSync(file) };
   } catch (error) {
-    throw new CliError(
-      `--file: \`${file}\` cannot be read: ${error instanceof Error ? error.message : String(error)}`,
-    );
+    throw new CliError(`--file: \`${file}\` cannot be read: ${errorText(error)}`);
   }
 }
 

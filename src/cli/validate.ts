@@ -14,6 +14,7 @@ import { parseRoutes } from '../config/routes.ts';
 import { parseDefaultRoles, type DefaultRole } from '../config/roles.ts';
 import { lintState, parseState, refused } from '../config/state.ts';
 import type { Catalog } from '../engine/action.ts';
+import { errorText } from '../util/system-error.ts';
 import { loadSuite } from '../policy-test.ts';
 import { CliError, EXIT, paint, print, type Format } from './output.ts';
 
@@ -58,9 +59,7 @@ export function yamlFiles(directory: string): string[] {
     if (!statSync(directory).isDirectory()) return [directory];
     names = readdirSync(directory, { recursive: true, encoding: 'utf8' });
   } catch (error) {
-    throw new CliError(
-      `\`${directory}\` cannot be read: ${error instanceof Error ? error.message : String(error)}`,
-    );
+    throw new CliError(`\`${directory}\` cannot be read: ${errorText(error)}`);
   }
   return names
     .filter((name) => /\.ya?ml$/.test(name))

@@ -17,6 +17,8 @@ import type * as z from 'zod';
 import { ConfigError, formatPath, type Problem } from './problem.ts';
 import { issueProblems } from './issues.ts';
 import { jsonTooDeep, parseJson } from './json.ts';
+import { yamlProblem } from './yaml-errors.ts';
+import { errorText } from '../util/system-error.ts';
 
 /** Longer texts are read as JSON only: YAML with the places of all its parts takes a hundred times its length. */
 const LARGE_CHARS = 8 * 1024 * 1024;
@@ -41,7 +43,7 @@ export function readSource(file: string): Source {
   try {
     bytes = readFileSync(file);
   } catch (error) {
-    throw new ConfigError([at(file, 1, 1, [], `cannot be read: ${reason(error)}`, 'error')]);
+    throw new ConfigError([at(file, 1, 1, [], `cannot be read: ${errorText(error)}`, 'error')]);
   }
   return decodeSource(file, bytes);
 }
@@ -53,7 +55,7 @@ export function decodeSource(file: string, bytes: Uint8Array): Source {
     if (bytes.length > MAX_FILE_BYTES) throw new Error(`is larger than ${MAX_FILE_BYTES} bytes`);
     text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch (error) {
-    throw new ConfigError([at(file, 1, 1, [], `cannot be read: ${reason(error)}`, 'error')]);
+    throw new ConfigError([at(file, 1, 1, [], `cannot be read: ${errorText(error)}`, 'error')]);
   }
   return parseSource(file, text);
 }
@@ -108,7 +110,7 @@ export function parseSource(file: string, text: string, shape: Shape = SHAPE): S
       // One mistake may be told many times: the first ones are the ones to mend.
       ...[...document.errors, ...document.warnings]
         .slice(0, MAX_SYNTAX_ERRORS)
-        .map(({ pos, message }) => [pos[0], message.replace(/\s+/g, ' ')] as const),
+        .map(({ pos, code }) => [pos[0], yamlProblem(code)] as const),
       ...badShape(document, shape),
     ];
     if (broken.length > 0)
@@ -121,7 +123,7 @@ export function parseSource(file: string, text: string, shape: Shape = SHAPE): S
     value = document.toJS({ maxAliasCount: 100 });
   } catch (error) {
     if (error instanceof ConfigError) throw error;
-    throw new ConfigError([at(file, 1, 1, [], `is not usable YAML: ${reason(error)}`, 'error')]);
+    throw new ConfigError([at(file, 1, 1, [], unusable(error), 'error')]);
   }
   const problem: Source['problem'] = (path, message, severity = 'error') => {
     const { line, col } = counter.linePos(offsetOf(document, path));
@@ -257,6 +259,10 @@ function offsetOf(document: Document.Parsed, path: readonly PropertyKey[]): numb
   return document.contents?.range[0] ?? 0;
 }
 
-function reason(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+/** What the reader says only once it builds the value. */
+function unusable(error: unknown): string {
+  const text = errorText(error);
+  return /alias/i.test(text)
+    ? 'expands to too much by its aliases: write the values out'
+    : `is not usable YAML: ${text}`;
 }

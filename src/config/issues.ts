@@ -2,6 +2,7 @@
 import * as z from 'zod';
 import { $ZodType, type $ZodIssue } from 'zod/v4/core';
 import type { Source } from './document.ts';
+import { timeProblem } from '../util/time.ts';
 import { suggest, type Problem } from './problem.ts';
 
 type Issue = $ZodIssue;
@@ -71,17 +72,35 @@ function describe(
     case 'custom':
       return [source.problem(path, `${show(value)} ${issue.message}`)];
     case 'invalid_format':
+      return [source.problem(path, `${show(value)} ${formProblem(issue, value)}`)];
+    case 'not_multiple_of':
+      return [source.problem(path, `${show(value)} is no multiple of ${issue.divisor}`)];
     case 'invalid_key':
     case 'invalid_element':
-    case 'not_multiple_of':
-      return [source.problem(path, `${show(value)} ${issue.message}`)];
+      return issue.issues.flatMap((inner) =>
+        describe(source, schema, inner, [...path, ...inner.path]),
+      );
   }
+}
+
+/** A text of the wrong form; schemas say their own forms in words. */
+function formProblem(issue: Extract<Issue, { code: 'invalid_format' }>, value: unknown): string {
+  if (issue.format === 'datetime' && typeof value === 'string')
+    return timeProblem(value) ?? 'is no RFC 3339 time: write it as 2030-01-31T12:00:00Z';
+  if (!/^Invalid /.test(issue.message)) return issue.message;
+  return issue.pattern === undefined
+    ? `is no ${issue.format}`
+    : `does not have the form ${issue.pattern}`;
 }
 
 function expectation(issue: Issue): string {
   if (issue.code === 'invalid_value') return `one of ${issue.values.join(', ')}`;
   if (issue.code === 'invalid_type') return article(issue.expected);
-  return issue.message;
+  if (issue.code === 'too_small') return `at least ${issue.minimum}`;
+  if (issue.code === 'too_big') return `at most ${issue.maximum}`;
+  if (issue.code === 'invalid_format') return `of the form ${issue.pattern ?? issue.format}`;
+  if (issue.code === 'unrecognized_keys') return `without ${issue.keys.join(', ')}`;
+  return issue.message.startsWith('Invalid ') ? 'a value of another form' : issue.message;
 }
 
 function didYouMean(value: string, known: readonly string[]): string {

@@ -2,6 +2,7 @@
 import { visit } from 'jsonc-parser';
 import { formatPath, ConfigError, type Problem } from './problem.ts';
 import type { Source } from './document.ts';
+import { jsonProblem } from './yaml-errors.ts';
 
 /** @throws ConfigError where it is no JSON, or a key stands twice in one object: the last would win without a word */
 export function parseJson(file: string, text: string): Source {
@@ -19,9 +20,8 @@ export function parseJson(file: string, text: string): Source {
   let value: unknown;
   try {
     value = JSON.parse(text);
-  } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    const offset = Number(/position (\d+)/.exec(message)?.[1] ?? 0);
+  } catch {
+    const { offset, message } = firstError(text);
     throw new ConfigError([problem(offset, [], `is no JSON: ${message}`)]);
   }
   const twice = duplicates(text);
@@ -55,6 +55,34 @@ export function jsonTooDeep(text: string, maxDepth: number): number | undefined 
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
+
+/** Ends the reading at the first error. */
+class Found extends Error {
+  readonly offset: number;
+
+  constructor(offset: number, message: string) {
+    super(message);
+    this.offset = offset;
+  }
+}
+
+function firstError(text: string): { readonly offset: number; readonly message: string } {
+  try {
+    visit(
+      text,
+      {
+        onError: (code, offset) => {
+          throw new Found(offset, jsonProblem(code));
+        },
+      },
+      { disallowComments: true },
+    );
+  } catch (error) {
+    if (error instanceof Found) return error;
+    throw error;
+  }
+  return { offset: 0, message: 'look for a missing quote, comma or bracket' };
+}
 
 /** Duplicates that are told. */
 const MAX_TOLD = 20;

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import * as z from 'zod';
+import { errorText } from '../util/system-error.ts';
 import { id, level, permission } from './common.ts';
 import { parseAs, readSource, type Source } from './document.ts';
 import { ConfigError, type Problem } from './problem.ts';
@@ -288,10 +289,7 @@ function entriesOf(
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
     throw new ConfigError([
-      wrong(
-        directory,
-        `cannot be read as the directory of migrations: ${error instanceof Error ? error.message : String(error)}`,
-      ),
+      wrong(directory, `cannot be read as the directory of migrations: ${errorText(error)}`),
     ]);
   }
 }

@@ -22,11 +22,14 @@ export function formatProblem({ file, line, column, path, message, severity }: P
 /** Files that are refused. Nothing of them is in force. */
 export class ConfigError extends Error {
   readonly problems: readonly Problem[];
+  /** The file is well formed, and what it says contradicts itself or a rule. */
+  readonly isContradiction: boolean;
 
-  constructor(problems: readonly Problem[]) {
+  constructor(problems: readonly Problem[], isContradiction = false) {
     super(problems.map(formatProblem).join('\n'));
     this.name = 'ConfigError';
     this.problems = problems;
+    this.isContradiction = isContradiction;
   }
 }
 

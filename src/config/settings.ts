@@ -2,6 +2,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
 import * as z from 'zod';
+import { addressProblem } from '../util/address.ts';
+import { errorText } from '../util/system-error.ts';
 import { absoluteAudit, auditProblems, auditSchema } from './audit.ts';
 import { parseSource, parseWithDefaults, readSource, type Source } from './document.ts';
 import { POLICY_LIMITS } from './policy-limits.ts';
@@ -17,12 +19,17 @@ const millis = (fallback: number, description: string): z.ZodDefault<z.ZodInt> =
     .default(fallback)
     .meta({ description: `${description} (milliseconds)` });
 
-const address = z
-  .string()
-  .regex(
-    /^(unix:.+|(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):\d{1,5})$/,
-    'is not host:port or unix:/path',
-  );
+const address = (example: string): z.ZodString =>
+  z
+    .string()
+    .check((context) => {
+      const found = addressProblem(context.value, example);
+      if (found !== undefined)
+        context.issues.push({ code: 'custom', message: found, input: context.value });
+    })
+    .meta({ pattern: '^(unix:.+|(\\[[0-9a-fA-F:.]+\\]|[A-Za-z0-9._-]+):\\d{1,5})$' });
+const grpcAddress = address('127.0.0.1:4700');
+const httpAddress = address('127.0.0.1:4701');
 
 const socketMode = z
   .string()
@@ -104,7 +111,9 @@ export const settingsSchema = z
       .prefault({}),
     grpc: z
       .strictObject({
-        address: address.default('127.0.0.1:4700').meta({ description: 'host:port or unix:/path' }),
+        address: grpcAddress
+          .default('127.0.0.1:4700')
+          .meta({ description: 'host:port or unix:/path' }),
         socket_mode: socketMode,
         reflection: z.boolean().default(false).meta({ description: 'Serve reflection v1' }),
         max_message_bytes: count(4_194_304, 'Largest message that is read'),
@@ -188,7 +197,9 @@ export const settingsSchema = z
       .meta({ description: 'Directory of permission migrations' }),
     http: z
       .strictObject({
-        address: address.default('127.0.0.1:4701').meta({ description: 'host:port or unix:/path' }),
+        address: httpAddress
+          .default('127.0.0.1:4701')
+          .meta({ description: 'host:port or unix:/path' }),
         socket_mode: socketMode,
       })
       .prefault({}),
@@ -373,10 +384,7 @@ function adminTokenOf(settings: Settings, environment: Environment): string | un
     try {
       token = readFileSync(file, 'utf8').trim();
     } catch (error) {
-      throw wrong(
-        file,
-        `cannot be read: ${error instanceof Error ? error.message : String(error)}`,
-      );
+      throw wrong(file, `cannot be read: ${errorText(error)}`);
     }
   if (token === undefined) return undefined;
   // Such a token arrives in no header: AdminService would be enabled, and open to nobody.
@@ -498,14 +506,11 @@ function overridden(settings: Settings, environment: Environment, source: Source
   const http = environment['POSTERN_HTTP_ADDRESS'];
   const level = environment['POSTERN_LOG_LEVEL'];
   for (const [name, value, schema] of [
-    ['POSTERN_GRPC_ADDRESS', grpc, address],
-    ['POSTERN_HTTP_ADDRESS', http, address],
+    ['POSTERN_GRPC_ADDRESS', grpc, grpcAddress],
+    ['POSTERN_HTTP_ADDRESS', http, httpAddress],
     ['POSTERN_LOG_LEVEL', level, settingsSchema.shape.log.unwrap().shape.level],
   ] as const)
-    if (value !== undefined && !schema.safeParse(value).success)
-      throw new ConfigError([
-        { ...source.problem([], `${name}: \`${value}\` is not usable`), file: 'environment' },
-      ]);
+    if (value !== undefined) mustFit(name, value, schema, source);
   return {
     ...settings,
     store: environment['POSTERN_STORE'] ?? settings.store,
@@ -513,6 +518,20 @@ function overridden(settings: Settings, environment: Environment, source: Source
     http: { ...settings.http, ...(http === undefined ? {} : { address: http }) },
     log: settingsSchema.shape.log.parse(level === undefined ? settings.log : { level }),
   };
+}
+
+/** @throws ConfigError naming the variable, its value and what is allowed */
+function mustFit(name: string, value: string, schema: z.ZodType, source: Source): void {
+  const result = schema.safeParse(value);
+  if (result.success) return;
+  const [issue] = result.error.issues;
+  const why =
+    issue?.code === 'invalid_value'
+      ? `is none of ${issue.values.join(', ')}`
+      : (issue?.message ?? 'is not usable');
+  throw new ConfigError([
+    { ...source.problem([], `${name}: \`${value}\` ${why}`), file: 'environment' },
+  ]);
 }
 
 /** A misspelt variable would be ignored silently. Others that begin alike may be an orchestrator's. */

@@ -149,7 +149,10 @@ export interface Finding {
 
 /** Findings at their places in the file that they were found in. */
 export function refused(source: Source, findings: readonly Finding[]): ConfigError {
-  return new ConfigError(findings.map(({ path, message }) => source.problem(path, message)));
+  return new ConfigError(
+    findings.map(({ path, message }) => source.problem(path, message)),
+    true,
+  );
 }
 
 /** Rules of attached sets that are looked at together with others, over all keys; a warning tells where it ends. */

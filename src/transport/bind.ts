@@ -52,9 +52,9 @@ export async function bind<S extends Server>(
     }
     return await bindHost(open, options);
   } catch (error) {
+    // Without a cause: what it says is said, and whoever tells this one would tell it again.
     throw new BindError(
       `${options.setting}: cannot listen on \`${address}\`: ${whyNot(error, options)}`,
-      { cause: error },
     );
   }
 }

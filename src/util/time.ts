@@ -1,0 +1,35 @@
+/** Times as people write them: RFC 3339, with what is wrong where one is not. */
+
+const FORM =
+  /^(\d{4})-(\d{2})-(\d{2})[Tt](\d{2}):(\d{2}):(\d{2})(?:\.\d{1,9})?([Zz]|[+-](\d{2}):(\d{2}))?$/;
+const EXAMPLE = '2030-01-31T12:00:00Z';
+
+/** What is wrong with a time, and how it is written; `undefined`: nothing. */
+export function timeProblem(text: string): string | undefined {
+  if (/^\d{4}-\d{2}-\d{2}$/.test(text))
+    return dayProblem(text) ?? `has no time of day: write ${text}T00:00:00Z`;
+  const found = FORM.exec(text);
+  if (found === null) return `is no RFC 3339 time: write it as ${EXAMPLE}`;
+  const [, , , , hour, minute, second, zone, zoneHour = '0', zoneMinute = '0'] = found;
+  const day = dayProblem(text);
+  if (day !== undefined) return day;
+  if (Number(hour) > 23 || Number(minute) > 59 || Number(second) > 59)
+    return 'is no time of day: it goes from 00:00:00 to 23:59:59';
+  if (zone === undefined)
+    return `has no zone: write ${text}Z for UTC, or an offset such as +01:00 at its end`;
+  if (Number(zoneHour) > 23 || Number(zoneMinute) > 59)
+    return `has no such offset from UTC: write it as ${EXAMPLE}, or with +01:00 at its end`;
+  // A year that the calendar of the runtime does not have.
+  return Number.isNaN(Date.parse(text)) ? `is no RFC 3339 time: write it as ${EXAMPLE}` : undefined;
+}
+
+/** Of a text that begins with a date. */
+function dayProblem(text: string): string | undefined {
+  const [year, month, day] = [text.slice(0, 4), text.slice(5, 7), text.slice(8, 10)].map(Number);
+  if (year === undefined || month === undefined || day === undefined) return undefined;
+  if (month < 1 || month > 12) return `has month ${month}: months go from 01 to 12`;
+  const days = new Date(Date.UTC(2_000 + (year % 400), month, 0)).getUTCDate();
+  return day < 1 || day > days
+    ? `is no day of the calendar: that month has ${days} days`
+    : undefined;
+}
