@@ -87,7 +87,7 @@ function describe(
 function formProblem(issue: Extract<Issue, { code: 'invalid_format' }>, value: unknown): string {
   if (issue.format === 'datetime' && typeof value === 'string')
     return timeProblem(value) ?? 'is no RFC 3339 time: write it as 2030-01-31T12:00:00Z';
-  if (!/^Invalid /.test(issue.message)) return issue.message;
+  if (!issue.message.startsWith('Invalid ')) return issue.message;
   return issue.pattern === undefined
     ? `is no ${issue.format}`
     : `does not have the form ${issue.pattern}`;

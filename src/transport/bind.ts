@@ -1,5 +1,6 @@
 /** Binds a listener, and says in words what keeps it from that. */
 import { lookup } from 'node:dns/promises';
+import { existsSync } from 'node:fs';
 import { isIP, type Server } from 'node:net';
 import { dirname } from 'node:path';
 import { clearStaleSocket, setSocketMode } from './unix-socket.ts';
@@ -121,6 +122,9 @@ function whyNot(error: unknown, { address, setting, variable }: BindOptions): st
       return `another process listens there: stop it, or ${other}`;
     case 'EACCES':
     case 'EPERM':
+      // What is missing is told as forbidden of a socket's path.
+      if (address.startsWith('unix:') && !existsSync(dirname(address.slice(5))))
+        return `the directory ${directory} does not exist: create it, or ${other}`;
       return address.startsWith('unix:')
         ? `this user may not create a socket in ${directory}: change its permissions, or ${other}`
         : `this user may not listen on that port: use one of 1024 or more, or ${other}`;
