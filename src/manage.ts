@@ -12,10 +12,11 @@ import { authenticationLine, managementLine, type RecordEvent } from './audit/ma
 import type { PolicyLimits } from './config/policy-limits.ts';
 import type { DefaultRole } from './config/roles.ts';
 import type { Catalog } from './engine/action.ts';
+import type { CredentialProblem } from './engine/credential-problem.ts';
 import { storedIdProblem } from './engine/id.ts';
 import { printable } from './engine/validate.ts';
 import type { KeyRecord, UserRecord } from './engine/records.ts';
-import type { Identity } from './identity/identity.ts';
+import type { Claim, Identity, Unproven } from './identity/identity.ts';
 import { mintKey, mintSession, newId } from './identity/token.ts';
 import type { FactKey, Store } from './store/store.ts';
 
@@ -109,10 +110,11 @@ export function openManagement(options: ManageOptions): Management {
     );
   };
 
-  const refuse = (tenant: string, why: string): Refused => {
+  const refuse = (tenant: string, problem: CredentialProblem): Refused => {
+    const why = problem === 'missing' ? 'no bearer token' : 'the credential proves nobody here';
     // What is no tenant's name is not repeated: it may be anything, and of any length.
     const named = storedIdProblem(tenant) === undefined ? tenant : '';
-    record((about) => authenticationLine({ tenant: named, why }, about, options.redact));
+    record((about) => authenticationLine({ tenant: named, why, problem }, about, options.redact));
     return new Refused(
       'unauthenticated',
       'the credential is missing, unknown, expired, revoked or of another tenant: send `authorization: Bearer TOKEN`',
@@ -125,10 +127,24 @@ export function openManagement(options: ManageOptions): Management {
     return new Refused('permission_denied', why, 'ADM-1');
   };
 
-  /** The user that a credential proves, and the key that it came by. */
-  const provenBy = async (token: string, tenant: string): Promise<Actor | undefined> => {
+  /** @throws Refused UNAVAILABLE where nobody can tell whom it proves */
+  const identified = async (token: string): Promise<Claim | Unproven> => {
     const claim = await identity.identify({ bearerToken: token });
-    const own = claim?.tenant === tenant ? claim : undefined;
+    if ('unproven' in claim && claim.unproven === 'keys_unavailable')
+      throw new Refused(
+        'unavailable',
+        'the keys of the issuer of this token cannot be had now: retry',
+      );
+    return claim;
+  };
+
+  /** The user that a credential proves, and the key that it came by. */
+  const provenBy = async (
+    claim: Claim | Unproven,
+    tenant: string,
+  ): Promise<Actor | { readonly problem: CredentialProblem }> => {
+    const found = 'unproven' in claim ? undefined : claim;
+    const own = found?.tenant === tenant ? found : undefined;
     const keyId = own?.keyId;
     const id = own?.subject?.id;
     const keys: FactKey[] = [
@@ -140,7 +156,9 @@ export function openManagement(options: ManageOptions): Management {
     // The store returns records of the kinds that were asked for.
     const key = keyId === undefined ? undefined : (values[0] as KeyRecord | undefined);
     const user = id === undefined ? undefined : (values.at(-1) as UserRecord | undefined);
-    if (own?.proves({ key, user }) !== true) return undefined;
+    if (own === undefined)
+      return { problem: 'unproven' in claim ? claim.unproven : 'wrong_tenant' };
+    if (!own.proves({ key, user })) return { problem: own.problemOf({ key, user }) };
     if (keyId === undefined) return { user: id, keyId: undefined, via: own.via };
     if (key?.user === undefined)
       throw denied(
@@ -155,19 +173,20 @@ export function openManagement(options: ManageOptions): Management {
 
   const admit = async (authorization: string): Promise<void> => {
     const token = bearerOf(authorization);
-    if (token === undefined) throw refuse('', 'no bearer token');
+    if (token === undefined) throw refuse('', 'missing');
     if (isOperator(token)) return;
-    const tenant = (await identity.identify({ bearerToken: token }))?.tenant ?? '';
-    if ((await provenBy(token, tenant)) === undefined)
-      throw refuse(tenant, 'the credential proves nobody here');
+    const claim = await identified(token);
+    const tenant = 'tenant' in claim ? claim.tenant : '';
+    const proven = await provenBy(claim, tenant);
+    if ('problem' in proven) throw refuse(tenant, proven.problem);
   };
 
   const authenticate = async ({ authorization, actor, tenant }: Caller): Promise<Actor> => {
     const token = bearerOf(authorization);
-    if (token === undefined) throw refuse(tenant, 'no bearer token');
+    if (token === undefined) throw refuse(tenant, 'missing');
     if (isOperator(token)) return operator(actor);
-    const proven = await provenBy(token, tenant);
-    if (proven === undefined) throw refuse(tenant, 'the credential proves nobody here');
+    const proven = await provenBy(await identified(token), tenant);
+    if ('problem' in proven) throw refuse(tenant, proven.problem);
     if (actor !== '' && nameOf({ type: 'user', id: userOf(actor) }) !== actorName(proven))
       throw denied(
         tenant,

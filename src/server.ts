@@ -19,11 +19,11 @@ import { openFacts, type FactsRoom } from './facts/facts.ts';
 import { createMetrics, type Gauges, type Metrics } from './metrics.ts';
 import { openCallers } from './identity/callers.ts';
 import { steadyNow } from './identity/clock.ts';
+import type { CredentialProblem } from './engine/credential-problem.ts';
 import { openIdentity, type Identity } from './identity/identity.ts';
 import type { JwtVerifier } from './identity/jwt.ts';
 import { openRateLimits } from './identity/rate.ts';
 import { openUsage, type Usage } from './identity/usage.ts';
-import { later } from './later.ts';
 import { defaultMemoryBound, watchMemory, type MemoryWatch } from './memory.ts';
 import { readInForce, type InForce } from './in-force.ts';
 import { createService, type Service } from './service.ts';
@@ -186,30 +186,33 @@ export async function startServer(options: ServerOptions): Promise<Running> {
     cleanups.push(() => facts.close());
     const tenants = await warmUp(facts, settings.store, log);
 
+    const onKeys = errorLogger(log, 'the keys of an issuer cannot be read');
+    const jwt =
+      settings.identity.jwt.length === 0 ? undefined : await trustIssuers(options, onKeys);
+    cleanups.push(() => jwt?.close());
+    const required = settings.identity.jwt.some((issuer) => issuer.required === true);
     const health = createHealth();
     let ready = false;
     const readiness = (): Readiness => {
       const fresh = facts.freshestMs() <= settings.facts.max_staleness_ms;
       const audited = audit.isOpen();
+      const keys = jwt?.hasKeys() ?? true;
       return {
-        ready: ready && fresh && audited,
+        ready: ready && fresh && audited && keys,
         checks: {
           serving: ready,
           facts_fresh: fresh,
           store_answers: facts.storeUp(),
           audit_open: audited,
+          ...(required ? { issuer_keys: keys } : {}),
           ...lostHistory(facts.stats().historiesLost),
         },
       };
     };
     late.readiness = readiness;
-    const onKeys = errorLogger(log, 'the keys of an issuer cannot be read');
-    const jwt =
-      settings.identity.jwt.length === 0 ? undefined : await trustIssuers(options, onKeys);
-    cleanups.push(() => jwt?.close());
     const identity = openIdentity({ jwt, now: steadyNow });
     const usage = openUsage(steadyNow);
-    const common = { audit, redact, identity, metrics, onError };
+    const common = { audit, redact, identity, metrics, onError, onCredential: refusalLogger(log) };
     const caches = [(): void => facts.shed()];
     const memory = watch(options, caches, metrics, log);
     cleanups.push(() => memory.close());
@@ -433,6 +436,7 @@ interface Parts {
   /** What empties them, for want of memory. */
   readonly caches: (() => void)[];
   readonly onTls: (error: unknown) => void;
+  readonly onCredential: (problem: CredentialProblem, via: string) => void;
   readonly onError: (error: unknown) => void;
 }
 
@@ -443,7 +447,7 @@ interface AdminListener {
 
 function openService({ settings }: ServerOptions, parts: Parts): Service {
   const { limits } = settings;
-  const { facts, metrics, audit, redact, identity, usage, onError } = parts;
+  const { facts, metrics, audit, redact, identity, usage, onCredential, onError } = parts;
   return createService({
     facts,
     metrics,
@@ -457,6 +461,7 @@ function openService({ settings }: ServerOptions, parts: Parts): Service {
     identity,
     rateLimits: openRateLimits({ now: steadyNow }),
     usage,
+    onCredential,
     onError,
   });
 }
@@ -578,7 +583,7 @@ function envoyMethods(
     [CHECK_PATH]: extAuthzMethod({
       service,
       routes: () => inForce().routes ?? NO_ROUTES,
-      tenantOf: (credential) => later(identity.identify(credential), (claim) => claim?.tenant),
+      tenantOf: (credential) => identity.identify(credential),
     }),
   };
 }
@@ -657,6 +662,23 @@ function errorLogger(log: Logger, message: string): (error: unknown) => void {
     last = performance.now();
     log.error({ err: error, silenced }, message);
     silenced = 0;
+  };
+}
+
+/** Why credentials prove nobody, for operators; of each problem at most so often, with how many there were. */
+function refusalLogger(log: Logger): (problem: CredentialProblem, via: string) => void {
+  const seen = new Map<CredentialProblem, { last: number; silenced: number }>();
+  return (problem, via) => {
+    const one = seen.get(problem) ?? { last: -Infinity, silenced: 0 };
+    seen.set(problem, one);
+    if (performance.now() - one.last < ERROR_LOG_INTERVAL_MS * 10) {
+      one.silenced++;
+      return;
+    }
+    one.last = performance.now();
+    const named = via === '' ? {} : { via };
+    log.warn({ problem, ...named, silenced: one.silenced }, 'a credential proves nobody');
+    one.silenced = 0;
   };
 }
 

@@ -6,6 +6,7 @@ import { contentOf, eventOf, itemText, type Api, type FilteredObjects } from './
 import type { Redact } from './audit/fields.ts';
 import type { AuditLog } from './audit/log.ts';
 import type { Sampling } from './audit/sampling.ts';
+import type { CredentialProblem } from './engine/credential-problem.ts';
 import { decide } from './engine/decide.ts';
 import { explainInSteps } from './engine/explain.ts';
 import type { Explanation } from './engine/explanation.ts';
@@ -29,7 +30,7 @@ import {
   type RequestLimits,
 } from './engine/validate.ts';
 import type { FactsRoom, Loaded, LoadedFacts, Unavailability } from './facts/facts.ts';
-import type { Claim, Credential, Identity } from './identity/identity.ts';
+import type { Claim, Credential, Identity, Unproven } from './identity/identity.ts';
 import type { RateLimits } from './identity/rate.ts';
 import type { Usage } from './identity/usage.ts';
 import type { Metrics } from './metrics.ts';
@@ -51,6 +52,8 @@ export interface CheckCall {
   readonly since?: Parameters<FactsRoom['resolve']>[3];
   /** Of a question that comes again: what was found for it before. */
   readonly known?: Known | undefined;
+  /** Why its credential proves nobody; found here, and told to the operator alone. */
+  readonly credentialProblem?: CredentialProblem | undefined;
 }
 
 /** Kept by whoever keeps the question, so that it ends with it. */
@@ -127,6 +130,8 @@ export interface Refusal {
   readonly reason: 'INVALID_ARGUMENT' | 'UNKNOWN_ACTION' | 'KEY_INVALID';
   /** What was asked for, as far as it is known: `GET /v1/threads`. */
   readonly action: string;
+  /** Why its credential proves nobody; `undefined`: that is not what was wrong. */
+  readonly credentialProblem?: CredentialProblem | undefined;
 }
 
 export interface Service {
@@ -155,6 +160,8 @@ export interface ServiceOptions {
   readonly rateLimits: RateLimits;
   /** When keys are used. */
   readonly usage: Pick<Usage, 'used'>;
+  /** A credential proves nobody. @param via what it names, such as `key k1`; `''`: nothing that may be told */
+  readonly onCredential: (problem: CredentialProblem, via: string) => void;
   readonly onError: (error: unknown) => void;
 }
 
@@ -193,6 +200,7 @@ export function createService(options: ServiceOptions): Service {
           // A key that acts for its user is recorded with that user.
           subject: facts?.subject?.subject ?? call.request.subject,
           context: call.context,
+          credentialProblem: call.credentialProblem,
           outcome,
           shadow: outcome.shadow,
           mode: typeof facts?.key === 'object' ? facts.key.record.mode : undefined,
@@ -324,15 +332,20 @@ export function createService(options: ServiceOptions): Service {
   /** COMB-1: whoever a credential names asks, if the records prove it; all that is wrong with one looks alike. */
   const prove = <C extends CheckCall, T>(
     call: C,
-    claim: Claim | undefined,
+    claim: Claim | Unproven,
     waitMs: number,
     answer: (asked: C, loaded: Loaded) => MaybePromise<T>,
   ): MaybePromise<T> => {
     const { request, minRevision, since } = call;
     const { tenant, subject } = request;
-    const own = claim?.tenant === tenant && agrees(claim.subject, subject) ? claim : undefined;
+    const problem = unprovenBy(claim, tenant, subject);
+    const own = problem === undefined && !('unproven' in claim) ? claim : undefined;
     const who = { tenant, subject: own?.subject ?? subject, keyId: own?.keyId };
-    const asked = { ...call, request: { ...request, ...who } };
+    const asked = { ...call, request: { ...request, ...who }, credentialProblem: problem };
+    if (problem === 'keys_unavailable') {
+      options.onCredential(problem, '');
+      return answer(asked, NO_KEYS);
+    }
     return later(facts.resolve(who, minRevision, waitMs, since), (loaded) => {
       if (!('facts' in loaded)) return answer(asked, loaded);
       const { key, subject: known } = loaded.facts;
@@ -340,10 +353,12 @@ export function createService(options: ServiceOptions): Service {
         key: typeof key === 'object' ? key.record : undefined,
         user: known?.record,
       };
-      const proven = own?.proves(evidence) === true;
+      if (own?.proves(evidence) === true) return answer(asked, loaded);
+      const credentialProblem = problem ?? own?.problemOf(evidence) ?? 'unknown';
+      options.onCredential(credentialProblem, own?.via ?? '');
       return answer(
-        asked,
-        proven ? loaded : { ...loaded, facts: { ...loaded.facts, key: 'invalid' } },
+        { ...asked, credentialProblem },
+        { ...loaded, facts: { ...loaded.facts, key: 'invalid' } },
       );
     });
   };
@@ -489,8 +504,13 @@ export function createService(options: ServiceOptions): Service {
   };
 
   return {
-    refuse({ id, reason, action }, api, waitMs): MaybePromise<Answered | Failure> {
-      const call = { ...NO_CALL, id, request: { ...NO_REQUEST, action } };
+    refuse(
+      { id, reason, action, credentialProblem },
+      api,
+      waitMs,
+    ): MaybePromise<Answered | Failure> {
+      const call = { ...NO_CALL, id, request: { ...NO_REQUEST, action }, credentialProblem };
+      if (credentialProblem !== undefined) options.onCredential(credentialProblem, '');
       const taken = { api, call, waitMs, startedAt: performance.now() };
       const outcome = refusal(reason);
       const told = content(call, undefined, outcome);
@@ -771,6 +791,23 @@ function named({ request, credential }: CheckCall): Request {
   return credential !== undefined && request.subject === undefined
     ? { ...request, keyId: request.keyId ?? 'credential' }
     : request;
+}
+
+/** Nobody can tell whom the token proves. */
+const NO_KEYS: Loaded = {
+  unavailable: 'the keys of the issuer of this token cannot be had now: retry',
+  reason: 'UNAVAILABLE',
+};
+
+/** Why a credential proves nobody for this question, whatever is stored; `undefined`: the records say. */
+function unprovenBy(
+  claim: Claim | Unproven,
+  tenant: string,
+  subject: Subject | undefined,
+): CredentialProblem | undefined {
+  if ('unproven' in claim) return claim.unproven;
+  if (claim.tenant !== tenant) return 'wrong_tenant';
+  return agrees(claim.subject, subject) ? undefined : 'wrong_subject';
 }
 
 /** A credential of one subject asks for no other. */

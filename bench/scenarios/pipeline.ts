@@ -208,6 +208,7 @@ export function service(
     identity: openIdentity({ now: Date.now }),
     rateLimits: openRateLimits({ now: Date.now }),
     usage: openUsage(Date.now),
+    onCredential: () => {},
     onError: raise,
   });
 }

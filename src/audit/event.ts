@@ -4,6 +4,7 @@
  * a question is asked: most of a decision's own cost would else be its record's.
  */
 import type { Rule } from '../engine/abac.ts';
+import type { CredentialProblem } from '../engine/credential-problem.ts';
 import type { Attributes, Outcome, Request, Resource, Subject } from '../engine/model.ts';
 import type { Redact } from './fields.ts';
 import { quote, stringify } from './json.ts';
@@ -52,6 +53,8 @@ export interface DecisionContent {
   readonly shadow: Outcome | undefined;
   /** Mode of the key. */
   readonly mode: string | undefined;
+  /** Why the credential proved nobody; `undefined`: it did, or there was none. */
+  readonly credentialProblem?: CredentialProblem | undefined;
   readonly objects: FilteredObjects | undefined;
   /** What is left out of it, or altered; `undefined`: everything is told as it is. */
   readonly redact: Redact | undefined;
@@ -108,6 +111,8 @@ function partOf(content: DecisionContent, withInputs: boolean): string {
     else omitted.push('context');
   if (objects !== undefined) part += `,"objects":${objectsOf(objects, withInputs, omitted)}`;
   part += `,"allowed":${allowed},"reason":"${outcome.reason}"`;
+  if (content.credentialProblem !== undefined)
+    part += `,"credential_problem":"${content.credentialProblem}"`;
   if (shadow !== undefined) {
     const would = shadow.reason === 'ALLOWED';
     const rules = policyOf(shadow);

@@ -1,4 +1,5 @@
 /** Records of management and authentication: who changed what, or was refused, without any secret (ADM-7). Pure. */
+import type { CredentialProblem } from '../engine/credential-problem.ts';
 import { AUDIT_VERSION } from './event.ts';
 import type { Redact } from './fields.ts';
 import { stringify } from './json.ts';
@@ -89,7 +90,11 @@ function withoutSecrets(value: unknown): unknown {
 
 /** A credential that was refused: of itself nothing is told. */
 export function authenticationLine(
-  content: { readonly tenant: string; readonly why: string },
+  content: {
+    readonly tenant: string;
+    readonly why: string;
+    readonly problem?: CredentialProblem | undefined;
+  },
   event: RecordEvent,
   redact: Redact | undefined,
 ): string {
@@ -98,6 +103,7 @@ export function authenticationLine(
     tenant: content.tenant,
     allowed: false,
     reason: 'UNAUTHENTICATED',
+    ...(content.problem === undefined ? {} : { credential_problem: content.problem }),
     detail: content.why,
   };
   return stringify(redact?.record(record) ?? record);

@@ -44,6 +44,7 @@ const decision = z.object({
     .optional(),
   allowed: z.boolean(),
   reason: z.string(),
+  credential_problem: z.string().optional(),
   shadow: z.object({ allowed: z.boolean(), differs: z.boolean() }).optional(),
   shadow_policy: rules.optional(),
   policy: rules.optional(),

@@ -3,6 +3,7 @@
  * docs/audit-fields.md. Nothing that serves decisions loads this file.
  */
 import * as z from 'zod';
+import { CREDENTIAL_PROBLEMS } from '../engine/credential-problem.ts';
 import { APIS, AUDIT_VERSION } from './event.ts';
 
 /** What a rule of the field policy leaves in place of a value. */
@@ -115,6 +116,10 @@ const cut = z
       'It was too large for the sink: this is what is left of it, `omitted` names the rest. Texts that end in `…` are shortened',
   });
 const revision = z.int().min(0);
+const credentialProblem = z.enum(CREDENTIAL_PROBLEMS).optional().meta({
+  description:
+    'Why the credential proved nobody; callers are not told. Absent: it did, or none was sent',
+});
 
 const decision = z
   .strictObject({
@@ -143,6 +148,7 @@ const decision = z
     objects: redactable(objects, 'Filter: what was asked for and what is visible'),
     allowed: outcome,
     reason: reason.meta({ description: 'Why; for Filter, of the action' }),
+    credential_problem: credentialProblem,
     shadow: z
       .strictObject({
         allowed: outcome,
@@ -225,6 +231,7 @@ const authentication = z
     ...shared,
     allowed: z.literal(false).meta({ description: 'Always false' }),
     reason: reason.meta({ description: 'Always UNAUTHENTICATED' }),
+    credential_problem: credentialProblem,
     detail: text('Why, without anything of the credential'),
     omitted,
     erased,

@@ -66,6 +66,7 @@ const issuer = z.strictObject({
     .optional()
     .meta({ description: 'How far its clock may be off (seconds); 30' }),
   max_token_age_seconds: seconds('Tokens that are older are refused'),
+  required: z.boolean().optional().meta({ description: 'Not ready without its keys; false' }),
 });
 
 export const settingsSchema = z

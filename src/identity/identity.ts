@@ -1,9 +1,18 @@
 /** Who a credential says somebody is, and whether what is stored agrees. */
+import type { CredentialProblem } from '../engine/credential-problem.ts';
 import type { Subject } from '../engine/model.ts';
 import type { KeyRecord, UserRecord } from '../engine/records.ts';
 import { later, type MaybePromise } from '../later.ts';
 import type { JwtVerifier } from './jwt.ts';
-import { isOwnToken, parseToken, provesKey, provesSession, type Token } from './token.ts';
+import {
+  isOwnToken,
+  keyProblem,
+  parseToken,
+  provesKey,
+  provesSession,
+  sessionProblem,
+  type Token,
+} from './token.ts';
 
 export type Credential =
   | { readonly apiKey: string }
@@ -26,11 +35,18 @@ export interface Claim {
   readonly subject?: Subject;
   /** Whether the records of this tenant's key and user prove the claim, now. */
   proves(evidence: Evidence): boolean;
+  /** Why they do not, where they do not. */
+  problemOf(evidence: Evidence): CredentialProblem;
+}
+
+/** A credential that names nobody, whatever is stored. */
+export interface Unproven {
+  readonly unproven: CredentialProblem;
 }
 
 export interface Identity {
-  /** The claim of a credential, at once unless a JWT is new here; `undefined`: it is not one that is known. */
-  identify(credential: Credential): MaybePromise<Claim | undefined>;
+  /** The claim of a credential, at once unless a JWT is new here. */
+  identify(credential: Credential): MaybePromise<Claim | Unproven>;
 }
 
 export interface IdentityOptions {
@@ -40,22 +56,24 @@ export interface IdentityOptions {
 }
 
 export function openIdentity({ jwt, now }: IdentityOptions): Identity {
-  const own = (text: string, kind?: Token['kind']): Claim | undefined => {
+  const own = (text: string, kind?: Token['kind']): Claim | Unproven => {
     const token = parseToken(text);
-    if (token === undefined || (kind !== undefined && token.kind !== kind)) return undefined;
-    return claimOf(token, now);
+    return token === undefined || (kind !== undefined && token.kind !== kind)
+      ? { unproven: 'malformed' }
+      : claimOf(token, now);
   };
   return {
-    identify(credential): MaybePromise<Claim | undefined> {
+    identify(credential): MaybePromise<Claim | Unproven> {
       if ('apiKey' in credential) return own(credential.apiKey, 'key');
       if ('sessionToken' in credential) return own(credential.sessionToken, 'session');
       const { bearerToken } = credential;
       if (isOwnToken(bearerToken)) return own(bearerToken);
-      if (jwt === undefined) return undefined;
+      if (jwt === undefined) return { unproven: 'wrong_issuer' };
       // The issuer has proven it; whether the user may act is the engine's to say (ACL-4).
-      return later(
-        jwt.verify(bearerToken),
-        (claim) => claim && { ...claim, via: 'JWT', proves: () => true },
+      return later(jwt.verify(bearerToken), (claim) =>
+        'unproven' in claim
+          ? claim
+          : { ...claim, via: 'JWT', proves: () => true, problemOf: () => 'unknown' },
       );
     },
   };
@@ -68,10 +86,14 @@ function claimOf(token: Token, now: () => number): Claim {
     const { keyId } = token;
     const proves = ({ key }: Evidence): boolean =>
       provesKey(key?.id === keyId ? key : undefined, hash, now());
-    return { tenant, via: `key ${keyId}`, keyId, proves };
+    const problemOf = ({ key }: Evidence): CredentialProblem =>
+      keyProblem(key?.id === keyId ? key : undefined, hash);
+    return { tenant, via: `key ${keyId}`, keyId, proves, problemOf };
   }
   const { user: id, sessionId } = token;
   const proves = ({ user }: Evidence): boolean =>
     provesSession(user?.id === id ? user : undefined, sessionId, hash, now());
-  return { tenant, via: `session ${sessionId}`, subject: { type: 'user', id }, proves };
+  const problemOf = ({ user }: Evidence): CredentialProblem =>
+    sessionProblem(user?.id === id ? user : undefined, sessionId, hash, now());
+  return { tenant, via: `session ${sessionId}`, subject: { type: 'user', id }, proves, problemOf };
 }

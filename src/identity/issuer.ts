@@ -29,6 +29,8 @@ export interface Issuer {
   readonly clock_tolerance_seconds?: number | undefined;
   /** Tokens that were issued longer ago are refused, and those that do not say when. */
   readonly max_token_age_seconds?: number | undefined;
+  /** The instance is not ready without its keys; false. */
+  readonly required?: boolean | undefined;
 }
 
 const DEFAULTS = {

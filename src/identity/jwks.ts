@@ -4,7 +4,7 @@
  * their distance.
  */
 import { createReadStream } from 'node:fs';
-import { createLocalJWKSet, type JSONWebKeySet, type LocalJWKSet } from 'jose';
+import { createLocalJWKSet, importJWK, type JSONWebKeySet, type LocalJWKSet } from 'jose';
 import type { FullIssuer } from './issuer.ts';
 
 /** Finds the key for a token's header; the same one as long as the issuer's keys are the same. */
@@ -47,7 +47,7 @@ export function openKeys(
     const startedAt = now();
     try {
       const next = await readKeys(issuer, closing.signal);
-      if (next !== text) keys = createLocalJWKSet(parsed(next));
+      if (next !== text) keys = await usableSet(parsed(next), issuer);
       text = next;
       // The age counts from when they were asked for: they may have been withdrawn while they came.
       goodAt = startedAt;
@@ -112,6 +112,26 @@ function parsed(text: string): JSONWebKeySet {
   } catch {
     throw new Error('it is not JSON');
   }
+}
+
+/**
+ * The keys, where one of them at least can verify something: an empty set must not take the place of the last good one.
+ * @throws Error
+ */
+async function usableSet(set: JSONWebKeySet, issuer: FullIssuer): Promise<Keys> {
+  const keys = createLocalJWKSet(set);
+  for (const key of set.keys)
+    for (const algorithm of issuer.algorithms) {
+      if ((key.alg ?? algorithm) !== algorithm || (key.use ?? 'sig') !== 'sig') continue;
+      if (key.kty === 'oct' || key.kty === undefined) continue;
+      try {
+        await importJWK({ ...key }, algorithm);
+        return keys;
+      } catch {
+        // Another one may be usable.
+      }
+    }
+  throw new Error(`none of its ${set.keys.length} keys can verify a signature`);
 }
 
 /** As text; ends the stream where it is too large. */

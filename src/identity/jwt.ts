@@ -13,6 +13,7 @@ import {
   type ProtectedHeaderParameters,
 } from 'jose';
 import { LRUCache } from 'lru-cache';
+import type { CredentialProblem } from '../engine/credential-problem.ts';
 import { storedIdProblem } from '../engine/id.ts';
 import type { MaybePromise } from '../later.ts';
 import { issuerProblem, withDefaults, type FullIssuer, type Issuer } from './issuer.ts';
@@ -34,11 +35,17 @@ export interface JwtClaim {
 }
 
 export interface JwtVerifier {
-  /** Whom a token proves, at once where it was verified a short time ago; `undefined`: nobody. */
-  verify(token: string): MaybePromise<JwtClaim | undefined>;
+  /** Whom a token proves, at once where it was verified a short time ago, or why it proves nobody. */
+  verify(token: string): MaybePromise<JwtClaim | NoClaim>;
+  /** Whether the keys of all issuers are here that must be. */
+  hasKeys(): boolean;
   /** The keys of every issuer were read once, well or not. */
   ready(): Promise<void>;
   close(): void;
+}
+
+export interface NoClaim {
+  readonly unproven: CredentialProblem;
 }
 
 interface Trust {
@@ -83,17 +90,17 @@ export function openJwt({ issuers, now, onError }: JwtOptions): JwtVerifier {
     header: ProtectedHeaderParameters,
     trust: Trust,
     digest: string,
-  ): Promise<JwtClaim | undefined> => {
+  ): Promise<JwtClaim | NoClaim> => {
     const { issuer, source, options } = trust;
     try {
       const found = await findKey(source, header);
-      if (found === undefined) return undefined;
+      if (found === undefined) return { unproven: 'keys_unavailable' };
       const at = now();
       const { key, keys } = found;
       const { payload } = await jwtVerify(token, key, { ...options, currentDate: new Date(at) });
       const claim = claimOf(payload, issuer);
       const until = Math.min(at + KNOWN_MS, endOf(payload, issuer));
-      if (claim !== undefined) known.set(digest, { claim, source, keys, until });
+      if ('tenant' in claim) known.set(digest, { claim, source, keys, until });
       return claim;
     } catch (error) {
       // What jose refuses is the token's fault; all else is a key that cannot be used.
@@ -102,22 +109,29 @@ export function openJwt({ issuers, now, onError }: JwtOptions): JwtVerifier {
         trust.complainedAt = now();
         onError(error);
       }
-      return undefined;
+      return { unproven: problemOf(error) };
     }
   };
 
   return {
-    verify(token): MaybePromise<JwtClaim | undefined> {
-      if (token.length > MAX_TOKEN) return undefined;
+    verify(token): MaybePromise<JwtClaim | NoClaim> {
+      if (token.length > MAX_TOKEN) return { unproven: 'malformed' };
       const digest = hash('sha256', token, 'base64url');
       const found = known.get(digest);
       if (found !== undefined && now() < found.until && found.source.current() === found.keys)
         return found.claim;
       const said = peek(token);
-      const trust = said && trusted.get(said.issuer);
-      if (trust?.issuer.algorithms.includes(said?.header.alg ?? '') !== true) return undefined;
-      return said && verifyNew(token, said.header, trust, digest);
+      if (said === undefined) return { unproven: 'malformed' };
+      const trust = trusted.get(said.issuer);
+      if (trust === undefined) return { unproven: 'wrong_issuer' };
+      if (!trust.issuer.algorithms.includes(said.header.alg ?? ''))
+        return { unproven: 'wrong_algorithm' };
+      return verifyNew(token, said.header, trust, digest);
     },
+    hasKeys: () =>
+      [...trusted.values()].every(
+        ({ issuer, source }) => issuer.required !== true || source.current() !== undefined,
+      ),
     async ready(): Promise<void> {
       await Promise.all([...trusted.values()].map(({ source }) => source.ready()));
     },
@@ -187,13 +201,30 @@ async function findKey(
   }
 }
 
-function claimOf(payload: JWTPayload, issuer: FullIssuer): JwtClaim | undefined {
+/** What jose found wrong with a token, in our words. */
+function problemOf(error: unknown): CredentialProblem {
+  if (error instanceof errors.JWTExpired) return 'expired';
+  if (error instanceof errors.JWTClaimValidationFailed) {
+    if (error.reason === 'missing') return 'claim_missing';
+    if (error.reason === 'invalid') return 'claim_wrong_type';
+    if (error.claim === 'aud') return 'wrong_audience';
+    return error.claim === 'iss' ? 'wrong_issuer' : 'not_yet_valid';
+  }
+  if (error instanceof errors.JWSSignatureVerificationFailed) return 'bad_signature';
+  if (error instanceof errors.JWSInvalid || error instanceof errors.JWTInvalid) return 'malformed';
+  if (error instanceof errors.JOSEAlgNotAllowed || error instanceof errors.JOSENotSupported)
+    return 'wrong_algorithm';
+  // None fits, several do, or the one that fits cannot be used.
+  return 'unknown_key';
+}
+
+function claimOf(payload: JWTPayload, issuer: FullIssuer): JwtClaim | NoClaim {
   const { subject_claim, tenant_claim } = issuer;
   const tenant = tenant_claim === undefined ? issuer.tenant : idIn(payload, tenant_claim);
   const id = idIn(payload, subject_claim);
-  return tenant === undefined || id === undefined
-    ? undefined
-    : { tenant, subject: { type: 'user', id } };
+  if (tenant !== undefined && id !== undefined) return { tenant, subject: { type: 'user', id } };
+  const claim = id === undefined ? subject_claim : (tenant_claim ?? '');
+  return { unproven: Object.hasOwn(payload, claim) ? 'claim_wrong_type' : 'claim_missing' };
 }
 
 function idIn(payload: JWTPayload, claim: string): string | undefined {

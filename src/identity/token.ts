@@ -4,6 +4,7 @@
  * a digest of the secret only. A secret is 32 random bytes, so that a fast digest is enough: there is nothing to guess.
  */
 import { hash as digestOf, randomBytes, timingSafeEqual } from 'node:crypto';
+import type { CredentialProblem } from '../engine/credential-problem.ts';
 import { storedIdProblem } from '../engine/id.ts';
 import type { KeyRecord, UserRecord } from '../engine/records.ts';
 
@@ -108,6 +109,28 @@ export function provesSession(
   const proven = sameDigest(session?.hash, Buffer.from(hash, 'base64url'));
   if (!proven || record === undefined || session === undefined) return false;
   return !record.deleted && !record.suspended && isLive(session.expiresAt, now);
+}
+
+/** Why a secret proves no key. */
+export function keyProblem(record: KeyRecord | undefined, hash: string): CredentialProblem {
+  if (record === undefined) return 'unknown';
+  const given = Buffer.from(hash, 'base64url');
+  if (!(record.secrets ?? []).some((secret) => sameDigest(secret.hash, given)))
+    return 'wrong_secret';
+  return record.revoked === true ? 'revoked' : 'expired';
+}
+
+/** Why a secret proves no session. */
+export function sessionProblem(
+  record: UserRecord | undefined,
+  sessionId: string,
+  hash: string,
+  now: number,
+): CredentialProblem {
+  const session = record?.sessions?.find(({ id }) => id === sessionId);
+  if (record === undefined || session === undefined) return 'unknown';
+  if (!sameDigest(session.hash, Buffer.from(hash, 'base64url'))) return 'wrong_secret';
+  return isLive(session.expiresAt, now) ? 'inactive' : 'expired';
 }
 
 function mint(prefix: string, ids: readonly string[]): Minted {

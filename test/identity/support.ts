@@ -11,6 +11,7 @@ import {
   type JWTPayload,
 } from 'jose';
 import { onTestFinished } from 'vitest';
+import type { CredentialProblem } from '../../src/engine/credential-problem.ts';
 import { openJwt, type Issuer, type JwtVerifier } from '../../src/identity/jwt.ts';
 
 const ISSUER = 'https://issuer.example';
@@ -91,6 +92,8 @@ export interface TestVerifier extends JwtVerifier {
   readonly errors: unknown[];
   /** The id of whom a token proves, or `undefined`. */
   userOf(token: string): Promise<string | undefined>;
+  /** Why a token proves nobody. */
+  problemOf(token: string): Promise<CredentialProblem | undefined>;
 }
 
 /** A verifier with one issuer and a clock that stands, its keys read once. */
@@ -119,6 +122,13 @@ export async function verifier(
     ...jwt,
     errors,
     pass: (seconds) => void (time += seconds * 1_000),
-    userOf: async (token) => (await jwt.verify(token))?.subject.id,
+    userOf: async (token) => {
+      const claim = await jwt.verify(token);
+      return 'subject' in claim ? claim.subject.id : undefined;
+    },
+    problemOf: async (token) => {
+      const claim = await jwt.verify(token);
+      return 'unproven' in claim ? claim.unproven : undefined;
+    },
   };
 }

@@ -701,7 +701,7 @@ function stand(file: object, answer: Answering = whoAsks, tenant: string | null 
   const options: ExtAuthzOptions = {
     service,
     routes: () => routes,
-    tenantOf: () => tenant ?? undefined,
+    tenantOf: () => (tenant === null ? { unproven: 'malformed' } : { tenant }),
   };
   const method = extAuthzMethod(options);
   const raw = async (bytes: Buffer): Promise<Told> => told(await method(bytes, 1_000));

@@ -154,6 +154,7 @@ describe('answers to questions that come again', () => {
       identity: openIdentity({ now: Date.now }),
       rateLimits: openRateLimits({ now: Date.now }),
       usage: openUsage(Date.now),
+      onCredential: () => {},
       onError: (error) => {
         throw error;
       },

@@ -3,6 +3,7 @@
  * What cannot be decided is an RPC error, or an error response, so that Envoy's own failure mode and its statistics are
  * true.
  */
+import type { CredentialProblem } from '../../engine/credential-problem.ts';
 import type { IdentitySource, RoutesFile } from '../../config/routes.ts';
 import type { Reason, Request } from '../../engine/model.ts';
 import { later, type MaybePromise } from '../../later.ts';
@@ -33,8 +34,12 @@ export interface ExtAuthzOptions {
   /** The routes in force; may be swapped at any time. */
   readonly routes: () => CompiledRoutes;
   /** The tenant that a credential names, before it is proven. */
-  readonly tenantOf: (credential: Credential) => MaybePromise<string | undefined>;
+  readonly tenantOf: (credential: Credential) => MaybePromise<CredentialTenant>;
 }
+
+/** What a credential says of its tenant. */
+export type CredentialTenant =
+  { readonly tenant: string } | { readonly unproven: CredentialProblem };
 
 /** Routes, ready to be asked. */
 export interface CompiledRoutes {
@@ -111,9 +116,18 @@ function decide(asked: Asked, tenantOf: ExtAuthzOptions['tenantOf']): MaybePromi
   const { service, identity, question, waitMs } = asked;
   const credential = 'credential' in identity ? identity.credential : undefined;
   const named = credential === undefined ? undefined : tenantOf(credential);
-  return later(named, (credentialTenant) => {
-    const request = questionOf(asked, credentialTenant);
-    if ('refused' in request) return refuse(asked, request.refused, request.why);
+  return later(named, (said) => {
+    const problem = said !== undefined && 'unproven' in said ? said.unproven : undefined;
+    if (problem === 'keys_unavailable') return outage(NO_KEYS, asked);
+    const tenant = said !== undefined && 'tenant' in said ? said.tenant : undefined;
+    const request = questionOf(asked, tenant);
+    if ('refused' in request)
+      return refuse(
+        asked,
+        request.refused,
+        request.why,
+        request.refused === 'KEY_INVALID' ? problem : undefined,
+      );
     const call = {
       id: requestId(question),
       request,
@@ -312,13 +326,25 @@ const RECORDED: Readonly<Record<Refusal, Refused['reason']>> = {
 const MAX_RECORDED = 512;
 
 /** A refusal before there was a decision. Its cause goes to audit and to Envoy's metadata, not to the client. */
-function refuse(asking: Asking, reason: Refusal, why = ''): MaybePromise<Buffer> {
+/** Nobody can tell whom the credential proves: its issuer's keys are not here. */
+const NO_KEYS: Failure = {
+  failure: 'unavailable',
+  message: 'the keys of the issuer of this token cannot be had now: retry',
+  reason: 'UNAVAILABLE',
+};
+
+function refuse(
+  asking: Asking,
+  reason: Refusal,
+  why = '',
+  credentialProblem?: CredentialProblem,
+): MaybePromise<Buffer> {
   const { service, question, waitMs } = asking;
   const { method = '', path = '' } = question ?? {};
   const id = question === undefined ? '' : requestId(question);
   // Without the query: it may hold secrets.
   const action = `${method} ${path.split('?', 1)[0] ?? ''}`.trim().slice(0, MAX_RECORDED);
-  const refusal = { id, reason: RECORDED[reason], action };
+  const refusal = { id, reason: RECORDED[reason], action, credentialProblem };
   return later(service.refuse(refusal, 'ext_authz', waitMs), (answered) => {
     if ('failure' in answered) return outage(answered, asking);
     const detail = why === '' ? {} : { detail: why };
