@@ -18,6 +18,17 @@ beforeAll(async () => {
   [good, other, stranger] = [await signer('k'), await signer('k'), await signer('stranger')];
 });
 
+/** Of the decisions that were refused for their credential. */
+function problemsIn(file: string): unknown[] {
+  return readFileSync(file, 'utf8')
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line) as Record<string, unknown>)
+    .filter(({ reason }) => reason === 'KEY_INVALID')
+    .map(({ credential_problem: problem }) => problem)
+    .toSorted();
+}
+
 describe('of a JWT', () => {
   const signed =
     (changes: object, by = (): Signer => good, header: object = {}) =>
@@ -224,16 +235,8 @@ describe('a server whose issuer cannot be reached', () => {
     );
     expect([...seen]).toHaveLength(1);
     const file = join(server.directory, 'audit.jsonl');
-    const problems = (): unknown[] =>
-      readFileSync(file, 'utf8')
-        .split('\n')
-        .filter(Boolean)
-        .map((line) => JSON.parse(line) as Record<string, unknown>)
-        .filter(({ reason }) => reason === 'KEY_INVALID')
-        .map(({ credential_problem }) => credential_problem)
-        .toSorted();
     await expect
-      .poll(problems)
+      .poll(() => problemsIn(file))
       .toEqual(['expired', 'malformed', 'unknown', 'wrong_audience', 'wrong_tenant']);
   });
 });
