@@ -19,13 +19,13 @@ beforeAll(async () => {
 });
 
 /** Of the decisions that were refused for their credential. */
-function problemsIn(file: string): unknown[] {
+function problemsIn(file: string): string[] {
   return readFileSync(file, 'utf8')
     .split('\n')
     .filter(Boolean)
     .map((line) => JSON.parse(line) as Record<string, unknown>)
     .filter(({ reason }) => reason === 'KEY_INVALID')
-    .map(({ credential_problem: problem }) => problem)
+    .map(({ credential_problem: problem }) => String(problem))
     .toSorted();
 }
 
