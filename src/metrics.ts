@@ -12,7 +12,7 @@ import { APIS, type Api } from './audit/event.ts';
 import type { DESTINATION_COUNTS, Sink } from './audit/queue.ts';
 import type { Reason } from './engine/model.ts';
 import type { FactsStats } from './facts/facts.ts';
-import { openRuntime, type Runtime } from './runtime.ts';
+import { openRuntime } from './runtime.ts';
 import { OPERATIONS, type Observe } from './store/observed.ts';
 
 const REASONS: readonly Reason[] = [
@@ -271,7 +271,7 @@ export function createMetrics(gauges: Gauges): Metrics {
   declare('postern_build_info', 'Version of this process.', 'gauge', () => [
     { labels: { version: gauges.version, node: process.version }, value: 1 },
   ]);
-  const runtime = declareProcess(declare, { workers: 1, restarts: () => 0 });
+  declareProcess(declare, { workers: 1, restarts: () => 0 });
 
   /** Decisions of all APIs with a reason. */
   const decided = (reason: Reason): number => {
@@ -328,11 +328,9 @@ export function createMetrics(gauges: Gauges): Metrics {
       sheds++;
     },
     async render(): Promise<string> {
-      const text = await (await registry()).metrics();
-      runtime.taken();
-      return text;
+      return (await registry()).metrics();
     },
-    snapshot: async () => snapshotOf(await registry(), runtime),
+    snapshot: async () => snapshotOf(await registry()),
     contentType: CONTENT_TYPE,
   };
 }
@@ -370,14 +368,13 @@ export function createPrimaryMetrics({
 }: PrimaryGauges): Pick<Metrics, 'snapshot'> {
   const { declare, registry } = openRegistry();
   declareReady(declare, ready);
-  const runtime = declareProcess(declare, { workers: 0, restarts });
-  return { snapshot: async () => snapshotOf(await registry(), runtime) };
+  declareProcess(declare, { workers: 0, restarts });
+  return { snapshot: async () => snapshotOf(await registry()) };
 }
 
 /** Functions do not travel to other processes. */
-async function snapshotOf(registry: Registry, runtime?: Runtime): Promise<Snapshot> {
+async function snapshotOf(registry: Registry): Promise<Snapshot> {
   const instruments = await registry.getMetricsAsJSON();
-  runtime?.taken();
   return instruments.map(({ collect: _function, ...plain }) => plain);
 }
 
@@ -415,7 +412,7 @@ function declareReady(declare: Declare, ready: () => boolean): void {
 function declareProcess(
   declare: Declare,
   { workers, restarts }: { readonly workers: 0 | 1; readonly restarts: () => number },
-): Runtime {
+): void {
   declare('postern_workers', 'Processes that decide.', 'gauge', () => [
     { labels: {}, value: workers },
   ]);
@@ -425,13 +422,11 @@ function declareProcess(
     'counter',
     () => [{ labels: {}, value: restarts() }],
   );
-  const runtime = openRuntime();
-  for (const { name, help, type, value } of runtime.readings)
+  for (const { name, help, type, value } of openRuntime().readings)
     declare(name, help, type, () => {
       const read = value();
       return read === undefined ? [] : [{ labels: {}, value: read }];
     });
-  return runtime;
 }
 
 /** Of Prometheus text; that of the library. */

@@ -12,8 +12,6 @@ export interface Reading {
 
 export interface Runtime {
   readonly readings: readonly Reading[];
-  /** All readings were taken: those that are of an interval begin anew. */
-  taken(): void;
 }
 
 type IntervalHistogram = ReturnType<typeof monitorEventLoopDelay>;
@@ -21,19 +19,39 @@ type IntervalHistogram = ReturnType<typeof monitorEventLoopDelay>;
 /** How often the event loop is looked at, ms; what comes later than that is its lag. */
 const RESOLUTION_MS = 20;
 
-/** Costs nothing until the first reading is taken: a process that nobody watches does not watch itself. */
-export function openRuntime(): Runtime {
-  let watching: IntervalHistogram | undefined;
-  /** Seconds; 0 until something was seen. */
-  const lag = (of: (histogram: IntervalHistogram) => number) => (): number => {
-    if (watching === undefined) {
-      watching = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
-      watching.enable();
+/** How long a reading of the lag looks back, at least; at most twice as long where it is read often, ms. */
+const WINDOW_MS = 60_000;
+
+/**
+ * Costs nothing until the first reading is taken: a process that nobody watches does not watch itself.
+ * @param now monotonic milliseconds
+ */
+export function openRuntime(now: () => number = () => performance.now()): Runtime {
+  /** The newest comes last. A stall stays in them for a window, however often, and by whomever, it is looked at. */
+  let windows: readonly { readonly since: number; readonly seen: IntervalHistogram }[] = [];
+  const watched = (): readonly IntervalHistogram[] => {
+    const newest = windows.at(-1);
+    if (newest === undefined || now() - newest.since >= WINDOW_MS) {
+      const seen = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
+      seen.enable();
+      newest?.seen.disable();
+      windows = [...windows.slice(-1), { since: now(), seen }];
     }
-    return watching.count === 0 ? 0 : Math.max(0, of(watching) / 1e6 - RESOLUTION_MS) / 1e3;
+    return windows.map(({ seen }) => seen).filter(({ count }) => count > 0);
+  };
+  /** Seconds; 0 until something was seen. */
+  const late = (nanoseconds: number): number =>
+    Math.max(0, nanoseconds / 1e6 - RESOLUTION_MS) / 1e3;
+  const worst = (of: (histogram: IntervalHistogram) => number) => (): number =>
+    late(Math.max(0, ...watched().map(of)));
+  const mean = (): number => {
+    const all = watched();
+    const count = all.reduce((sum, one) => sum + one.count, 0);
+    return count === 0 ? 0 : late(all.reduce((sum, one) => sum + one.mean * one.count, 0) / count);
   };
   const startedAt = Date.now() / 1e3 - process.uptime();
-  const late = (what: string): string => `Lag of the event loop since the last scrape, ${what}.`;
+  const help = (what: string): string =>
+    `Lag of the event loop over the last one to two minutes, ${what}.`;
   return {
     readings: [
       counter('process_cpu_seconds_total', 'CPU time, user and system.', cpuSeconds),
@@ -46,23 +64,18 @@ export function openRuntime(): Runtime {
       gauge('process_open_fds', 'Open file descriptors.', openFiles),
       gauge('process_max_fds', 'File descriptors that may be open.', mostFiles),
       ...HEAP.map(([name, help, part]) => gauge(name, help, () => process.memoryUsage()[part])),
-      gauge(
-        'nodejs_eventloop_lag_mean_seconds',
-        late('mean'),
-        lag(({ mean }) => mean),
-      ),
+      gauge('nodejs_eventloop_lag_mean_seconds', help('mean'), mean),
       gauge(
         'nodejs_eventloop_lag_p99_seconds',
-        late('99th percentile'),
-        lag((h) => h.percentile(99)),
+        help('99th percentile'),
+        worst((seen) => seen.percentile(99)),
       ),
       gauge(
         'nodejs_eventloop_lag_max_seconds',
-        late('longest'),
-        lag(({ max }) => max),
+        help('longest'),
+        worst(({ max }) => max),
       ),
     ],
-    taken: () => watching?.reset(),
   };
 }
 

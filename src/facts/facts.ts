@@ -26,6 +26,7 @@ import {
 } from '../store/store.ts';
 import { bounded } from './bounded.ts';
 import { knownToPlane, openHistories } from './history.ts';
+import { sizeOfKey } from './size.ts';
 import { inTime, timed } from './timed.ts';
 import {
   deniedUser,
@@ -663,11 +664,11 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
 
   const cachedKey = (plane: Plane, id: string, at: number): CachedKey | undefined => {
     const cached = keys.find(plane.keys, id, at);
-    if (cached !== undefined && cached.generation !== plane.generation) {
-      cached.compiled = compiledKey(plane, cached.record);
-      cached.generation = plane.generation;
-    }
-    return cached;
+    if (cached === undefined || cached.generation === plane.generation) return cached;
+    // With other policy sets it takes other room: it is counted anew.
+    const { record } = cached;
+    const { generation } = plane;
+    return keys.put(plane.keys, { id, record, generation, compiled: compiledKey(plane, record) });
   };
 
   const compiledKey = (plane: Plane, record: KeyRecord | undefined): KeyFacts | undefined => {
@@ -862,12 +863,6 @@ function sizeOfUser({ record }: CachedUser): number {
   const paths = grants.reduce((sum, { path }) => sum + path.length, 0);
   const names = roles.length + workspaces.length + owns.length;
   return 700 + 320 * grants.length + paths + 60 * names + rest;
-}
-
-/** Bytes of a cached key: its compiled rules are its own. */
-function sizeOfKey({ compiled }: CachedKey): number {
-  const rules = (compiled?.sets ?? []).reduce((sum, set) => sum + set.rules.length, 0);
-  return 1_000 + 400 * rules;
 }
 
 /** Injective: the tenant's length keeps it apart from the id, whatever characters either has. */

@@ -23,11 +23,11 @@ export type Shelf<Record, Compiled> = Map<string, Entry<Record, Compiled>>;
 export interface Shelves<Record, Compiled> {
   /** An entry that is kept, and the use of it noted. @param at ms, on a clock that does not go back */
   find(shelf: Shelf<Record, Compiled>, id: string, at: number): Entry<Record, Compiled> | undefined;
-  /** In place of what was kept under the id. */
+  /** In place of what was kept under the id; counted anew. */
   put(
     shelf: Shelf<Record, Compiled>,
     entry: Pick<Entry<Record, Compiled>, 'id' | 'record' | 'generation' | 'compiled'>,
-  ): void;
+  ): Entry<Record, Compiled>;
   remove(shelf: Shelf<Record, Compiled>, id: string): void;
   /** Takes everything of a plane away that is no more: it counts no longer. A large one goes in parts, over some turns. */
   abandon(shelf: Shelf<Record, Compiled>): void;
@@ -86,11 +86,12 @@ export function openShelves<Record, Compiled>(
       }
       return entry;
     },
-    put(shelf, { id, record, generation, compiled }): void {
+    put(shelf, { id, record, generation, compiled }): Kept {
       remove(shelf, id);
       const entry: Kept = { id, record, shelf, generation, compiled, tick: 0 };
       cacheOf(entry).set(entry, entry);
       shelf.set(id, entry);
+      return entry;
     },
     remove,
     abandon: (shelf) => abandon(shelf),
