@@ -1,6 +1,6 @@
 /** Declarative management: make a tenant's facts what a state file says, in one commit. */
 import { isDeepStrictEqual } from 'node:util';
-import { stringify } from 'yaml';
+import { yamlText } from '../config/yaml-text.ts';
 import { parseSource } from '../config/document.ts';
 import { ConfigError, formatProblem } from '../config/problem.ts';
 import type { DefaultRole } from '../config/roles.ts';
@@ -614,6 +614,6 @@ export async function exportText(
   if (exported === undefined) throw notFound(`there is no tenant \`${tenant}\``);
   const { state, head } = exported;
   // The end is marked, so that a file that was cut off can be told.
-  const text = format === 'json' ? `${JSON.stringify(state)}\n` : `${stringify(state)}...\n`;
+  const text = format === 'json' ? `${JSON.stringify(state)}\n` : `${yamlText(state)}...\n`;
   return { revision: head.revision, text };
 }

@@ -1,5 +1,5 @@
 /** `postern apply` and `postern export`: a tenant's whole state, on the store that the settings name. */
-import { stringify } from 'yaml';
+import { yamlText } from '../config/yaml-text.ts';
 import {
   applyState,
   exportState,
@@ -133,7 +133,7 @@ export async function exportCommand(options: ExportOptions): Promise<number> {
     print(
       options.output,
       state,
-      () => `# tenant ${tenant} at revision ${head.revision}\n${stringify(state).trimEnd()}\n...`,
+      () => `# tenant ${tenant} at revision ${head.revision}\n${yamlText(state).trimEnd()}\n...`,
     );
     return EXIT.ok;
   });

@@ -1,6 +1,6 @@
 /** `postern changes`: the tenant's commits, as a list or as they happen. */
 import type { Command } from 'commander';
-import { stringify } from 'yaml';
+import { yamlText } from '../config/yaml-text.ts';
 import type { Admin } from './admin-client.ts';
 import { parseUint64 } from './arguments.ts';
 import { CliError, EXIT, print, visible } from './output.ts';
@@ -105,7 +105,7 @@ async function watch(admin: Admin, options: AfterFlag): Promise<number> {
 
 function lineOf({ output }: Admin, answer: WatchAnswer): string {
   if (output === 'json') return JSON.stringify(answer);
-  if (output === 'yaml') return `---\n${stringify(answer).trimEnd()}`;
+  if (output === 'yaml') return `---\n${yamlText(answer).trimEnd()}`;
   const gap = answer.gap ? ['(commits before this one are no longer kept)'] : [];
   const told = answer.change === null ? [] : cells(answer.change);
   return [...told, ...gap].map(visible).join('  ');

@@ -1,6 +1,6 @@
 /** What commands print: tables and colour for people on a terminal, JSON and YAML for programs. */
 import { styleText } from 'node:util';
-import { stringify } from 'yaml';
+import { yamlText } from '../config/yaml-text.ts';
 
 export type Format = 'table' | 'json' | 'yaml';
 
@@ -30,7 +30,7 @@ export function print(format: Format, value: unknown, human: () => string): void
     format === 'json'
       ? JSON.stringify(value, null, 2)
       : format === 'yaml'
-        ? stringify(value).trimEnd()
+        ? yamlText(value).trimEnd()
         : human();
   process.stdout.write(`${text}\n`);
 }

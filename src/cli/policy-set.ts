@@ -1,6 +1,6 @@
 /** `postern policy-set`: named, versioned rules that keys are held to, written as files. */
 import { Option, type Command } from 'commander';
-import { stringify } from 'yaml';
+import { yamlText } from '../config/yaml-text.ts';
 import { ConfigError, formatProblem, type Problem } from '../config/problem.ts';
 import { fromList } from '../proto-value.ts';
 import { AdminError, listAll, type Admin } from './admin-client.ts';
@@ -336,7 +336,7 @@ function ruleOf(rule: Rule): Rule {
 /** The set as the file that `update` takes. */
 function toFile(set: PolicySet): string {
   const { name, description, mode } = set;
-  return stringify({
+  return yamlText({
     policy_set: {
       name,
       ...(description === '' ? {} : { description }),

@@ -19,6 +19,7 @@ import { issueProblems } from './issues.ts';
 import { jsonTooDeep, parseJson } from './json.ts';
 import { yamlProblem } from './yaml-errors.ts';
 import { errorText } from '../util/system-error.ts';
+import { misreadScalars } from './scalars.ts';
 
 /** Longer texts are read as JSON only: YAML with the places of all its parts takes a hundred times its length. */
 const LARGE_CHARS = 8 * 1024 * 1024;
@@ -112,6 +113,7 @@ export function parseSource(file: string, text: string, shape: Shape = SHAPE): S
         .slice(0, MAX_SYNTAX_ERRORS)
         .map(({ pos, code }) => [pos[0], yamlProblem(code)] as const),
       ...badShape(document, shape),
+      ...misreadScalars(document),
     ];
     if (broken.length > 0)
       throw new ConfigError(

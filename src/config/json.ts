@@ -3,6 +3,7 @@ import { visit } from 'jsonc-parser';
 import { formatPath, ConfigError, type Problem } from './problem.ts';
 import type { Source } from './document.ts';
 import { jsonProblem } from './yaml-errors.ts';
+import { misreadNumber } from './scalars.ts';
 
 /** @throws ConfigError where it is no JSON, or a key stands twice in one object: the last would win without a word */
 export function parseJson(file: string, text: string): Source {
@@ -24,11 +25,9 @@ export function parseJson(file: string, text: string): Source {
     const { offset, message } = firstError(text);
     throw new ConfigError([problem(offset, [], `is no JSON: ${message}`)]);
   }
-  const twice = duplicates(text);
-  if (twice.length > 0)
-    throw new ConfigError(
-      twice.map(({ offset, key }) => problem(offset, [], `key \`${key}\` stands twice: keep one`)),
-    );
+  const wrong = misread(text);
+  if (wrong.length > 0)
+    throw new ConfigError(wrong.map(({ offset, message }) => problem(offset, [], message)));
   return {
     file,
     value,
@@ -84,19 +83,28 @@ function firstError(text: string): { readonly offset: number; readonly message: 
   return { offset: 0, message: 'look for a missing quote, comma or bracket' };
 }
 
-/** Duplicates that are told. */
+/** Mistakes that are told. */
 const MAX_TOLD = 20;
 
-function duplicates(text: string): { readonly offset: number; readonly key: string }[] {
-  const found: { readonly offset: number; readonly key: string }[] = [];
+/** Keys that stand twice, and numbers that are not what they look like. */
+function misread(text: string): { readonly offset: number; readonly message: string }[] {
+  const found: { readonly offset: number; readonly message: string }[] = [];
+  const tell = (offset: number, message: string): void => {
+    if (found.length < MAX_TOLD) found.push({ offset, message });
+  };
   const open: Set<string>[] = [];
   visit(text, {
     onObjectBegin: () => void open.push(new Set()),
     onObjectEnd: () => void open.pop(),
     onObjectProperty(key, offset) {
       const keys = open.at(-1);
-      if (keys?.has(key) === true && found.length < MAX_TOLD) found.push({ offset, key });
+      if (keys?.has(key) === true) tell(offset, `key \`${key}\` stands twice: keep one`);
       keys?.add(key);
+    },
+    onLiteralValue(value, offset, length) {
+      if (typeof value !== 'number') return;
+      const message = misreadNumber(text.slice(offset, offset + length), value);
+      if (message !== undefined) tell(offset, message);
     },
   });
   return found;

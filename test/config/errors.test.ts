@@ -74,7 +74,7 @@ describe('policy sets (ABAC-2)', () => {
       set(
         '    - { id: a, effect: deny, actions: [readonly], attributes: { n: [12345678901234567890] } }',
       ),
-      'is too large to be kept exactly: write it as a string, in quotes',
+      'is too large to be kept exactly, it would become 12345678901234567000: quote it',
     ],
   ])('%#', (text, expected) => {
     const problems = problemsOf(() => parsePolicySet(source(text), catalog));
