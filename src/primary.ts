@@ -10,6 +10,7 @@ import { counts, createPrimaryMetrics, together, type Snapshot } from './metrics
 import { openRelay } from './relay.ts';
 import type { Running, ServerOptions } from './server.ts';
 import { listenOps, type Readiness } from './transport/ops/server.ts';
+import { withoutTokens } from './util/tokens.ts';
 import { clearStaleSocket } from './transport/unix-socket.ts';
 
 /** What workers are told. */
@@ -81,7 +82,8 @@ interface Slot {
  */
 export async function startWorkers(server: ServerOptions, script: string): Promise<RunningWorkers> {
   const { grpc, http, log: logging, shutdown, audit, workers } = server.settings;
-  const log = pino({ level: logging.level, base: null }, pino.destination(2));
+  const hooks = { streamWrite: withoutTokens };
+  const log = pino({ level: logging.level, base: null, hooks }, pino.destination(2));
   const slots: readonly Slot[] = Array.from({ length: workers }, (_, index) => ({
     number: index + 1,
     worker: undefined,

@@ -5,6 +5,7 @@ import { openChain } from './audit/chain.ts';
 import { compileRedaction, type Redact } from './audit/fields.ts';
 import type { AuditLog } from './audit/log.ts';
 import { openAuditLog, readKey } from './audit/open.ts';
+import { openRefusals, type Refusals } from './audit/refusals.ts';
 import { compileSampling } from './audit/sampling.ts';
 import { counted, MANAGEMENT_OPERATIONS } from './counted.ts';
 import { readSource } from './config/document.ts';
@@ -45,6 +46,7 @@ import {
 import { CHECK_PATH, compile, extAuthzMethod } from './transport/ext-authz/methods.ts';
 import type { Tracing } from './tracing.ts';
 import { listenOps, type OpsListener, type Readiness } from './transport/ops/server.ts';
+import { withoutTokens } from './util/tokens.ts';
 import { keepSnapshot, restoreSnapshot, retryUntilWarm, warmUp } from './warm-up.ts';
 
 export interface ServerOptions {
@@ -94,7 +96,8 @@ export async function startServer(options: ServerOptions): Promise<Running> {
   const { settings } = options;
   const { worker } = options;
   const base = worker === undefined ? null : { worker };
-  const log = pino({ level: settings.log.level, base }, pino.destination(2));
+  const hooks = { streamWrite: withoutTokens };
+  const log = pino({ level: settings.log.level, base, hooks }, pino.destination(2));
   const onError = errorLogger(log, 'an error was answered with a deny');
   let inForce = readInForce(settings);
   const { catalog } = inForce;
@@ -158,7 +161,9 @@ export async function startServer(options: ServerOptions): Promise<Running> {
       onInfo: (sink) => (message) => log.info({ sink }, message),
     });
     cleanups.push(async () => {
-      lostRecords = await audit.close(Math.max(left(), FLUSH_MS));
+      // What no sink takes in this time goes to its spool, which takes time, too.
+      const spoolMs = flushMs(settings.shutdown.grace_ms) / 2;
+      lostRecords = await audit.close(Math.max(left() - spoolMs, spoolMs));
       if (audit.lastSeq() > 0)
         log.info(
           { instance: audit.instance, last_seq: audit.lastSeq() },
@@ -212,7 +217,10 @@ export async function startServer(options: ServerOptions): Promise<Running> {
     late.readiness = readiness;
     const identity = openIdentity({ jwt, now: steadyNow });
     const usage = openUsage(steadyNow);
-    const common = { audit, redact, identity, metrics, onError, onCredential: refusalLogger(log) };
+    const refusals = openRefusals(audit, redact);
+    cleanups.push(() => refusals.close());
+    const onCredential = refusalLogger(log);
+    const common = { audit, redact, refusals, identity, metrics, onError, onCredential };
     const caches = [(): void => facts.shed()];
     const memory = watch(options, caches, metrics, log);
     cleanups.push(() => memory.close());
@@ -424,6 +432,8 @@ interface Parts {
   readonly metrics: Metrics;
   readonly audit: AuditLog;
   readonly redact: Redact | undefined;
+  /** Callers that are not known. */
+  readonly refusals: Refusals;
   readonly health: Health;
   readonly identity: Identity;
   readonly usage: Usage;
@@ -515,7 +525,10 @@ async function serveDecisions(
         : (authorization) => {
             const token = /^bearer ([^\s]+)$/i.exec(authorization)?.[1];
             const may = token !== undefined && known.nameOf(token) !== undefined;
-            if (!may) metrics.unauthenticated();
+            if (!may) {
+              metrics.unauthenticated();
+              parts.refusals.note(token === undefined ? 'missing' : 'unknown');
+            }
             return may;
           },
     traced: tracing?.method,

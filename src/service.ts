@@ -23,6 +23,7 @@ import type {
 import {
   callerProblem,
   printable,
+  requestIdProblem,
   requestProblem,
   resourceProblem,
   strangerProblem,
@@ -36,6 +37,7 @@ import type { Usage } from './identity/usage.ts';
 import type { Metrics } from './metrics.ts';
 import { later, type MaybePromise } from './later.ts';
 import { inSlices, type SteppedWork } from './util/slices.ts';
+import { withoutTokens } from './util/tokens.ts';
 
 export type { Credential };
 
@@ -127,7 +129,9 @@ export type Failure =
 export interface Refusal {
   /** Correlation id of the caller; `''`: none. */
   readonly id: string;
-  readonly reason: 'INVALID_ARGUMENT' | 'UNKNOWN_ACTION' | 'KEY_INVALID';
+  readonly reason: 'INVALID_ARGUMENT' | 'UNKNOWN_ACTION' | 'KEY_INVALID' | 'RATE_LIMITED';
+  /** Whose facts were asked, as far as it is known. */
+  readonly tenant?: string | undefined;
   /** What was asked for, as far as it is known: `GET /v1/threads`. */
   readonly action: string;
   /** Why its credential proves nobody; `undefined`: that is not what was wrong. */
@@ -174,6 +178,9 @@ interface Taken<C extends CheckCall = CheckCall> {
   /** No sampling leaves it out. */
   readonly always?: boolean;
 }
+
+/** Characters of a text that are told of a refused request. */
+const MAX_TOLD = 256;
 
 /** What no sink keeps is not answered. */
 const NOT_AUDITED: Failure = {
@@ -233,7 +240,8 @@ export function createService(options: ServiceOptions): Service {
         ? 1
         : sampling(api, call.request.action);
     if (!log.isOn || (sampleRate < 1 && Math.random() >= sampleRate)) return answer(answered);
-    const requestId = redact === undefined ? call.id : redact.requestId(call.id);
+    const id = withoutTokens(call.id);
+    const requestId = redact === undefined ? id : redact.requestId(id);
     const durationUs = Math.round(seconds * 1e6);
     const time = clock();
     const about = { decisionId, instance, time, requestId, api, revision, durationUs, sampleRate };
@@ -414,6 +422,9 @@ export function createService(options: ServiceOptions): Service {
     waitMs: number,
   ): MaybePromise<CheckAnswer | Failure> => {
     const { known } = call;
+    // It is another each time.
+    const idProblem = requestIdProblem('id', call.id);
+    if (idProblem !== undefined) return invalid(idProblem);
     if (known?.valid !== true) {
       const problem = check(call, options.limits);
       if (problem !== undefined) return invalid(problem);
@@ -447,16 +458,51 @@ export function createService(options: ServiceOptions): Service {
     // Items that leave their resource out share the default: it is looked at once.
     let valid: Resource | undefined;
     return (item) => {
-      if ('error' in item) return malformed(item.id, item.error);
+      if ('error' in item) return malformed(item, item.error, waitMs);
       const isShared = item.request.resource === valid;
-      const problem = isShared ? callerProblem(named(item)) : check(item, options.limits);
-      if (problem !== undefined) return malformed(item.id, problemText(problem));
+      const problem = isShared
+        ? (requestIdProblem('id', item.id) ?? callerProblem(named(item)))
+        : check(item, options.limits);
+      if (problem !== undefined) return malformed(item, problemText(problem), waitMs);
       valid = item.request.resource;
       const left = Math.min(waitMs, Math.max(0, deadline - performance.now()));
-      return later(answer('batch_check', item, left, decided), (answered) =>
-        'failure' in answered ? itemAnswer(item.id, answered) : answered,
-      );
+      return later(answer('batch_check', item, left, decided), (answered) => {
+        if (!('failure' in answered)) return answered;
+        if (answered.failure === 'invalid')
+          return malformed(item, problemText(answered.problem), waitMs);
+        return answered.failure === 'limited'
+          ? denied(item.id, answered.message, 'RATE_LIMITED')
+          : answered;
+      });
     };
+  };
+
+  /** An item that is no question is denied, and recorded as that. */
+  const malformed = (
+    { id, request }: { readonly id: string; readonly request?: Request },
+    detail: string,
+    waitMs: number,
+  ): MaybePromise<CheckAnswer | Failure> => {
+    const { tenant = '', action = '' } = request ?? {};
+    const refused = { id, reason: 'INVALID_ARGUMENT', tenant, action } as const;
+    return later(refuse(refused, 'batch_check', waitMs), (answered) =>
+      'failure' in answered ? answered : { ...denied(id, detail), ...answered },
+    );
+  };
+
+  const refuse = (
+    { id, reason, tenant = '', action, credentialProblem }: Refusal,
+    api: Api,
+    waitMs: number,
+  ): MaybePromise<Answered | Failure> => {
+    const told = { tenant: shortened(tenant), action: shortened(action) };
+    const request = { ...NO_REQUEST, ...told };
+    const call = { ...NO_CALL, id: shortened(id), request, credentialProblem };
+    if (credentialProblem !== undefined) options.onCredential(credentialProblem, '');
+    const taken = { api, call, waitMs, startedAt: performance.now() };
+    const outcome = refusal(reason);
+    const part = content(call, undefined, outcome);
+    return record(taken, NOTHING_LOADED, outcome, part, (answered) => answered);
   };
 
   const filtered = (
@@ -504,18 +550,7 @@ export function createService(options: ServiceOptions): Service {
   };
 
   return {
-    refuse(
-      { id, reason, action, credentialProblem },
-      api,
-      waitMs,
-    ): MaybePromise<Answered | Failure> {
-      const call = { ...NO_CALL, id, request: { ...NO_REQUEST, action }, credentialProblem };
-      if (credentialProblem !== undefined) options.onCredential(credentialProblem, '');
-      const taken = { api, call, waitMs, startedAt: performance.now() };
-      const outcome = refusal(reason);
-      const told = content(call, undefined, outcome);
-      return record(taken, NOTHING_LOADED, outcome, told, (answered) => answered);
-    },
+    refuse,
 
     check: checkOne,
 
@@ -528,7 +563,7 @@ export function createService(options: ServiceOptions): Service {
     },
 
     filter(call, waitMs): MaybePromise<FilterAnswer | Failure> {
-      const problem = callerProblem(named(call));
+      const problem = requestIdProblem('id', call.id) ?? callerProblem(named(call));
       if (problem !== undefined) return invalid(problem);
       return answer('filter', call, waitMs, (taken, loaded) => {
         const { action } = call.request;
@@ -722,13 +757,15 @@ function* textOf(
 /** Characters of a record that are made between two steps. */
 const STEP_CHARS = 65_536;
 
-/** What is of the item alone does not fail its batch. */
-function itemAnswer(id: string, failure: Failure): CheckAnswer | Failure {
-  if (failure.failure === 'invalid') return malformed(id, problemText(failure.problem));
-  return failure.failure === 'limited' ? malformed(id, failure.message, 'RATE_LIMITED') : failure;
+/** A text of a request that is refused may be of any length: of a long one, the beginning is told, and the length. */
+function shortened(text: string): string {
+  const { length } = text;
+  return length <= MAX_TOLD
+    ? text
+    : `${text.slice(0, MAX_TOLD).toWellFormed()}… (${length} characters)`;
 }
 
-function malformed(id: string, detail: string, reason: Reason = 'INVALID_ARGUMENT'): CheckAnswer {
+function denied(id: string, detail: string, reason: Reason = 'INVALID_ARGUMENT'): CheckAnswer {
   const decision: Decision = {
     ...refusal(reason),
     allowed: false,
@@ -784,7 +821,7 @@ function refusal(reason: Reason): Outcome {
 
 /** A credential needs no subject beside it; it is what names one. */
 function check(call: CheckCall, limits: RequestLimits): Problem | undefined {
-  return requestProblem(named(call), limits);
+  return requestIdProblem('id', call.id) ?? requestProblem(named(call), limits);
 }
 
 function named({ request, credential }: CheckCall): Request {

@@ -8,6 +8,7 @@ import type { CredentialProblem } from '../engine/credential-problem.ts';
 import type { Attributes, Outcome, Request, Resource, Subject } from '../engine/model.ts';
 import type { Redact } from './fields.ts';
 import { quote, stringify } from './json.ts';
+import { withoutTokens } from '../util/tokens.ts';
 
 /** Version of the record's shape. */
 export const AUDIT_VERSION = 1;
@@ -84,14 +85,14 @@ export function eventOf(event: DecisionEvent): string {
   return `{"v":${AUDIT_VERSION},"type":"decision","time":"${event.time}","instance":"${event.instance}","seq":${event.seq}${salted},"decision_id":"${event.decisionId}"${request},"api":"${event.api}","duration_us":${event.durationUs}${sampled},"revision":${event.revision}`;
 }
 
-/** The rest of a record, its closing brace included. */
+/** The rest of a record, its closing brace included. A token that stands anywhere in it is removed. */
 export function contentOf(content: DecisionContent): string {
   const { redact } = content;
-  if (redact === undefined) return partOf(content, true);
-  if (redact.withoutInputs) return partOf(content, false);
+  if (redact === undefined) return withoutTokens(partOf(content, true));
+  if (redact.withoutInputs) return withoutTokens(partOf(content, false));
   // All of it first, and then what may not be told: only where fields have rules of their own.
   const whole = JSON.parse(`{${partOf(content, true).slice(1)}`) as Record<string, unknown>;
-  return `,${stringify(redact.record(whole)).slice(1)}`;
+  return `,${withoutTokens(stringify(redact.record(whole))).slice(1)}`;
 }
 
 function partOf(content: DecisionContent, withInputs: boolean): string {

@@ -4,6 +4,7 @@ import type { Range } from './source.ts';
 
 /** All that is given must hold; `undefined`: anything does. */
 export interface Filter {
+  /** `''`: records that name none. */
   readonly tenant: string | undefined;
   readonly type: string | undefined;
   readonly api: string | undefined;

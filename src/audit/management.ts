@@ -3,6 +3,7 @@ import type { CredentialProblem } from '../engine/credential-problem.ts';
 import { AUDIT_VERSION } from './event.ts';
 import type { Redact } from './fields.ts';
 import { stringify } from './json.ts';
+import { withoutTokens } from '../util/tokens.ts';
 
 /** What only one record tells. */
 export interface RecordEvent {
@@ -71,7 +72,7 @@ export function managementLine(
     after: told.map(({ kind, id, after }) => ({ kind, id, value: withoutSecrets(after) })),
     ...(changes.length > told.length ? { more_changes: changes.length - told.length } : {}),
   };
-  return stringify(redact?.record(record) ?? record);
+  return withoutTokens(stringify(redact?.record(record) ?? record));
 }
 
 function headOf(type: string, { time, instance, seq, salt, id }: RecordEvent): object {
@@ -94,6 +95,8 @@ export function authenticationLine(
     readonly tenant: string;
     readonly why: string;
     readonly problem?: CredentialProblem | undefined;
+    /** So many that are alike; absent: one. */
+    readonly count?: number | undefined;
   },
   event: RecordEvent,
   redact: Redact | undefined,
@@ -105,6 +108,7 @@ export function authenticationLine(
     reason: 'UNAUTHENTICATED',
     ...(content.problem === undefined ? {} : { credential_problem: content.problem }),
     detail: content.why,
+    ...((content.count ?? 1) > 1 ? { count: content.count } : {}),
   };
-  return stringify(redact?.record(record) ?? record);
+  return withoutTokens(stringify(redact?.record(record) ?? record));
 }

@@ -233,6 +233,9 @@ const authentication = z
     reason: reason.meta({ description: 'Always UNAUTHENTICATED' }),
     credential_problem: credentialProblem,
     detail: text('Why, without anything of the credential'),
+    count: z.int().min(2).optional().meta({
+      description: 'So many of the same kind came since the last such record; absent: one',
+    }),
     omitted,
     erased,
     cut,

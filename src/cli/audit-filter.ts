@@ -7,6 +7,7 @@ import type { Range } from '../audit/source.ts';
 export interface FilterFlags {
   /** Of all commands. */
   readonly tenant?: string;
+  readonly withUnattributed?: boolean;
   readonly outcome?: 'allowed' | 'denied';
   readonly mode?: string;
   readonly key?: string;
@@ -24,6 +25,10 @@ export interface FilterFlags {
 export function filtering(command: Command): Command {
   return command
     .optionsGroup('Records that have all of this (and the tenant of --tenant):')
+    .option(
+      '--with-unattributed',
+      'with --tenant: also records that name no tenant, such as refusals of unknown callers',
+    )
     .addOption(
       new Option('--outcome <outcome>', 'what was answered').choices(['allowed', 'denied']),
     )

@@ -130,7 +130,8 @@ function byTime(one: Drawn, other: Drawn): number {
 async function query(options: Flags & LimitFlag & RangeFlags): Promise<number> {
   const range = rangeOf(options);
   const limit = parseLimit(options) ?? Infinity;
-  const draw = drawing(options, range);
+  const hidden = { records: 0 };
+  const draw = drawing(options, range, hidden);
   const source = await sourceOf(namedLogs(options));
   let found = 0;
   let waiting: string[] = options.output === 'table' ? [HEADING] : [];
@@ -149,6 +150,10 @@ async function query(options: Flags & LimitFlag & RangeFlags): Promise<number> {
   }
   if (found > 0) await printLines(waiting);
   else process.stderr.write('nothing is found\n');
+  if (hidden.records > 0)
+    process.stderr.write(
+      `${hidden.records.toLocaleString('en')} more record(s) name no tenant: --with-unattributed shows them\n`,
+    );
   return found > 0 ? EXIT.ok : EXIT.refused;
 }
 
@@ -161,14 +166,22 @@ interface Drawn {
 /** `undefined`: nothing is printed of a line. */
 type Draw = (text: string) => Drawn | undefined;
 
-function drawing(flags: Flags, range: Range): Draw {
-  const matches = matcherOf(filterOf(flags, range));
+/** @param hidden counts the records that would be shown, if only they named the tenant */
+function drawing(flags: Flags, range: Range, hidden = { records: 0 }): Draw {
+  const filter = filterOf(flags, range);
+  const matches = matcherOf(filter);
+  const isUnattributed =
+    flags.tenant === undefined ? (): boolean => false : matcherOf({ ...filter, tenant: '' });
   return (text) => {
     const record = parseRecord(text);
-    if (record !== undefined)
-      return matches(record)
+    if (record !== undefined) {
+      const isOwn = matches(record);
+      const isElse = !isOwn && isUnattributed(record);
+      if (isElse && flags.withUnattributed !== true) hidden.records++;
+      return isOwn || (isElse && flags.withUnattributed === true)
         ? { line: shown(flags.output, record, text), time: record.time }
         : undefined;
+    }
     // Told, whatever is looked for: it may have been what is missed.
     process.stderr.write(`${strangeLine(text)}\n`);
     return undefined;

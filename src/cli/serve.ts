@@ -58,7 +58,8 @@ export async function serve(options: ServeOptions): Promise<number> {
   const signal = await Promise.race([stopping, running.gaveUp]);
   running.log.info({ signal }, 'closing: calls in flight finish');
   const inOrder = await running.close();
-  return inOrder && signal !== undefined ? EXIT.ok : EXIT.refused;
+  // An answer that a sink still waits for, and nobody needs any more, must not keep the process.
+  process.exit(inOrder && signal !== undefined ? EXIT.ok : EXIT.refused);
 }
 
 /** One process that does it all. */

@@ -16,6 +16,20 @@ function isPlain(id: string): boolean {
 
 const CONTROL = /\p{Cc}/u;
 
+/**
+ * What is wrong with a caller's own id of a request, or `undefined`. It is echoed and recorded, and names nothing here: it may
+ * be empty, and spelled in any way.
+ */
+export function correlationIdProblem(id: string): string | undefined {
+  if (id === '' || isPlain(id)) return undefined;
+  if (!id.isWellFormed()) return 'holds a lone surrogate: send valid UTF-8';
+  // First: a search through megabytes is none of it.
+  const bytes = id.length > MAX_ID_BYTES ? id.length : utf8Length(id);
+  if (bytes > MAX_ID_BYTES)
+    return `is longer than ${MAX_ID_BYTES} bytes: send a shorter one, or none`;
+  return CONTROL.test(id) ? 'holds a control character: remove it' : undefined;
+}
+
 /** Length of a well-formed string in bytes of UTF-8. */
 function utf8Length(text: string): number {
   let bytes = text.length;

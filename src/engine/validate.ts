@@ -1,6 +1,6 @@
 /** What a well-formed request is (ID-1, PATH-1, COMB-2). The first problem found, or nothing. */
 import { actionProblem } from './action.ts';
-import { idProblem, storedIdProblem } from './id.ts';
+import { correlationIdProblem, idProblem, storedIdProblem } from './id.ts';
 import type { Attributes, Facts, Request, Resource } from './model.ts';
 import { pathProblem } from './path.ts';
 
@@ -14,6 +14,12 @@ export interface Problem {
 export interface RequestLimits {
   readonly attributes: number;
   readonly valuesPerAttribute: number;
+}
+
+/** A caller's own id of a request; `''`: it gave none. */
+export function requestIdProblem(field: string, id: string): Problem | undefined {
+  const found = correlationIdProblem(id);
+  return found === undefined ? undefined : problem(field, id, found);
 }
 
 export function requestProblem(request: Request, limits: RequestLimits): Problem | undefined {

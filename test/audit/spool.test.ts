@@ -146,7 +146,7 @@ async function start(sink: string, more = ''): Promise<Serving> {
       `store: embedded:${join(directory, 'store')}`,
       'grpc: { address: 127.0.0.1:0 }',
       'http: { address: 127.0.0.1:0 }',
-      'shutdown: { grace_ms: 300 }',
+      'shutdown: { grace_ms: 800 }',
       `audit: { sinks: [${sink}] }`,
       more,
       '',
@@ -252,7 +252,8 @@ describe('a Redis that is dead at SIGTERM', () => {
     await expect.poll(() => redis.command('XLEN', 'log'), { timeout: 10_000 }).toBeGreaterThan(2);
     await redis.kill();
     await ask(first, 20);
-    expect(await first.stop()).toBe(0);
+    const code = await first.stop();
+    expect(code, first.stderr()).toBe(0);
     const spooled = readFileSync(path, 'utf8').trimEnd().split('\n');
     expect(parsed(spooled).filter(({ type }) => type === 'decision')).toHaveLength(20);
     await redis.restart();

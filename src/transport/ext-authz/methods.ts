@@ -6,6 +6,7 @@
 import type { CredentialProblem } from '../../engine/credential-problem.ts';
 import type { IdentitySource, RoutesFile } from '../../config/routes.ts';
 import type { Reason, Request } from '../../engine/model.ts';
+import { requestIdProblem } from '../../engine/validate.ts';
 import { later, type MaybePromise } from '../../later.ts';
 import type {
   CheckAnswer,
@@ -164,13 +165,15 @@ function questionOf(
   }
 }
 
-/** Longest id of a request that is recorded, characters. */
-const MAX_ID = 256;
-
-/** What Envoy logs and the upstream gets. Envoy's own `id` is the number of its stream, which nobody else knows. */
+/**
+ * What Envoy logs and the upstream gets. Envoy's own `id` is the number of its stream, which nobody else knows. A client may
+ * have sent it: where it is no id of a request it is passed over, and refuses nobody.
+ */
 function requestId({ id, headers }: HttpQuestion): string {
   const [value = '', ...more] = headers.get('x-request-id') ?? [];
-  return value === '' || value.length > MAX_ID || more.length > 0 ? id.slice(0, MAX_ID) : value;
+  const isId = (text: string): boolean => requestIdProblem('x-request-id', text) === undefined;
+  if (value !== '' && more.length === 0 && isId(value)) return value;
+  return isId(id) ? id : `(not recorded: ${id.length} characters)`;
 }
 
 function answered(

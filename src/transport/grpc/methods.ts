@@ -3,7 +3,7 @@
  * Two translations around one service call, nothing else.
  */
 import type { Reason } from '../../engine/model.ts';
-import type { CheckAnswer, CheckCall, Failure, Service } from '../../service.ts';
+import type { CheckAnswer, CheckCall, Failure, Refusal, Service } from '../../service.ts';
 import { problemText, valueText } from '../../service.ts';
 import { inSlices, type SteppedWork } from '../../util/slices.ts';
 import { decodeBatchInSteps, decodeFilterInSteps } from './codec-many.ts';
@@ -106,11 +106,37 @@ function streamed(
     call = read(bytes);
   } catch (error) {
     if (!(error instanceof RpcError)) throw error;
-    return encodeCheck(denied(idOf(bytes), 'INVALID_ARGUMENT', error.message));
+    return malformed(service, { id: idOf(bytes), action: '' }, error.message, waitMs);
   }
-  const { id } = call;
-  return later(service.check(call, 'check_stream', waitMs), (answer) =>
-    encodeCheck('failure' in answer ? failed(id, answer) : answer),
+  const { id, request } = call;
+  return later(service.check(call, 'check_stream', waitMs), (answer) => {
+    if (!('failure' in answer)) return encodeCheck(answer);
+    const { tenant, action } = request;
+    return answer.failure === 'invalid'
+      ? malformed(service, { id, tenant, action }, problemText(answer.problem), waitMs)
+      : encodeCheck(failed(id, answer));
+  });
+}
+
+/** A message that is no question is denied, and recorded as that. */
+function malformed(
+  service: Service,
+  refused: Omit<Refusal, 'reason'>,
+  detail: string,
+  waitMs: number,
+): MaybePromise<Buffer> {
+  const { id } = refused;
+  const recorded = service.refuse(
+    { ...refused, reason: 'INVALID_ARGUMENT' },
+    'check_stream',
+    waitMs,
+  );
+  return later(recorded, (answered) =>
+    encodeCheck(
+      'failure' in answered
+        ? failed(id, answered)
+        : { ...denied(id, 'INVALID_ARGUMENT', detail), ...answered },
+    ),
   );
 }
 
