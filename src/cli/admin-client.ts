@@ -10,6 +10,9 @@ export interface AdminOptions extends ConnectionOptions {
   readonly as?: string;
   readonly token?: string;
   readonly tokenFile?: string;
+  /** Of the context in use: after flags and variables. */
+  readonly contextTokenFile?: string;
+  readonly contextName?: string;
 }
 
 export interface Admin {
@@ -65,7 +68,13 @@ export async function openAdmin(options: AdminOptions): Promise<Admin> {
   const service = openService('AdminService', options);
   const explain = (error: unknown): unknown =>
     error instanceof CallError
-      ? toAdminError(error.message, error.status, error.isReasoned)
+      ? toAdminError(
+          error.status === 'UNAUTHENTICATED'
+            ? `${error.message}${tokenStory(options)}`
+            : error.message,
+          error.status,
+          error.isReasoned,
+        )
       : error;
   const send = async <T>(method: string, request: object): Promise<T> => {
     try {
@@ -104,7 +113,7 @@ function tenantOf({ tenant }: AdminOptions): string {
 }
 
 function headersOf(options: AdminOptions): Headers {
-  const token = tokenOf(options);
+  const token = tokenOf(options)?.token;
   const actor = actorOf(options.as);
   return {
     ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
@@ -112,34 +121,69 @@ function headersOf(options: AdminOptions): Headers {
   };
 }
 
-function tokenOf({
-  token,
-  tokenFile,
-}: Pick<AdminOptions, 'token' | 'tokenFile'>): string | undefined {
-  const { POSTERN_TOKEN, POSTERN_ADMIN_TOKEN } = process.env;
-  const found =
-    token ??
-    (tokenFile === undefined ? undefined : readText('--token-file', tokenFile).trim()) ??
-    [POSTERN_TOKEN, POSTERN_ADMIN_TOKEN].find((value) => value !== undefined && value !== '');
+/** A token, and what it was found in. */
+interface FoundToken {
+  readonly token: string;
+  readonly where: string;
+}
+
+type TokenOptions = Pick<AdminOptions, 'token' | 'tokenFile' | 'contextTokenFile' | 'contextName'>;
+
+function tokenOf(options: TokenOptions): FoundToken | undefined {
+  const found = findToken(options);
   // Checked here, because the library's own error would show the token.
-  if (found !== undefined && !/^[\x21-\x7e]+$/.test(found))
+  if (found !== undefined && !/^[\x21-\x7e]+$/.test(found.token))
     throw new CliError(
-      `${token === undefined && tokenFile !== undefined ? '--token-file' : 'token'}: it is empty, or holds a blank or a character that no token has`,
+      `token of ${found.where}: it is empty, or holds a blank or a character that no token has`,
     );
   return found;
+}
+
+const TOKEN_VARIABLES = ['POSTERN_TOKEN', 'POSTERN_ADMIN_TOKEN'] as const;
+
+function findToken(options: TokenOptions): FoundToken | undefined {
+  const { token, tokenFile, contextTokenFile, contextName = '' } = options;
+  if (token !== undefined) return { token, where: '--token' };
+  if (tokenFile !== undefined)
+    return {
+      token: readText('--token-file', tokenFile).trim(),
+      where: `--token-file (\`${tokenFile}\`)`,
+    };
+  for (const where of TOKEN_VARIABLES) {
+    const value = process.env[where];
+    if (value !== undefined && value !== '') return { token: value, where };
+  }
+  if (contextTokenFile === undefined) return undefined;
+  const where = `the context \`${contextName}\` (\`${contextTokenFile}\`)`;
+  return {
+    token: readText(`token_file of the context ${contextName}`, contextTokenFile).trim(),
+    where,
+  };
+}
+
+/** Where a token was found or looked for, for whoever was not let in. */
+function tokenStory(options: TokenOptions): string {
+  const found = findToken(options);
+  if (found !== undefined) return ` (the token is that of ${found.where})`;
+  const context =
+    options.contextName === undefined
+      ? 'no context is in use'
+      : `the context \`${options.contextName}\` has no token file`;
+  return ` (no token was sent: there is no --token and no --token-file, POSTERN_TOKEN and POSTERN_ADMIN_TOKEN are not set, and ${context})`;
 }
 
 /** The metadata of a caller of decisions: a token that was given for this, never the operator's of the environment. */
 export function callerHeaders(options: Pick<AdminOptions, 'token' | 'tokenFile'>): Headers {
   const given = options.token !== undefined || options.tokenFile !== undefined;
-  const token = given ? tokenOf(options) : process.env['POSTERN_TOKEN'];
+  const token = given ? tokenOf(options)?.token : process.env['POSTERN_TOKEN'];
   return token === undefined || token === '' ? {} : { authorization: `Bearer ${token}` };
 }
 
 /** Whether something proves who asks: then a command that works without a server too asks the server. */
-export function hasToken({ token, tokenFile }: Pick<AdminOptions, 'token' | 'tokenFile'>): boolean {
-  const { POSTERN_TOKEN, POSTERN_ADMIN_TOKEN } = process.env;
-  return [token, tokenFile, POSTERN_TOKEN, POSTERN_ADMIN_TOKEN].some(
+export function hasToken(options: TokenOptions): boolean {
+  const { token, tokenFile, contextTokenFile } = options;
+  const variables = TOKEN_VARIABLES.map((name) => process.env[name]);
+  return [token, tokenFile, ...variables, contextTokenFile].some(
     (value) => value !== undefined && value !== '',
   );
 }
@@ -172,7 +216,6 @@ const OUTCOME =
   ' (where this was a write, it is not known whether it was done: send it again with the same --idempotency-key, or look first)';
 
 const REMEDIES: Readonly<Record<string, string>> = {
-  UNAUTHENTICATED: ' (the token comes from --token-file, POSTERN_TOKEN or POSTERN_ADMIN_TOKEN)',
   UNKNOWN: OUTCOME,
   DEADLINE_EXCEEDED: OUTCOME,
 };

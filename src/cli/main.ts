@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { Argument, Command, CommanderError, Option } from 'commander';
 import { collect } from './arguments.ts';
 import type { ConnectionOptions } from './client.ts';
+import { applyContext } from './context/resolve.ts';
 import type { Shell } from './completion.ts';
 import { tellFailure } from './failure.ts';
 import { NOUNS } from './nouns.ts';
@@ -333,6 +334,9 @@ if (allVerbs || given.includes('migrate'))
 const audit = program.command('audit').description('read, verify and erase what was recorded');
 if (allVerbs || given.includes('audit'))
   (await import('./audit.ts')).auditVerbs(audit, packageRoot);
+const context = program.command('context').description('servers by name: address, tenant, token');
+if (allVerbs || given.includes('context'))
+  (await import('./context/verbs.ts')).contextVerbs(context, program);
 program.commandsGroup('Facts of a running server:');
 for (const { name, description, load } of NOUNS) {
   const noun = program.command(name).description(description);
@@ -370,7 +374,11 @@ const OFFLINE = new Set(
 const CONNECTION = new Set('as token tokenFile tls ca cert keyFile'.split(' '));
 program.hook('preAction', (_program, command) => {
   const noun = command.parent === program ? command : command.parent;
-  if (noun === null || !OFFLINE.has(noun.name())) return;
+  if (noun === null || noun === context) return;
+  if (!OFFLINE.has(noun.name())) {
+    applyContext(program);
+    return;
+  }
   const wrong = program.options.find(
     (option) =>
       CONNECTION.has(option.attributeName()) &&

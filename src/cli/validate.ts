@@ -1,5 +1,5 @@
-/** `postern validate DIR`: every YAML file of a directory, checked and linted as the loader would. */
-import { readdirSync, statSync } from 'node:fs';
+/** `postern validate DIR`: every YAML and JSON file of a directory, checked and linted as the loader would. */
+import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { lintMigrations } from '../admin/migration-lint.ts';
 import { fromDefaults, toFacts } from '../admin/state.ts';
@@ -12,9 +12,10 @@ import { parsePolicySet } from '../config/policy-set.ts';
 import { ConfigError, formatProblem, type Problem } from '../config/problem.ts';
 import { parseRoutes } from '../config/routes.ts';
 import { parseDefaultRoles, type DefaultRole } from '../config/roles.ts';
+import { scanFiles } from '../config/scan.ts';
 import { lintState, parseState, refused } from '../config/state.ts';
 import type { Catalog } from '../engine/action.ts';
-import { errorText } from '../util/system-error.ts';
+import { systemSentence } from '../util/system-error.ts';
 import { loadSuite } from '../policy-test.ts';
 import { CliError, EXIT, paint, print, type Format } from './output.ts';
 
@@ -32,7 +33,7 @@ interface Checked {
 /** Exit code 1: a file is refused. Warnings alone leave it at 0. */
 export async function validate(directory: string, options: ValidateOptions): Promise<number> {
   const sources = yamlFiles(directory).map(read);
-  if (sources.length === 0) throw new CliError(`no YAML file in \`${directory}\``);
+  if (sources.length === 0) throw new CliError(`no file of Postern's in \`${directory}\``);
   const context = contextOf(directory, sources, options.packageRoot);
   const results = sources.map((source) => check(source, context));
   const problems = [
@@ -52,19 +53,13 @@ export async function validate(directory: string, options: ValidateOptions): Pro
   return errors === 0 ? EXIT.ok : EXIT.refused;
 }
 
-/** All YAML files below a directory, in a stable order. */
-export function yamlFiles(directory: string): string[] {
-  let names: string[];
-  try {
-    if (!statSync(directory).isDirectory()) return [directory];
-    names = readdirSync(directory, { recursive: true, encoding: 'utf8' });
-  } catch (error) {
-    throw new CliError(`\`${directory}\` cannot be read: ${errorText(error)}`);
-  }
-  return names
-    .filter((name) => /\.ya?ml$/.test(name))
-    .sort()
-    .map((name) => join(directory, name));
+/** All files below a directory that may be Postern's, in a stable order. @throws CliError where there is none to read */
+export function yamlFiles(directory: string): readonly string[] {
+  if (!existsSync(directory))
+    throw new CliError(
+      `\`${directory}\` cannot be read: ${systemSentence('ENOENT') ?? 'it is not there'}`,
+    );
+  return scanFiles(directory);
 }
 
 type Read = Source | ConfigError;

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import * as z from 'zod';
+import { isEntry } from './scan.ts';
 import { errorText } from '../util/system-error.ts';
 import { id, level, permission } from './common.ts';
 import { parseAs, readSource, type Source } from './document.ts';
@@ -149,7 +150,7 @@ export function parseMigration(source: Source): Migration {
   );
   if (problems.length > 0) throw new ConfigError(problems);
   return {
-    name: basename(source.file, '.yaml'),
+    name: basename(source.file).replace(/\.(?:ya?ml|json)$/, ''),
     description: migration.description,
     steps,
     digest: digestOf(steps),
@@ -221,7 +222,7 @@ function byName([one]: readonly [string, unknown], [other]: readonly [string, un
 
 // ── the directory ─────────────────────────────────────────────────────────────────────────────────
 
-const NAME = /^(\d{4})-[a-z0-9]+(?:[-_][a-z0-9]+)*\.yaml$/;
+const NAME = /^(\d{4})-[a-z0-9]+(?:[-_][a-z0-9]+)*\.(?:ya?ml|json)$/;
 
 /** A directory's migrations in their order, and what in it is none. */
 export interface MigrationFiles {
@@ -284,7 +285,7 @@ function entriesOf(
   try {
     return readdirSync(directory, { withFileTypes: true })
       .map((entry) => ({ name: entry.name, isDirectory: entry.isDirectory() }))
-      .filter(({ name }) => !/^(\.|README(\.|$))/i.test(name))
+      .filter(({ name }) => isEntry(name) && !/^(\.|README(\.|$))/i.test(name))
       .sort((a, b) => (a.name < b.name ? -1 : 1));
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];

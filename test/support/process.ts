@@ -65,7 +65,13 @@ export function launch(
 ): ChildProcess {
   return tied(
     spawn(process.execPath, [COMMAND, ...args], {
-      env: { ...withoutPostern(process.env), NO_COLOR: '1', ...environment },
+      // Nobody's own contexts.
+      env: {
+        ...withoutPostern(process.env),
+        NO_COLOR: '1',
+        XDG_CONFIG_HOME: '/nonexistent',
+        ...environment,
+      },
       stdio: [stdin, 'pipe', 'pipe'],
     }),
   );
