@@ -537,7 +537,7 @@ async function run(
         problems.push(...escalations(before, after, call));
       }
       if (look && (every > 1 || !sameRecords)) problems.push(...wrongIn(after));
-      if (revision !== undefined && look)
+      if (revision !== undefined && look && (every > 1 || at % 4 === 0))
         problems.push(...(await wrongAnswers(room, after, random)));
       if (problems.length > 0)
         throw new Error(
