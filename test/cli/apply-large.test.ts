@@ -58,7 +58,7 @@ it('ends the same however often it is killed, tells what it does, and holds toge
     /reading the state[^]*checking the state[^]*planning and committing/,
   );
   const single = await postern(['apply', '-f', file], environment('whole'));
-  expect(single.stdout).toMatch(/\(-o json lists them\)/);
+  expect(single.stdout).toMatch(/\n\+ {2}200,000 {2}grant\n/);
   const exported = async (store: string): Promise<string> =>
     (await postern(['export', '-o', 'json'], environment(store))).stdout;
   const [killed, whole] = [await exported('killed'), await exported('whole')];
