@@ -69,7 +69,8 @@ export interface Metrics {
   readonly store: Observe;
   /** A commit has come into force here, so long after it was made by its writer's clock, seconds. */
   feed(lag: number): void;
-  reload(ok: boolean): void;
+  /** `widened`: it was taken, and may allow more than the one before. */
+  reload(result: 'ok' | 'widened' | 'refused'): void;
   /** An operation of management was answered; one that is none of `Gauges.operations` is not counted. */
   operation(operation: string, result: OperationResult): void;
   /** Somebody could not prove who it is to this process; what decisions say of it is counted with them. */
@@ -118,6 +119,7 @@ export function createMetrics(gauges: Gauges): Metrics {
   const overloads = { lag: 0, memory: 0 };
   let sheds = 0;
   const reloads = { ok: 0, refused: 0 };
+  let widenings = 0;
   const { declare, registry } = openRegistry();
 
   declare('postern_decisions_total', 'Decisions by outcome.', 'counter', () =>
@@ -205,6 +207,12 @@ export function createMetrics(gauges: Gauges): Metrics {
   );
   declare('postern_policy_reload_total', 'Reloads of the catalog.', 'counter', () =>
     Object.entries(reloads).map(([result, value]) => ({ labels: { result }, value })),
+  );
+  declare(
+    'postern_policy_reload_widened_total',
+    'Reloads of the catalog and routes that may allow more than before.',
+    'counter',
+    () => [{ labels: {}, value: widenings }],
   );
   declare('postern_audit_records_total', 'Audit records by what became of them.', 'counter', () =>
     gauges.sinks.flatMap((sink) => {
@@ -305,8 +313,9 @@ export function createMetrics(gauges: Gauges): Metrics {
       objects.true += visible;
       objects.false += hidden;
     },
-    reload(ok): void {
-      reloads[ok ? 'ok' : 'refused']++;
+    reload(result): void {
+      reloads[result === 'refused' ? 'refused' : 'ok']++;
+      if (result === 'widened') widenings++;
     },
     resync(cause): void {
       resyncs.set(cause, (resyncs.get(cause) ?? 0) + 1);

@@ -26,7 +26,7 @@ import type { JwtVerifier } from './identity/jwt.ts';
 import { openRateLimits } from './identity/rate.ts';
 import { openUsage, type Usage } from './identity/usage.ts';
 import { defaultMemoryBound, watchMemory, type MemoryWatch } from './memory.ts';
-import { readInForce, type InForce } from './in-force.ts';
+import { readInForce, wideningOf, type InForce } from './in-force.ts';
 import { createService, type Service } from './service.ts';
 import { keepUsage } from './usage.ts';
 import { observed } from './store/observed.ts';
@@ -277,13 +277,21 @@ export async function startServer(options: ServerOptions): Promise<Running> {
       log,
       reload(): boolean {
         try {
-          inForce = readInForce(settings);
+          const next = readInForce(settings, inForce);
+          const { told: widened, count } = wideningOf(inForce, next);
+          inForce = next;
           facts.setCatalog(inForce.catalog);
-          metrics.reload(true);
-          log.info('catalog and routes reloaded');
+          metrics.reload(count === 0 ? 'ok' : 'widened');
+          const { files } = inForce;
+          if (count === 0) log.info({ files }, 'catalog and routes reloaded');
+          else
+            log.warn(
+              { files, count, widened },
+              'catalog and routes reloaded: they may allow more than before',
+            );
           return true;
         } catch (error) {
-          metrics.reload(false);
+          metrics.reload('refused');
           log.error(
             { error: messageOf(error) },
             'catalog or routes refused: the last valid ones stay in force',

@@ -1,7 +1,7 @@
 /** `postern user batch`: many users from a file, a thousand a commit. */
 import * as z from 'zod';
 import { id } from '../config/common.ts';
-import { parseAs, parseSource, type Source } from '../config/document.ts';
+import { endOf, parseAs, parseSource, type Source } from '../config/document.ts';
 import { toStruct } from '../proto-value.ts';
 import type { Admin } from './admin-client.ts';
 import { given, readText } from './arguments.ts';
@@ -156,6 +156,7 @@ function readFast(name: string, text: string): Source {
   return {
     file: name,
     value,
+    ...endOf(text),
     problem: (...args) => (placed ??= slow()).problem(...args),
   };
 }

@@ -30,10 +30,10 @@ const action = z
 export const catalogSchema = z
   .strictObject({
     actions: z.array(action),
-    resource_types: z
-      .record(z.string(), z.strictObject({ access }))
-      .optional()
-      .meta({ description: 'How a type joins rbac, tree and acl; any of the three by default' }),
+    resource_types: z.record(z.string(), z.strictObject({ access })).meta({
+      description:
+        'How a type joins rbac, tree and acl; any of the three by default. Required, {} for none: a file that was cut off before it would open access',
+    }),
     implies: z
       .record(z.string(), z.array(verb).min(1))
       .optional()

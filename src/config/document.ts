@@ -1,5 +1,5 @@
 /** One YAML file: its value, and the line and column of everything in it. */
-import { readFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
 import {
   isAlias,
   isCollection,
@@ -20,6 +20,7 @@ import { jsonTooDeep, parseJson } from './json.ts';
 import { yamlProblem } from './yaml-errors.ts';
 import { errorText } from '../util/system-error.ts';
 import { misreadScalars } from './scalars.ts';
+import { readStable } from './stable.ts';
 
 /** Longer texts are read as JSON only: YAML with the places of all its parts takes a hundred times its length. */
 const LARGE_CHARS = 8 * 1024 * 1024;
@@ -30,6 +31,10 @@ const MAX_FILE_BYTES = 512 * 1024 * 1024;
 export interface Source {
   readonly file: string;
   readonly value: unknown;
+  /** SHA-256 of the text, hex: what was read, for a log. */
+  readonly digest: string;
+  /** The text ends with the mark `...`, so that nothing was cut off. */
+  readonly isEnded: boolean;
   /** A problem at a path inside the value; the nearest place in the file that exists is named. */
   readonly problem: (
     path: readonly PropertyKey[],
@@ -38,11 +43,11 @@ export interface Source {
   ) => Problem;
 }
 
-/** Reads and parses a YAML file. @throws ConfigError where it is unreadable or not YAML. */
+/** Reads and parses a YAML file, whole: what changes meanwhile is read again. @throws ConfigError where it is unreadable or not YAML. */
 export function readSource(file: string): Source {
   let bytes: Buffer;
   try {
-    bytes = readFileSync(file);
+    bytes = readStable(file);
   } catch (error) {
     throw new ConfigError([at(file, 1, 1, [], `cannot be read: ${errorText(error)}`, 'error')]);
   }
@@ -59,6 +64,14 @@ export function decodeSource(file: string, bytes: Uint8Array): Source {
     throw new ConfigError([at(file, 1, 1, [], `cannot be read: ${errorText(error)}`, 'error')]);
   }
   return parseSource(file, text);
+}
+
+/** What tells whether a text is whole. */
+export function endOf(text: string): Pick<Source, 'digest' | 'isEnded'> {
+  return {
+    digest: createHash('sha256').update(text).digest('hex'),
+    isEnded: /(?:^|\n)\.\.\.\s*$/.test(text.slice(-200)),
+  };
 }
 
 /** How a text may be built. */
@@ -131,7 +144,7 @@ export function parseSource(file: string, text: string, shape: Shape = SHAPE): S
     const { line, col } = counter.linePos(offsetOf(document, path));
     return at(file, Math.max(line, 1), Math.max(col, 1), path, message, severity);
   };
-  return { file, value, problem };
+  return { file, value, ...endOf(text), problem };
 }
 
 const MAX_SYNTAX_ERRORS = 20;

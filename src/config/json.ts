@@ -1,4 +1,5 @@
 /** Large JSON files: their value, and the place of a path in them, which is looked for only where it is told. */
+import { createHash } from 'node:crypto';
 import { visit } from 'jsonc-parser';
 import { formatPath, ConfigError, type Problem } from './problem.ts';
 import type { Source } from './document.ts';
@@ -31,6 +32,9 @@ export function parseJson(file: string, text: string): Source {
   return {
     file,
     value,
+    // JSON that is cut off is no JSON.
+    digest: createHash('sha256').update(text).digest('hex'),
+    isEnded: true,
     problem: (path, message, severity) => problem(offsetOf(text, path), path, message, severity),
   };
 }

@@ -311,7 +311,10 @@ describe('signals', () => {
   it('SIGHUP reads the catalog again; a bad one leaves the last valid one in force', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'postern-reload-'));
     const catalog = join(directory, 'actions.yaml');
-    writeFileSync(catalog, 'actions: [{ name: a.b, readonly: true, permission: "kb:read" }]\n');
+    writeFileSync(
+      catalog,
+      'actions: [{ name: a.b, readonly: true, permission: "kb:read" }]\nresource_types: {}\n...\n',
+    );
     const settings = `catalog: ${catalog}\ndefault_roles: ${PACKAGE_ROOT}/config/roles.yaml\nstore: embedded:store\ngrpc: { address: 127.0.0.1:0 }\nhttp: { address: 127.0.0.1:0 }\naudit: { sinks: [] }\n`;
     const state = join(directory, 'state.yaml');
     writeFileSync(state, 'tenant: demo\nusers: [{ id: bob, roles: [member] }]\n');
@@ -328,9 +331,24 @@ describe('signals', () => {
     await expect.poll(() => own.stderr()).toContain('the last valid ones stay in force');
     expect(own.stderr()).toContain('actions.yaml:1:');
     expect(await reason('a.b')).toBe('REASON_ALLOWED');
-    writeFileSync(catalog, 'actions: [{ name: a.c, permission: "kb:read" }]\n');
+    // Cut off at the end of a line: it lacks a section, or the mark at its end.
+    for (const [left, problem] of [
+      ['actions: [{ name: a.c, permission: "kb:read" }]\n', 'resource_types: is missing'],
+      ['actions: [{ name: a.c, permission: "kb:read" }]\nresource_types: {}\n', 'is cut off'],
+    ] as const) {
+      writeFileSync(catalog, left);
+      own.child.kill('SIGHUP');
+      await expect.poll(() => own.stderr()).toContain(problem);
+      expect(await reason('a.c')).toBe('REASON_UNKNOWN_ACTION');
+    }
+    writeFileSync(
+      catalog,
+      'actions: [{ name: a.c, permission: "kb:read" }]\nresource_types: {}\n...\n',
+    );
     own.child.kill('SIGHUP');
     await expect.poll(() => own.stderr()).toContain('catalog and routes reloaded');
+    expect(own.stderr()).toContain('they may allow more than before');
+    expect(own.stderr()).toContain('action `a.c` is new');
     expect(await reason('a.c')).toBe('REASON_ALLOWED');
     expect(await reason('a.b')).toBe('REASON_UNKNOWN_ACTION');
     expect(await own.stop()).toBe(0);

@@ -84,17 +84,29 @@ describe('policy sets (ABAC-2)', () => {
 
 describe('catalog (ACT-1)', () => {
   it.each([
-    ['actions: [{ name: read }]', 'actions[0].name: `read` is a bare verb: give a dotted name'],
-    ['actions: [{ name: readonly }]', 'is the name of the macro'],
-    ['actions: [{ name: a.b }, { name: a.b }]', 'actions[1].name: `a.b` is listed twice: keep one'],
     [
-      'actions: [{ name: a.b, permission: "kb:*" }]',
+      'actions: [{ name: read }]\nresource_types: {}',
+      'actions[0].name: `read` is a bare verb: give a dotted name',
+    ],
+    ['actions: [{ name: readonly }]\nresource_types: {}', 'is the name of the macro'],
+    [
+      'actions: [{ name: a.b }, { name: a.b }]\nresource_types: {}',
+      'actions[1].name: `a.b` is listed twice: keep one',
+    ],
+    [
+      'actions: [{ name: a.b, permission: "kb:*" }]\nresource_types: {}',
       'has a wildcard: an action needs one permission',
     ],
-    ['actions: [{ name: a.b, permission: kb }]', '`"kb"` is not `resource:verb`'],
-    ['actions: [{ name: a.b, tree: raed }]', 'did you mean `read`?'],
-    ['actions: [{ name: a.b, min_level: 101 }]', '`101` is too large: at most 100'],
-    ['actions: [{ name: a.b, min_level: 1.5 }]', '`1.5` is not a whole number'],
+    [
+      'actions: [{ name: a.b, permission: kb }]\nresource_types: {}',
+      '`"kb"` is not `resource:verb`',
+    ],
+    ['actions: [{ name: a.b, tree: raed }]\nresource_types: {}', 'did you mean `read`?'],
+    [
+      'actions: [{ name: a.b, min_level: 101 }]\nresource_types: {}',
+      '`101` is too large: at most 100',
+    ],
+    ['actions: [{ name: a.b, min_level: 1.5 }]\nresource_types: {}', '`1.5` is not a whole number'],
     ['actions: []\nresource_types: { doc: { access: { any: [] } } }', 'is too small: at least 1'],
     ['actions: []\nresource_types: { doc: { access: rback } }', 'did you mean `rbac`?'],
     ['actions: []\nresource_types: { doc: { access: { some: [rbac] } } }', 'unknown key `some`'],
