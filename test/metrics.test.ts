@@ -71,6 +71,7 @@ const CONTRACT: Readonly<
   postern_audit_holding: ['gauge', { sink: ['file'] }],
   postern_audit_refusals_total: ['counter', {}],
   postern_policy_reload_total: ['counter', { result: ['ok', 'refused'] }],
+  postern_policy_reload_widened_total: ['counter', {}],
   postern_management_operations_total: [
     'counter',
     { operation: [...MANAGEMENT_OPERATIONS].sort(), result: ['failed', 'ok', 'refused'] },

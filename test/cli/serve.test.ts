@@ -333,7 +333,7 @@ describe('signals', () => {
     expect(await reason('a.b')).toBe('REASON_ALLOWED');
     // Cut off at the end of a line: it lacks a section, or the mark at its end.
     for (const [left, problem] of [
-      ['actions: [{ name: a.c, permission: "kb:read" }]\n', 'resource_types: is missing'],
+      ['actions: [{ name: a.c, permission: "kb:read" }]\n...\n', 'resource_types: is missing'],
       ['actions: [{ name: a.c, permission: "kb:read" }]\nresource_types: {}\n', 'is cut off'],
     ] as const) {
       writeFileSync(catalog, left);
