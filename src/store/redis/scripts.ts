@@ -34,7 +34,7 @@ end
 if ARGV[7] ~= '' and ARGV[7] ~= nonce then return {0, tostring(revision), nonce} end
 local needs = tonumber(ARGV[9])
 local newest = redis.call('XRANGE', KEYS[2], tostring(revision) .. '-0', tostring(revision) .. '-0')[1]
-if newest and newest[2][7] == 'v' then needs = math.max(needs, tonumber(newest[2][8]) or math.huge) end
+if newest and newest[2][7] == 'v' then needs = math.max(needs, tonumber(newest[2][8]) or 1) end
 if needs > tonumber(ARGV[10]) then return {3, tostring(needs), ''} end
 local next = string.format('%.0f', tonumber(revision) + 1)
 if redis.acl_check_cmd then
