@@ -85,6 +85,18 @@ export interface Running {
   close(): Promise<void>;
 }
 
+/** What is kept only to be quicker. */
+interface Cache {
+  empty(): void;
+  /** By an estimate. */
+  bytes(): number;
+}
+
+/** Of `facts.cache_bytes`, which users and keys have each, what remembered questions take. */
+function questionBytes(cacheBytes: number): number {
+  return cacheBytes / 4;
+}
+
 /** A log line of one kind of error at most so often, ms: a store that is down fails every call. */
 const ERROR_LOG_INTERVAL_MS = 1_000;
 
@@ -221,7 +233,7 @@ export async function startServer(options: ServerOptions): Promise<Running> {
     cleanups.push(() => refusals.close());
     const onCredential = refusalLogger(log);
     const common = { audit, redact, refusals, identity, metrics, onError, onCredential };
-    const caches = [(): void => facts.shed()];
+    const caches: Cache[] = [{ empty: () => facts.shed(), bytes: () => facts.stats().bytes }];
     const memory = watch(options, caches, metrics, log);
     cleanups.push(() => memory.close());
     const stored = { store: watched.store, catalog: () => inForce.catalog, defaults, baseline };
@@ -301,7 +313,7 @@ export async function startServer(options: ServerOptions): Promise<Running> {
       },
       readiness,
       snapshot: metrics.snapshot,
-      cachedBytes: () => facts.stats().bytes,
+      cachedBytes: () => caches.reduce((sum, cache) => sum + cache.bytes(), 0),
       lostRecords: () => lostRecords,
       close: () => (closing ??= close()),
     };
@@ -395,7 +407,7 @@ function openFactsAndMetrics(
       absent: limits.cached_absent,
       groups: limits.cached_closures,
       tenants: limits.cached_tenants,
-      bytes: limits.cache_bytes,
+      bytes: limits.cache_bytes - questionBytes(limits.cache_bytes) / 2,
     },
     now: () => performance.now(),
     wallNow: steadyNow,
@@ -452,7 +464,7 @@ interface Parts {
   readonly management: AdminListener | undefined;
   readonly memory: MemoryWatch;
   /** What empties them, for want of memory. */
-  readonly caches: (() => void)[];
+  readonly caches: Cache[];
   readonly onTls: (error: unknown) => void;
   readonly onCredential: (problem: CredentialProblem, via: string) => void;
   readonly onError: (error: unknown) => void;
@@ -478,6 +490,7 @@ function openService({ settings }: ServerOptions, parts: Parts): Service {
     },
     identity,
     rateLimits: openRateLimits({ now: steadyNow }),
+    filterObjectCost: limits.filter_object_cost,
     usage,
     onCredential,
     onError,
@@ -495,15 +508,17 @@ async function serveDecisions(
   const { tracing } = parts;
   const untraced = openService(options, parts);
   const service = tracing === undefined ? untraced : tracing.service(untraced);
-  const methods = authorizationMethods(service, {
+  const codecLimits = {
     checksPerBatch: limits.checks_per_batch,
     objectsPerFilter: limits.objects_per_filter,
     attributesPerResource: limits.attributes_per_resource,
     valuesPerAttribute: limits.values_per_attribute,
     sourcesPerResource: limits.sources_per_resource,
     valuesPerResource: limits.values_per_resource,
-  });
-  parts.caches.push(methods.forget);
+  };
+  const kept = questionBytes(settings.facts.cache_bytes);
+  const methods = authorizationMethods(service, codecLimits, kept);
+  parts.caches.push({ empty: methods.forget, bytes: methods.keptBytes });
   const extras = [
     health.extra,
     ...(grpc.reflection ? [await reflection(packageRoot)] : []),
@@ -548,7 +563,7 @@ async function serveDecisions(
 /** Empties caches, and has new calls refused, where memory runs out. */
 function watch(
   { settings }: ServerOptions,
-  caches: readonly (() => void)[],
+  caches: readonly Cache[],
   metrics: Metrics,
   log: Logger,
 ): MemoryWatch {
@@ -556,7 +571,7 @@ function watch(
   if (bound === 0) return watchMemory(undefined);
   return watchMemory({
     bound,
-    shed: () => caches.forEach((empty) => empty()),
+    shed: () => caches.forEach((cache) => cache.empty()),
     onShed(used): void {
       metrics.shed();
       log.warn({ used, bound }, 'memory runs out: caches were emptied');

@@ -30,6 +30,7 @@ import {
   type Problem,
   type RequestLimits,
 } from './engine/validate.ts';
+import type { Stamp } from './engine/subject.ts';
 import type { FactsRoom, Loaded, LoadedFacts, Unavailability } from './facts/facts.ts';
 import type { Claim, Credential, Identity, Unproven } from './identity/identity.ts';
 import type { RateLimits } from './identity/rate.ts';
@@ -65,9 +66,15 @@ export interface Known {
   conclusion: Conclusion | undefined;
 }
 
-/** A decision, and the facts that it holds for: as long as a question has the same, it has the same decision. */
+/**
+ * A decision, and the facts that it holds for: as long as a question has the same, it has the same decision. They are
+ * named by their stamps, so that facts which the caches have let go of are not kept here.
+ */
 interface Conclusion {
-  readonly facts: Facts;
+  readonly subject: Stamp | undefined;
+  readonly key: Stamp | 'invalid' | undefined;
+  readonly catalog: Facts['catalog'];
+  readonly tenantExists: boolean;
   readonly decision: Decision;
   /** What an audit record tells of it; `''`: there is no audit. */
   readonly content: string;
@@ -162,6 +169,8 @@ export interface ServiceOptions {
   readonly limits: RequestLimits;
   readonly identity: Identity;
   readonly rateLimits: RateLimits;
+  /** Requests that an object of a Filter counts as in a rate limit. */
+  readonly filterObjectCost: number;
   /** When keys are used. */
   readonly usage: Pick<Usage, 'used'>;
   /** A credential proves nobody. @param via what it names, such as `key k1`; `''`: nothing that may be told */
@@ -372,15 +381,22 @@ export function createService(options: ServiceOptions): Service {
   };
 
   /** What keeps a key from asking now: the time until it may again, ms. */
-  const limited = ({ request }: CheckCall, { facts: known }: LoadedFacts): number | undefined => {
+  const limited = (call: CheckCall, { facts: known }: LoadedFacts): number | undefined => {
+    const { request } = call;
     const { key } = known;
     if (typeof key !== 'object') return undefined;
     const { id, rateLimit } = key.record;
     options.usage.used(request.tenant, id);
     if (rateLimit === undefined) return undefined;
-    const taken = options.rateLimits.take(request.tenant, id, rateLimit);
+    const taken = options.rateLimits.take(request.tenant, id, rateLimit, costOf(call));
     return taken.ok ? undefined : taken.retryAfterMs;
   };
+
+  /** A Filter costs its objects: else it would be a way to ask a thousand questions for one. */
+  const costOf = (call: CheckCall & { readonly objects?: readonly Resource[] }): number =>
+    call.objects === undefined
+      ? 1
+      : Math.max(1, Math.ceil(call.objects.length * options.filterObjectCost));
 
   const overLimit = (
     taken: Taken,
@@ -388,7 +404,13 @@ export function createService(options: ServiceOptions): Service {
     retryAfterMs: number,
   ): MaybePromise<Failure> => {
     const outcome = refusal('RATE_LIMITED');
-    const message = `the key has asked more often than its rate limit allows: retry after ${Math.ceil(retryAfterMs)} ms`;
+    const { key } = loaded.facts;
+    const most = typeof key === 'object' ? (key.record.rateLimit?.requests ?? 0) : 0;
+    const cost = costOf(taken.call);
+    const message =
+      cost > most
+        ? `the objects count as ${cost} requests, and the rate limit of the key is ${most} in a window: send fewer objects at once`
+        : `the key has asked more often than its rate limit allows: retry after ${Math.ceil(retryAfterMs)} ms`;
     const told = content(taken.call, loaded.facts, outcome);
     return record(taken, loaded, outcome, told, () => ({
       failure: 'limited',
@@ -446,9 +468,17 @@ export function createService(options: ServiceOptions): Service {
   const conclude = (call: CheckCall, facts: Facts): Conclusion => {
     const { known } = call;
     const last = known?.conclusion;
-    if (last !== undefined && sameFacts(last.facts, facts)) return last;
+    if (last !== undefined && holdsFor(last, facts)) return last;
     const decision = decide(call.request, facts);
-    const conclusion = { facts, decision, content: content(call, facts, decision) };
+    const { catalog, tenantExists } = facts;
+    const conclusion = {
+      subject: facts.subject?.stamp,
+      key: stampOf(facts.key),
+      catalog,
+      tenantExists,
+      decision,
+      content: content(call, facts, decision),
+    };
     if (known !== undefined) known.conclusion = conclusion;
     return conclusion;
   };
@@ -802,13 +832,17 @@ const NOTHING_LOADED: Loaded = { unavailable: '', reason: 'UNAVAILABLE' };
 const NEVER_LOADED = { revision: 0, ageMs: 0 };
 
 /** Facts are compiled anew whenever a record behind them changes: the same object is the same facts. */
-function sameFacts(a: Facts, b: Facts): boolean {
+function holdsFor(last: Conclusion, facts: Facts): boolean {
   return (
-    a.subject === b.subject &&
-    a.key === b.key &&
-    a.catalog === b.catalog &&
-    a.tenantExists === b.tenantExists
+    last.subject === facts.subject?.stamp &&
+    last.key === stampOf(facts.key) &&
+    last.catalog === facts.catalog &&
+    last.tenantExists === facts.tenantExists
   );
+}
+
+function stampOf(key: Facts['key']): Conclusion['key'] {
+  return typeof key === 'object' ? key.stamp : key;
 }
 
 function invalid(problem: Problem): Failure {

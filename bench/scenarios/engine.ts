@@ -49,7 +49,7 @@ export const engineCheck: Scenario = {
   run({ effort }: RunOptions): Table {
     const world = buildWorld();
     const maps = bareMaps(world.records);
-    const whole = world.facts.resolve(requestAt(0));
+    const whole = world.facts.resolve(requestAt(0), 0);
     const { subject: subjectFacts, key } = whole;
     if (subjectFacts === undefined || key === undefined || key === 'invalid')
       throw new Error('the world has no subject or no key');
@@ -156,7 +156,7 @@ function filterRow(
   promised: boolean,
 ): Row {
   const request = requestAt(0, type);
-  const facts = world.facts.resolve(request);
+  const facts = world.facts.resolve(request, 0);
   // Two of three objects have the attributes that the key's rule asks for.
   const objects = Array.from({ length: FILTER_OBJECTS }, (_, n) => objectAt(n, n % 3 !== 0, type));
   const query = { action: request.action, objects, offset: 0, limit: 0 };
@@ -196,7 +196,7 @@ export const engineExplain: Scenario = {
   run({ effort }: RunOptions): Table {
     const world = buildWorld();
     const asked = requests('document');
-    const facts = world.facts.resolve(requestAt(0));
+    const facts = world.facts.resolve(requestAt(0), 0);
     const denied: Facts = { ...facts, subject: stranger() };
     const told = explain(requestAt(0), facts, world.facts.directory);
     assertAnswer('explain', [told.decision.reason, told.layers.length], ['ALLOWED', 9]);

@@ -99,7 +99,7 @@ function raise(error: unknown): never {
 async function stages(facts: FactsRoom, audit: AuditLog, effort: Effort): Promise<Row[]> {
   const [audited, unaudited] = [service(facts, audit), service(facts, undefined)];
   const method = (of: Service, name: string): ((bytes: Buffer) => unknown) => {
-    const found = authorizationMethods(of, CODEC_LIMITS).unary[`${SERVICE}/${name}`];
+    const found = authorizationMethods(of, CODEC_LIMITS, 6_291_456).unary[`${SERVICE}/${name}`];
     if (found === undefined) throw new Error(`no method ${name}`);
     return (bytes) => found(bytes, WAIT_MS);
   };
@@ -207,6 +207,7 @@ export function service(
     limits: LIMITS,
     identity: openIdentity({ now: Date.now }),
     rateLimits: openRateLimits({ now: Date.now }),
+    filterObjectCost: 1,
     usage: openUsage(Date.now),
     onCredential: () => {},
     onError: raise,

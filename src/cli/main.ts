@@ -174,11 +174,26 @@ program
   .argument('<dir>', 'directory, or one file')
   .option('--junit <file>', 'write a JUnit report')
   .option('--verbose', 'show the tests that pass, too')
-  .action(async (directory: string, own: { junit?: string; verbose?: boolean }, self: Command) => {
-    const { test } = await import('./test.ts');
-    const { output } = self.optsWithGlobals<GlobalOptions>();
-    process.exitCode = await test(directory, { ...own, output, packageRoot });
-  });
+  .option('--run <regex>', 'only tests whose `suite: name` it matches')
+  .option('--coverage', 'tell which rules, permissions, grants and owners no test exercises')
+  .option('--coverage-min <percent>', 'exit with 1 where less is exercised; implies --coverage')
+  .action(
+    async (
+      directory: string,
+      own: {
+        junit?: string;
+        verbose?: boolean;
+        run?: string;
+        coverage?: boolean;
+        coverageMin?: string;
+      },
+      self: Command,
+    ) => {
+      const { test } = await import('./test.ts');
+      const { output } = self.optsWithGlobals<GlobalOptions>();
+      process.exitCode = await test(directory, { ...own, output, packageRoot });
+    },
+  );
 
 program
   .command('replay')

@@ -42,8 +42,14 @@ const caller = {
   action: z.string(),
 };
 
+const now = z.iso
+  .datetime()
+  .optional()
+  .meta({ description: 'The time of the question, 2030-01-31T12:00:00Z; the present by default' });
+
 const checkTest = z.strictObject({
   name: z.string(),
+  now,
   rules: z.array(z.string()).optional(),
   request: z.strictObject({ ...caller, resource: resource.optional() }),
   expect: z.strictObject({
@@ -66,6 +72,7 @@ const checkTest = z.strictObject({
 
 const filterTest = z.strictObject({
   name: z.string(),
+  now,
   rules: z.array(z.string()).optional(),
   filter: z.strictObject({
     ...caller,
@@ -88,6 +95,7 @@ export const policyTestSchema = z
   .strictObject({
     name: z.string(),
     rules: z.array(z.string()).optional().meta({ description: 'Ids of the rules that it shows' }),
+    now,
     catalog: z.string().optional().meta({ description: 'actions.yaml, relative to this file' }),
     state: z
       .union([z.string(), stateSchema])

@@ -212,6 +212,10 @@ export const settingsSchema = z
         values_per_attribute: count(256, 'Values of an attribute'),
         sources_per_resource: count(256, 'Sources of a resource'),
         values_per_resource: count(16_384, 'Values of a resource, over all attributes and sources'),
+        filter_object_cost: z.number().min(0).max(1_000).default(1).meta({
+          description:
+            'Requests that an object of a Filter counts as in the rate limit of its key; 0: a Filter is one request',
+        }),
         waiting_calls: count(10_000, 'Calls that wait for a min_revision at once'),
         receiving_bytes: count(
           67_108_864,

@@ -33,6 +33,8 @@ export interface RuleTable {
 }
 
 export interface KeyFacts {
+  /** As of `SubjectFacts`. */
+  readonly stamp: Readonly<Record<string, never>>;
   readonly record: KeyRecord;
   readonly sets: readonly PolicySetRecord[];
   readonly enforced: RuleTable;
@@ -52,6 +54,7 @@ export function compileKey(record: KeyRecord, sets: readonly PolicySetRecord[]):
     constraints: [],
   };
   return {
+    stamp: {},
     record,
     sets,
     enforced: compileTable(base, enforced),

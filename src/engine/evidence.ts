@@ -8,7 +8,14 @@ import {
   type Access,
   type Action,
 } from './action.ts';
-import { FactList, type Fact, type Layer } from './explanation.ts';
+import {
+  FactList,
+  grantRef,
+  ownerRef,
+  permissionRef,
+  type Fact,
+  type Layer,
+} from './explanation.ts';
 import type { Facts, Model, Request, Resource } from './model.ts';
 import { covers } from './path.ts';
 import type { GrantRow } from './records.ts';
@@ -107,7 +114,12 @@ function* rbacFacts(
     for (const permission of role.permissions) {
       if (!permissionMatches(permission, action) || !facts.takes('permission')) continue;
       const chain = yield* chainTo(`role:${role.id}`);
-      facts.add({ kind: 'permission', text: `role ${role.id} carries ${permission}`, chain });
+      facts.add({
+        kind: 'permission',
+        text: `role ${role.id} carries ${permission}`,
+        ref: permissionRef(role.id, permission),
+        chain,
+      });
     }
   }
   return facts.all();
@@ -144,7 +156,11 @@ function* treeFacts(
   if (meter.isStepDue(owns.length)) meter.isLate ||= yield;
   for (const owned of owns)
     if (covers(owned, path) && facts.takes('owner'))
-      facts.add({ kind: 'owner', text: `${subject.id} owns '${owned}'` });
+      facts.add({
+        kind: 'owner',
+        text: `${subject.id} owns '${owned}'`,
+        ref: ownerRef(owned),
+      });
   const holders = [
     ...(record === undefined ? [] : [['user', record] as const]),
     ...[...groups.roles.values()].map((role) => ['role', role] as const),
@@ -156,10 +172,11 @@ function* treeFacts(
       if (!grantCovers(row, name, path) || !facts.takes('grant')) continue;
       const by = row.grantor === '' ? '' : `, granted by ${row.grantor}`;
       const text = `${type} ${id} has ${name} on '${row.path}'${by}`;
+      const ref = grantRef(`${type}:${id}`, row.path);
       facts.add(
         type === 'user'
-          ? { kind: 'grant', text }
-          : { kind: 'grant', text, chain: yield* chainTo(`${type}:${id}`) },
+          ? { kind: 'grant', text, ref }
+          : { kind: 'grant', text, ref, chain: yield* chainTo(`${type}:${id}`) },
       );
     }
   }

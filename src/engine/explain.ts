@@ -9,6 +9,7 @@ import { decide } from './decide.ts';
 import { evidenceLayers } from './evidence.ts';
 import {
   FactList,
+  ruleRef,
   type Explanation,
   type Fact,
   type Layer,
@@ -138,7 +139,14 @@ function* abacLayer(
       const kind = use.counts ? 'rule' : 'rule_skipped';
       const list = use.counts ? counting : others;
       if (list.takes(kind))
-        list.add({ kind, text: `${set.name}/${rule.id} (${rule.effect}) ${use.text}` });
+        list.add({
+          kind,
+          text: `${set.name}/${rule.id} (${rule.effect}) ${use.text}`,
+          // A rule with attributes has shown what it does where they held.
+          ...(use.counts && (object || rule.attributes === undefined)
+            ? { ref: ruleRef(set.name, rule.id) }
+            : {}),
+        });
     }
   }
   const base: Fact[] =

@@ -29,6 +29,8 @@ export interface Fact {
     | 'set_skipped'
     | 'rule_skipped';
   readonly text: string;
+  /** The stored fact itself, by a name that no other has; absent: it is none that could be exercised. */
+  readonly ref?: string;
   /** From the subject to the group that holds the fact, both included. */
   readonly chain?: readonly string[];
 }
@@ -90,4 +92,23 @@ export class FactList {
     if (this.#more === 0) return this.#listed;
     return [...this.#listed, { kind: this.#kind, text: `and ${this.#more} more` }];
   }
+}
+
+// ── names of stored facts ───────────────────────────────────────────────────────────────────────
+
+export function ruleRef(set: string, rule: string): string {
+  return `rule ${set}/${rule}`;
+}
+
+export function permissionRef(role: string, permission: string): string {
+  return `permission ${permission} of role ${role}`;
+}
+
+/** @param holder `role:team` */
+export function grantRef(holder: string, path: string): string {
+  return `grant on '${path}' to ${holder}`;
+}
+
+export function ownerRef(path: string): string {
+  return `owner of '${path}'`;
 }

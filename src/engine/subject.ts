@@ -28,6 +28,8 @@ export interface GroupFacts {
 }
 
 export interface SubjectFacts {
+  /** Stands for these facts as they were compiled: what was concluded from them may name them without keeping them. */
+  readonly stamp: Stamp;
   readonly subject: Subject;
   /** `undefined`: a group, or a user without a record, who has ACL entries at most (ACL-4). */
   readonly record: UserRecord | undefined;
@@ -71,6 +73,9 @@ export function groupsOf(directory: Directory, direct: Direct): GroupFacts {
   };
 }
 
+/** Nothing but itself: compared by identity. */
+export type Stamp = Readonly<Record<string, never>>;
+
 export const NO_GROUPS: GroupFacts = {
   roles: new Map(),
   workspaces: new Map(),
@@ -86,6 +91,7 @@ export function compileUser(
   groups: GroupFacts,
 ): SubjectFacts {
   return {
+    stamp: {},
     subject: { type: 'user', id },
     record,
     inactive: record !== undefined && (record.deleted || record.suspended),
@@ -98,6 +104,7 @@ export function compileUser(
 /** A role or workspace as the subject; `groups` counts itself in. */
 function compileGroup(subject: Subject, groups: GroupFacts): SubjectFacts {
   return {
+    stamp: {},
     subject,
     record: undefined,
     inactive: false,

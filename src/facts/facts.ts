@@ -2,7 +2,8 @@
  * What decisions read. Policies and groups of a tenant are all here (`plane.ts`); users and keys are read on
  * demand and kept in bounded caches, dropped by the change feed. A warm resolve neither awaits nor reads.
  */
-import { actingSubject, compileKey, type KeyFacts } from '../engine/abac.ts';
+import type { KeyFacts } from '../engine/abac.ts';
+import { askingWith, usableKey } from '../engine/resolve-key.ts';
 import type { Catalog } from '../engine/action.ts';
 import type { Facts, Reason, Request, Subject } from '../engine/model.ts';
 import type { KeyRecord, UserRecord } from '../engine/records.ts';
@@ -627,12 +628,11 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
           missing.push({ kind: 'user', id: subject.id });
         return missing;
       }
-      key = cached.compiled ?? 'invalid';
-      if (key !== 'invalid' && hasExpired(key.record)) key = 'invalid';
-      if (key !== 'invalid') {
-        const acting = actingSubject(key.record, subject);
-        if (acting === 'mismatch') key = 'invalid';
-        else asking = acting;
+      const acting = askingWith(cached.compiled, subject, options.wallNow);
+      if (acting === 'invalid') key = 'invalid';
+      else {
+        key = cached.compiled;
+        asking = acting;
       }
     }
     let known: SubjectFacts | undefined;
@@ -649,9 +649,6 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
       ageMs: at - plane.confirmedAt,
     };
   };
-
-  const hasExpired = ({ expiresAt }: KeyRecord): boolean =>
-    expiresAt !== undefined && expiresAt <= options.wallNow();
 
   const cachedUser = (plane: Plane, id: string, at: number): CachedUser | undefined => {
     const cached = users.find(plane.users, id, at);
@@ -672,17 +669,10 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
   };
 
   const compiledKey = (plane: Plane, record: KeyRecord | undefined): KeyFacts | undefined => {
-    const sets = (record?.policySets ?? []).map((name) => plane.sets.get(name));
-    if (record === undefined || record.revoked === true) return undefined;
-    // A set that is attached and gone may have held a deny: the key is shut.
-    if (sets.some((set) => set === undefined)) {
-      onError(new Error(`key \`${record.id}\` of \`${plane.tenant}\` has a lost policy set`));
-      return undefined;
-    }
-    return compileKey(
-      record,
-      sets.filter((set) => set !== undefined),
-    );
+    const key = usableKey(record, (name) => plane.sets.get(name));
+    if (key !== 'lost_set') return key;
+    onError(new Error(`key \`${record?.id ?? ''}\` of \`${plane.tenant}\` has a lost policy set`));
+    return undefined;
   };
 
   // ── reading ───────────────────────────────────────────────────────────────────────────────────

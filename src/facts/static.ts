@@ -1,5 +1,6 @@
 /** Facts of a whole tenant at hand, without a store: for policy tests and replays. */
-import { actingSubject, compileKey } from '../engine/abac.ts';
+import type { KeyFacts } from '../engine/abac.ts';
+import { askingWith, usableKey } from '../engine/resolve-key.ts';
 import type { Catalog } from '../engine/action.ts';
 import type { Facts } from '../engine/model.ts';
 import type { Records, StateKind } from '../engine/records.ts';
@@ -8,7 +9,8 @@ import type { Who } from './facts.ts';
 
 export interface StaticFacts {
   readonly directory: Directory;
-  resolve(who: Who): Facts;
+  /** @param now the time of the question, milliseconds since the epoch: keys may have expired by then */
+  resolve(who: Who, now: number): Facts;
 }
 
 export function staticFacts(
@@ -17,15 +19,9 @@ export function staticFacts(
   catalog: Catalog,
 ): StaticFacts {
   const directory: Directory = { roles: records.role, workspaces: records.workspace };
-  const keyOf = (id: string): Exclude<Facts['key'], undefined> => {
-    const record = records.key.get(id);
-    const sets = (record?.policySets ?? []).map((name) => records.policy_set.get(name));
-    const gone = record === undefined || record.revoked === true;
-    if (gone || sets.includes(undefined)) return 'invalid';
-    return compileKey(
-      record,
-      sets.filter((set) => set !== undefined),
-    );
+  const keyOf = (id: string): KeyFacts | undefined => {
+    const key = usableKey(records.key.get(id), (name) => records.policy_set.get(name));
+    return key === 'lost_set' ? undefined : key;
   };
   const subjectOf = (subject: NonNullable<Who['subject']>): Facts['subject'] => {
     if (subject.type !== 'user')
@@ -36,13 +32,12 @@ export function staticFacts(
   };
   return {
     directory,
-    resolve({ tenant: asked, subject, keyId }): Facts {
+    resolve({ tenant: asked, subject, keyId }, now): Facts {
       const none = { catalog, tenantExists: asked === tenant, subject: undefined };
       if (!none.tenantExists) return { ...none, key: keyId === undefined ? undefined : 'invalid' };
       const key = keyId === undefined ? undefined : keyOf(keyId);
-      if (key === 'invalid') return { ...none, key };
-      const acting = key === undefined ? subject : actingSubject(key.record, subject);
-      if (acting === 'mismatch') return { ...none, key: 'invalid' };
+      const acting = keyId === undefined ? subject : askingWith(key, subject, () => now);
+      if (acting === 'invalid') return { ...none, key: 'invalid' };
       return { ...none, key, subject: acting === undefined ? undefined : subjectOf(acting) };
     },
   };

@@ -6,6 +6,7 @@ import { resourceOf, type DecisionRecord } from '../audit/recorded.ts';
 import { toSubject } from '../config/policy-test.ts';
 import { decide } from '../engine/decide.ts';
 import type { Facts } from '../engine/model.ts';
+import { hasExpired } from '../engine/resolve-key.ts';
 import { isIndependent, type Withheld } from '../engine/withheld.ts';
 import type { Who } from '../facts/facts.ts';
 import { answerChange, toldOf, type Found, type Obstacle } from './changes.ts';
@@ -73,10 +74,9 @@ function withheldOf(omitted: readonly string[]): (Withheld & { names: string }) 
 
 /** A key that had expired by then is no key. */
 function asOf(facts: Facts, time: string): Facts {
-  const expiresAt = typeof facts.key === 'object' ? facts.key.record.expiresAt : undefined;
-  return expiresAt !== undefined && expiresAt <= Date.parse(time)
-    ? { ...facts, key: 'invalid' }
-    : facts;
+  const { key } = facts;
+  const isOver = typeof key === 'object' && hasExpired(key.record, Date.parse(time));
+  return isOver ? { ...facts, key: 'invalid' } : facts;
 }
 
 /** What a record does not tell of a key: whether a credential proved it, and who named the subject. */

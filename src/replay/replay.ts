@@ -50,7 +50,8 @@ export async function replay(
   const resolved = (facts: StaticFacts, who: Who): Facts => {
     const { tenant, subject, keyId } = who;
     const name = JSON.stringify([tenant, subject?.type, subject?.id, keyId]);
-    const known = asking.get(name) ?? facts.resolve(who);
+    // Kept over many records: whether a key had expired is judged by the time of each.
+    const known = asking.get(name) ?? facts.resolve(who, -Infinity);
     asking.set(name, known);
     return known;
   };

@@ -1569,7 +1569,7 @@ const reasonFor = async (id: string, action: string, path: string): Promise<stri
   const resource = { type: 'doc', id: 'd', path, attributes: new Map(), sources: [] };
   const subject = { type: 'user' as const, id };
   const request = { tenant: TENANT, subject, keyId: undefined, action, resource };
-  const facts = staticFacts(TENANT, await dumpOf(store), catalog).resolve(request);
+  const facts = staticFacts(TENANT, await dumpOf(store), catalog).resolve(request, 0);
   return decide(request, facts).reason;
 };
 

@@ -21,7 +21,7 @@ const REQUESTS = 30;
 
 /** The record that a server writes of it. */
 function recordOf(request: Request, facts: StaticFacts): DecisionRecord {
-  const known = facts.resolve(request);
+  const known = facts.resolve(request, 0);
   const decision = engineDecide(request, known);
   const event = {
     decisionId: 'i-1',

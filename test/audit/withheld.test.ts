@@ -53,7 +53,7 @@ it(`holds for requests of random worlds (seed ${SEED})`, () => {
     const requests = fc.sample(requestArb(world), drawn).map(toEngine);
     const resources = requests.map(({ resource }) => resource);
     for (const request of requests) {
-      const known = facts.resolve(request);
+      const known = facts.resolve(request, 0);
       for (const withheld of KINDS) {
         const told = { ...request, resource: mixed(request.resource, NOTHING, withheld) };
         if (!isIndependent(told, known, withheld)) {

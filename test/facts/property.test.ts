@@ -143,7 +143,7 @@ async function run(
     tally.answered++;
     const state = history.get(tenant)?.[loaded.revision];
     expect(state, `revision ${loaded.revision}`).toBeDefined();
-    const facts = staticFacts(tenant, state ?? NOTHING, CATALOG).resolve(whoOf(asked));
+    const facts = staticFacts(tenant, state ?? NOTHING, CATALOG).resolve(whoOf(asked), 0);
     const { reason } = decide(requestOf(asked), facts);
     expect(answerOf(asked, loaded)).toBe(`${reason}@${loaded.revision}`);
     expect(loaded.revision).toBeGreaterThanOrEqual(atLeast);

@@ -64,7 +64,7 @@ describe(`engine = oracle (seed ${SEED})`, () => {
     const drawn = forEachRequest((world, facts, asked) => {
       const request = toEngine(asked);
       expect(requestProblem(request, limits)).toBeUndefined();
-      expect(shown(engineDecide(request, facts.resolve(request)))).toEqual(decide(world, asked));
+      expect(shown(engineDecide(request, facts.resolve(request, 0)))).toEqual(decide(world, asked));
     });
     expect(drawn).toBeGreaterThanOrEqual(REQUESTS);
   });
@@ -72,7 +72,7 @@ describe(`engine = oracle (seed ${SEED})`, () => {
   it('explains what it decides: each model by its facts, a denial by its layer', () => {
     forEachRequest((world, facts, asked) => {
       const request = toEngine(asked);
-      const known = facts.resolve(request);
+      const known = facts.resolve(request, 0);
       const { decision, layers, missing } = explain(request, known, facts.directory);
       expect(decision).toEqual(engineDecide(request, known));
       const verdict = (name: string): string | undefined =>
@@ -110,7 +110,7 @@ describe(`engine = oracle (seed ${SEED})`, () => {
       for (const asked of fc.sample(filterRequestArb(world), { numRuns: 4, seed: SEED + index })) {
         const { objects, limit = 0, offset = 0, ...who } = asked;
         const request = toEngine(who);
-        const known = facts.resolve(request);
+        const known = facts.resolve(request, 0);
         const resources = objects.map((object) => toEngine({ ...who, resource: object }).resource);
         const query = { action: request.action, objects: resources, limit, offset };
         const result = engineFilter(query, known);

@@ -43,7 +43,7 @@ describe(`missing (seed ${SEED})`, () => {
         const request = toEngine(asked);
         const { missing, missingComplete } = explain(
           request,
-          facts.resolve(request),
+          facts.resolve(request, 0),
           facts.directory,
         );
         expect(missingComplete).toBe(true);

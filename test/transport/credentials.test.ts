@@ -750,6 +750,25 @@ describe('rate limits', () => {
     });
   });
 
+  it('a Filter costs its objects, one at least', async () => {
+    const key = await newKey({ rate_limit: { requests: 10, per_seconds: 3_600 } });
+    const filter = (count: number): Promise<Answer> =>
+      client.call('Filter', {
+        tenant: 'acme',
+        credential: apiKey(key),
+        action: READ.action,
+        objects: Array.from({ length: count }, (_, n) => ({ id: `o${n}` })),
+      });
+    const tooLarge = await failure(filter(11));
+    expect(tooLarge.code).toBe(status.RESOURCE_EXHAUSTED);
+    expect(tooLarge.details).toContain('count as 11 requests, and the rate limit of the key is 10');
+    expect(await filter(7)).toMatchObject({ reason: 'REASON_ALLOWED' });
+    expect((await failure(filter(4))).code).toBe(status.RESOURCE_EXHAUSTED);
+    expect(await filter(0)).toMatchObject({ reason: 'REASON_ALLOWED' });
+    expect(await filter(2)).toMatchObject({ reason: 'REASON_ALLOWED' });
+    expect((await failure(filter(0))).code).toBe(status.RESOURCE_EXHAUSTED);
+  });
+
   it('a limit that is changed or taken away counts at once', async () => {
     const key = await newKey({ rate_limit: { requests: 1, per_seconds: 3_600 } });
     const ask = (min: Answer): Promise<Answer> =>

@@ -30,9 +30,9 @@ const check = (fields: object): Buffer =>
 
 const decodeOnce = (bytes: Buffer): ReturnType<typeof decodeCheck> => decodeCheck(bytes, LIMITS);
 
-function remembering() {
+function remembering(maxBytes = 4_194_304) {
   const decode = vi.fn<typeof decodeOnce>(decodeOnce);
-  return { decode, ...rememberingRepeats(decode) };
+  return { decode, ...rememberingRepeats(decode, maxBytes) };
 }
 
 /** A call without what is kept beside it. */
@@ -107,6 +107,27 @@ describe('questions that come again', () => {
     expect(() => read(overlong)).toThrow('cannot be read');
   });
 
+  it('take no more memory than they may, and say how much they take', () => {
+    const { read, decode, bytes, forget } = remembering(100_000);
+    const ask = (n: number): void => void read(check({ resource: { id: `o${n}` } }));
+    for (let n = 0; n < 500; n++) {
+      ask(n);
+      expect(bytes()).toBeLessThanOrEqual(100_000);
+    }
+    expect(bytes()).toBeGreaterThan(40_000);
+    const before = decode.mock.calls.length;
+    ask(499);
+    expect(decode.mock.calls.length).toBe(before);
+    forget();
+    expect(bytes()).toBe(0);
+  });
+
+  it('are not kept where there is room for none', () => {
+    const { read, decode } = remembering(100);
+    for (let round = 0; round < 3; round++) read(check({}));
+    expect(decode.mock.calls.length).toBeGreaterThanOrEqual(3);
+  });
+
   it('are forgotten when others come, and the newest stay', () => {
     const { read, decode } = remembering();
     read(check({ action: 'kept.read' }));
@@ -153,13 +174,14 @@ describe('answers to questions that come again', () => {
       limits: { attributes: 8, valuesPerAttribute: 8 },
       identity: openIdentity({ now: Date.now }),
       rateLimits: openRateLimits({ now: Date.now }),
+      filterObjectCost: 1,
       usage: openUsage(Date.now),
       onCredential: () => {},
       onError: (error) => {
         throw error;
       },
     });
-    const method = authorizationMethods(service, LIMITS).unary[
+    const method = authorizationMethods(service, LIMITS, 1_000_000).unary[
       '/postern.v1.AuthorizationService/Check'
     ];
     let calls = 0;

@@ -36,11 +36,19 @@ export interface Methods {
   readonly refused: (bytes: Buffer, why: RpcError) => Buffer;
   /** Lets go of what is kept only to be quicker. */
   readonly forget: () => void;
+  /** What that takes, by an estimate, bytes. */
+  readonly keptBytes: () => number;
 }
 
-export function authorizationMethods(service: Service, limits: CodecLimits): Methods {
+/** @param keptBytes what questions that are kept may take together */
+export function authorizationMethods(
+  service: Service,
+  limits: CodecLimits,
+  keptBytes: number,
+): Methods {
   const path = (name: string): string => `/postern.v1.AuthorizationService/${name}`;
-  const { read: readCheck, forget } = rememberingRepeats((bytes) => decodeCheck(bytes, limits));
+  const repeats = rememberingRepeats((bytes) => decodeCheck(bytes, limits), keptBytes);
+  const { read: readCheck, forget } = repeats;
   return {
     unary: {
       [path('Check')]: (bytes, waitMs) =>
@@ -67,6 +75,7 @@ export function authorizationMethods(service: Service, limits: CodecLimits): Met
     refused: (bytes, why) =>
       encodeCheck(denied(idOf(bytes.subarray(0, ID_BYTES)), 'UNAVAILABLE', why.message)),
     forget,
+    keptBytes: repeats.bytes,
   };
 }
 

@@ -4,8 +4,11 @@
  */
 import type { CheckCall } from '../../service.ts';
 
-/** Questions kept a generation; there are two, so that what is asked again stays and the rest goes. */
+/** Questions kept a generation at most; there are two, so that what is asked again stays and the rest goes. */
 const KEPT = 1_024;
+/** About what a question takes with its answer and record, and how often its own bytes come in them. */
+const BYTES_AN_ENTRY = 2_048;
+const COPIES = 4;
 /** Longer questions are read each time, bytes. */
 const LONGEST = 1_024;
 /** Tag of `CheckRequest.id`, the one field that differs from call to call; encoders write it first. */
@@ -14,20 +17,34 @@ const ID_TAG = 0x0a;
 export interface Repeats {
   /** Reads a CheckRequest, and throws as the decoder does. */
   readonly read: (bytes: Buffer) => CheckCall;
-  /** Lets go of all questions that are kept, and of the facts of their answers. */
+  /** Lets go of all questions that are kept, and of their answers. */
   readonly forget: () => void;
+  /** What the questions take, by an estimate. */
+  readonly bytes: () => number;
 }
 
-/** @param decode reads a CheckRequest, and throws where it cannot */
-export function rememberingRepeats(decode: (bytes: Buffer) => CheckCall): Repeats {
+/**
+ * @param decode reads a CheckRequest, and throws where it cannot
+ * @param maxBytes of all questions together, by an estimate
+ */
+export function rememberingRepeats(
+  decode: (bytes: Buffer) => CheckCall,
+  maxBytes: number,
+): Repeats {
   let young = new Map<string, CheckCall>();
   let old = new Map<string, CheckCall>();
+  const bytes = { young: 0, old: 0 };
 
   const keep = (question: string, call: CheckCall): void => {
-    if (young.size >= KEPT) {
+    const size = BYTES_AN_ENTRY + COPIES * question.length;
+    if (young.size >= KEPT || bytes.young + size > maxBytes / 2) {
       old = young;
+      bytes.old = bytes.young;
       young = new Map();
+      bytes.young = 0;
     }
+    if (size > maxBytes / 2) return;
+    bytes.young += size;
     young.set(question, call);
   };
 
@@ -49,7 +66,10 @@ export function rememberingRepeats(decode: (bytes: Buffer) => CheckCall): Repeat
     forget(): void {
       young = new Map();
       old = new Map();
+      bytes.young = 0;
+      bytes.old = 0;
     },
+    bytes: () => bytes.young + bytes.old,
   };
 }
 
