@@ -32,5 +32,5 @@ EXPOSE 4700 4701
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --start-interval=1s --retries=3 \
   CMD ["/usr/local/bin/node", "/opt/postern/dist/postern.js", "healthcheck"]
-ENTRYPOINT ["/usr/local/bin/node", "--max-semi-space-size=16", "/opt/postern/dist/postern.js"]
+ENTRYPOINT ["/usr/local/bin/node", "--disable-sigusr1", "--max-semi-space-size=16", "/opt/postern/dist/postern.js"]
 CMD ["serve"]

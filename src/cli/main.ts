@@ -12,7 +12,7 @@ import { tellFailure } from './failure.ts';
 import { NOUNS } from './nouns.ts';
 import { CliError, EXIT, type Format } from './output.ts';
 import type { ReplayOptions } from './replay.ts';
-import { endAtOnce } from './signals.ts';
+import { endAtOnce, holdHangUp, withoutInspector } from './signals.ts';
 import { usageError } from './kit/usage-error.ts';
 
 interface GlobalOptions extends Omit<ConnectionOptions, 'packageRoot'> {
@@ -26,6 +26,11 @@ interface GlobalOptions extends Omit<ConnectionOptions, 'packageRoot'> {
 // What Node thinks of a library is no news for whoever runs a command.
 process.noDeprecation = true;
 const given = process.argv.slice(2);
+withoutInspector();
+// An empty variable is as if unset, for every option that has one.
+for (const [name, value] of Object.entries(process.env))
+  if (name.startsWith('POSTERN_') && value === '') delete process.env[name];
+
 const NODE_MAJOR = 24;
 if (Number(process.versions.node.split('.')[0]) < NODE_MAJOR) {
   process.stderr.write(
@@ -105,7 +110,9 @@ program
     run(async (options: { config?: string; state: string[]; demo?: boolean }) => {
       // Before what it takes to serve is loaded.
       const onServing = endAtOnce();
-      return (await import('./serve.ts')).serve({ ...options, packageRoot, version, onServing });
+      const hungUp = holdHangUp();
+      const { serve } = await import('./serve.ts');
+      return serve({ ...options, packageRoot, version, onServing, hungUp });
     }),
   );
 

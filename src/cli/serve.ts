@@ -17,6 +17,8 @@ export interface ServeOptions {
   readonly demo?: boolean;
   /** Called when the server takes signals to stop itself. */
   readonly onServing: () => void;
+  /** Called then, too: whether the catalog was to be read again meanwhile. */
+  readonly hungUp: () => boolean;
 }
 
 export async function serve(options: ServeOptions): Promise<number> {
@@ -55,6 +57,7 @@ export async function serve(options: ServeOptions): Promise<number> {
     say(`Try it: npx postern check alice read work.projects.api --tenant demo --address ${grpc}`);
 
   process.on('SIGHUP', () => running.reload());
+  if (options.hungUp()) running.reload();
   const signal = await Promise.race([stopping, running.gaveUp]);
   running.log.info({ signal }, 'closing: calls in flight finish');
   const inOrder = await running.close();

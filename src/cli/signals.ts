@@ -17,6 +17,30 @@ export function endAtOnce(): () => void {
 }
 
 /**
+ * Passes over SIGHUP, which would end the process, as long as a server starts.
+ * @returns whether one came, and gives the signal back
+ */
+export function holdHangUp(): () => boolean {
+  let came = false;
+  const hold = (): void => {
+    came = true;
+  };
+  process.on('SIGHUP', hold);
+  return () => {
+    process.off('SIGHUP', hold);
+    return came;
+  };
+}
+
+/**
+ * Keeps SIGUSR1 from opening Node's inspector, by which whoever reaches its port may run any code here. What starts the
+ * process says the same earlier, by `--disable-sigusr1`.
+ */
+export function withoutInspector(): void {
+  process.on('SIGUSR1', () => {});
+}
+
+/**
  * The first signal to stop. Those after it are passed over, so that none cuts the drain short: npm sends a second to
  * what it runs, some milliseconds after the terminal's own.
  */

@@ -4,7 +4,7 @@ import { startServer, type Running, type ServerOptions } from '../server.ts';
 import { tellFailure } from './failure.ts';
 import { EXIT } from './output.ts';
 import { tendMemory } from './release-memory.ts';
-import { endAtOnce, endWithin, LATE, stopSignal } from './signals.ts';
+import { endAtOnce, endWithin, LATE, stopSignal, withoutInspector } from './signals.ts';
 
 let running: Running | undefined;
 /** While it starts, files may have been read that are no more in force. */
@@ -39,6 +39,7 @@ function send(message: FromWorker): void {
   process.send?.(message);
 }
 
+withoutInspector();
 const onServing = endAtOnce();
 // That of a terminal which closes comes to all processes; the primary says when to reload.
 process.on('SIGHUP', () => {});

@@ -44,7 +44,7 @@ const common = {
     .default(16_777_216)
     .meta({ description: 'Records that may wait for the sink' }),
   max_record_bytes: recordBytes(8 * 1024 * 1024),
-  timeout_ms: z.int().min(10).default(1_000).meta({
+  timeout_ms: z.int().min(10).max(1_000_000_000).default(1_000).meta({
     description: 'How long an answer waits for its record in mode strict (milliseconds)',
   }),
 };

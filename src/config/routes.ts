@@ -13,6 +13,32 @@ const header = z
   .regex(/^[a-z0-9!#$%&'*+.^_`|~-]+$/, 'is no header name in lower case')
   .meta({ description: 'A header name in lower case' });
 
+/**
+ * Headers that a client sends and an upstream may believe: another path or method than the one that was decided on, or
+ * that a proxy let the request through without a decision.
+ */
+export const REMOVED_HEADERS: readonly string[] = [
+  'x-envoy-auth-failure-mode-allowed',
+  'x-envoy-decorator-operation',
+  'x-envoy-original-host',
+  'x-envoy-original-method',
+  'x-envoy-original-path',
+  'x-forwarded-method',
+  'x-forwarded-path',
+  'x-forwarded-prefix',
+  'x-forwarded-uri',
+  'x-http-method',
+  'x-http-method-override',
+  'x-http-path-override',
+  'x-method-override',
+  'x-original-method',
+  'x-original-uri',
+  'x-original-url',
+  'x-override-url',
+  'x-rewrite-uri',
+  'x-rewrite-url',
+];
+
 const template = z.string().meta({
   description:
     'Text with {capture}, {context.name}, {metadata.filter/field}, {route_metadata.namespace/field}, {credential.tenant}, {method} or {host}',
@@ -52,6 +78,9 @@ const identity = z.union([
 const match = z.strictObject({
   methods: z.array(z.string().regex(/^[A-Z]+$/, 'is no method in capital letters')).min(1),
   path: z.string().meta({ description: '/v1/documents/{id}; {rest*} at the end takes the rest' }),
+  case: z.enum(['sensitive', 'insensitive']).optional().meta({
+    description: 'Whether plain segments match in capital letters as in small ones; sensitive',
+  }),
   hosts: z.array(z.string().regex(/^[a-z0-9.:[\]_-]+$/, 'is no host in lower case')).optional(),
   headers: z.record(z.string(), z.string()).optional(),
   context: z.record(z.string(), z.string()).optional(),
@@ -95,6 +124,10 @@ export const routesSchema = z
       .boolean()
       .optional()
       .meta({ description: 'Whether the upstream sees the credential; true' }),
+    remove_headers: z.array(header).optional().meta({
+      description:
+        'Headers that never go upstream, instead of the default list: those that name another path or method, such as x-original-uri',
+    }),
     failures: z.enum(['rpc_error', 'error_response']).optional().meta({
       description:
         'How Envoy is told that there is no decision: rpc_error, which it may ask elsewhere, or error_response, with a cause, for Envoy 1.37 and newer',

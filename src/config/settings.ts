@@ -7,15 +7,27 @@ import { errorText } from '../util/system-error.ts';
 import { absoluteAudit, auditProblems, auditSchema } from './audit.ts';
 import { parseSource, parseWithDefaults, readSource, type Source } from './document.ts';
 import { POLICY_LIMITS } from './policy-limits.ts';
-import { ConfigError, suggest, type Problem } from './problem.ts';
+import {
+  ignoredVariables,
+  unknownVariables,
+  withoutEmpty,
+  type Environment,
+} from './environment.ts';
+import { ConfigError, type Problem } from './problem.ts';
 
 const count = (fallback: number, description: string): z.ZodDefault<z.ZodInt> =>
   z.int().min(1).default(fallback).meta({ description });
+
+/**
+ * Longest time of a setting, ms: 11 days. Timers take 2^31 - 1 at most, and one ms for more; some times are added up.
+ */
+const MAX_MS = 1_000_000_000;
 
 const millis = (fallback: number, description: string): z.ZodDefault<z.ZodInt> =>
   z
     .int()
     .min(0)
+    .max(MAX_MS)
     .default(fallback)
     .meta({ description: `${description} (milliseconds)` });
 
@@ -41,6 +53,7 @@ const seconds = (description: string): z.ZodOptional<z.ZodInt> =>
   z
     .int()
     .min(1)
+    .max(MAX_MS / 1_000)
     .optional()
     .meta({ description: `${description} (seconds)` });
 
@@ -59,10 +72,16 @@ const issuer = z.strictObject({
   max_age_seconds: seconds('How long the last good keys are used while there are no newer; 86400'),
   refresh_seconds: seconds('How often its keys are read; 300'),
   cooldown_seconds: seconds('Between reads for an unknown key; 30'),
-  timeout_ms: z.int().min(1).optional().meta({ description: 'Time for a read (milliseconds)' }),
+  timeout_ms: z
+    .int()
+    .min(1)
+    .max(60_000)
+    .optional()
+    .meta({ description: 'Time for a read (milliseconds)' }),
   clock_tolerance_seconds: z
     .int()
     .min(0)
+    .max(MAX_MS / 1_000)
     .optional()
     .meta({ description: 'How far its clock may be off (seconds); 30' }),
   max_token_age_seconds: seconds('Tokens that are older are refused'),
@@ -236,12 +255,13 @@ export const settingsSchema = z
     facts: z
       .strictObject({
         max_staleness_ms: millis(30_000, 'Age of facts beyond which nothing is answered'),
-        heartbeat_ms: z.int().min(10).default(500).meta({
+        heartbeat_ms: z.int().min(10).max(MAX_MS).default(500).meta({
           description: 'How often the change feed is looked at without a hint (milliseconds)',
         }),
         store_timeout_ms: z
           .int()
           .min(10)
+          .max(MAX_MS)
           .default(1_000)
           .meta({ description: 'Time after which a read of the store has failed (milliseconds)' }),
         cached_subjects: count(100_000, 'Users kept compiled in memory'),
@@ -256,6 +276,7 @@ export const settingsSchema = z
         snapshot_interval_ms: z
           .int()
           .min(100)
+          .max(MAX_MS)
           .default(10_000)
           .meta({ description: 'How often it is written (milliseconds)' }),
       })
@@ -307,22 +328,6 @@ export interface LoadedSettings {
   readonly warnings: readonly string[];
 }
 
-const ENVIRONMENT = [
-  'POSTERN_CONFIG',
-  'POSTERN_GRPC_ADDRESS',
-  'POSTERN_HTTP_ADDRESS',
-  'POSTERN_STORE',
-  'POSTERN_LOG_LEVEL',
-  'POSTERN_ADMIN_TOKEN',
-  // Read by the commands that talk to a server.
-  'POSTERN_ADDRESS',
-  'POSTERN_TENANT',
-  'POSTERN_TOKEN',
-  'POSTERN_AS',
-] as const;
-
-type Environment = Readonly<Record<string, string | undefined>>;
-
 /**
  * Reads the settings: the file named on the command line, else by POSTERN_CONFIG, else `config/postern.yaml`
  * here, else the one that comes with Postern.
@@ -330,9 +335,10 @@ type Environment = Readonly<Record<string, string | undefined>>;
  */
 export function loadSettings(
   fromArguments: string | undefined,
-  environment: Environment,
+  given: Environment,
   packageRoot: string,
 ): LoadedSettings {
+  const environment = withoutEmpty(given);
   const file = settingsFile(fromArguments ?? environment['POSTERN_CONFIG'], packageRoot);
   const source = readSource(file);
   // An empty file is every default.
@@ -367,7 +373,11 @@ export function loadSettings(
     file,
     settings: deepFreeze(settings),
     adminToken,
-    warnings: [...misspelt(environment), ...weaknesses(settings, adminToken)],
+    warnings: [
+      ...unknownVariables(environment),
+      ...ignoredVariables(environment, settings),
+      ...weaknesses(settings, adminToken),
+    ],
   };
 }
 
@@ -537,15 +547,6 @@ function mustFit(name: string, value: string, schema: z.ZodType, source: Source)
   throw new ConfigError([
     { ...source.problem([], `${name}: \`${value}\` ${why}`), file: 'environment' },
   ]);
-}
-
-/** A misspelt variable would be ignored silently. Others that begin alike may be an orchestrator's. */
-function misspelt(environment: Environment): string[] {
-  return Object.keys(environment)
-    .filter((name) => name.startsWith('POSTERN_') && !ENVIRONMENT.some((known) => known === name))
-    .map((name) => ({ name, hint: suggest(name, ENVIRONMENT) }))
-    .filter(({ hint }) => hint.startsWith(': did'))
-    .map(({ name, hint }) => `unknown environment variable ${name}${hint}`);
 }
 
 function deepFreeze<T>(value: T): T {

@@ -6,6 +6,7 @@
 import { LRUCache } from 'lru-cache';
 import RateLimiterMemory from 'rate-limiter-flexible/lib/RateLimiterMemory.js';
 import type { RateLimit } from '../engine/records.ts';
+import { openEvicted } from './evicted.ts';
 
 export type Taken =
   | { readonly ok: true }
@@ -19,7 +20,7 @@ export interface RateLimits {
 
 export interface RateLimitOptions {
   readonly now: () => number;
-  /** Keys that are counted at once; the least recently used start anew. */
+  /** Keys that are counted one by one; those that were not used for the longest are counted together with others. */
   readonly keys?: number;
 }
 
@@ -34,7 +35,14 @@ const OK: Taken = { ok: true };
 const NAME = 'window';
 
 export function openRateLimits({ now, keys = 10_000 }: RateLimitOptions): RateLimits {
-  const windows = new LRUCache<string, Window>({ maxSize: keys, sizeCalculation: () => 1 });
+  const evicted = openEvicted();
+  const windows = new LRUCache<string, Window>({
+    maxSize: keys,
+    sizeCalculation: () => 1,
+    dispose: (window, name, why) => {
+      if (why === 'evict') evicted.add(name, usedOf(window), window.endsAt);
+    },
+  });
   return {
     take(tenant, keyId, { requests, seconds }, count = 1): Taken {
       // Injective: the tenant's length keeps it apart from the id, whatever characters either has.
@@ -44,10 +52,13 @@ export function openRateLimits({ now, keys = 10_000 }: RateLimitOptions): RateLi
       // Another number of requests counts at once, on what was used so far; another length starts a new window.
       if (window === undefined || window.seconds !== seconds || at >= window.endsAt) {
         const counter = new RateLimiterMemory({ points: requests, duration: 0, keyPrefix: '' });
-        window = { counter, seconds, endsAt: at + seconds * 1_000 };
+        // Of a key that had no more room, the window goes on that it had.
+        const before = window === undefined ? evicted.find(name, at) : undefined;
+        if (before !== undefined && before.used > 0) void counter.penalty(NAME, before.used);
+        window = { counter, seconds, endsAt: before?.endsAt ?? at + seconds * 1_000 };
         windows.set(name, window);
       }
-      const used = window.counter.dump().storage[0]?.value ?? 0;
+      const used = usedOf(window);
       // So written, a limit that is not a number refuses.
       if (!(used + count <= requests)) return { ok: false, retryAfterMs: window.endsAt - at };
       // Counts before it returns, and never fails; its promise tells nothing that is needed.
@@ -55,4 +66,8 @@ export function openRateLimits({ now, keys = 10_000 }: RateLimitOptions): RateLi
       return OK;
     },
   };
+}
+
+function usedOf({ counter }: Window): number {
+  return counter.dump().storage[0]?.value ?? 0;
 }

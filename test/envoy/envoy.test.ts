@@ -211,6 +211,13 @@ describe.skipIf(!hasEnvoy())('Envoy', { timeout: 120_000 }, () => {
         'X-Http-Method-Override',
         'X-Http-Method',
         'X-Method-Override',
+        'X-Envoy-Original-Path',
+        'X-Envoy-Auth-Failure-Mode-Allowed',
+        'X-Original-Uri',
+        'X-Original-Method',
+        'X-Rewrite-Uri',
+        'X-Forwarded-Uri',
+        'X-Forwarded-Method',
       ];
       await ask({
         path: '/v1/threads/t1',

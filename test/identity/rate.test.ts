@@ -83,14 +83,51 @@ describe('a rate limit', () => {
     expect(passed(limits, 3, month)).toBe(0);
   });
 
-  it('is kept for so many keys at most, those that were used last', () => {
+  it('is kept one by one for so many keys at most, and the others are not let go', () => {
     const limits = open(100);
     const limit = { requests: 1, seconds: 60 };
     for (let at = 0; at < 1_000; at++) {
-      expect(limits.take('t', `k${at}`, limit).ok).toBe(true);
+      limits.take('t', `k${at}`, limit);
       expect(limits.take('t', 'busy', limit).ok).toBe(at === 0);
     }
     expect(limits.take('t', 'k999', limit).ok).toBe(false);
-    expect(limits.take('t', 'k0', limit).ok).toBe(true);
+    expect(limits.take('t', 'k0', limit).ok).toBe(false);
+  });
+});
+
+describe('more keys than there is room for', () => {
+  it.each(['in turns', 'each until it is refused'])(
+    'are limited all the same, asking %s',
+    (how) => {
+      let time = 1_800_000_000_000;
+      const limits = openRateLimits({ now: () => time, keys: 100 });
+      const limit = { requests: 5, seconds: 60 };
+      const names = Array.from({ length: 301 }, (_, n) => `key-${n}`);
+      const through = new Map<string, number>();
+      const ask = (name: string): void => {
+        if (limits.take('t', name, limit).ok) through.set(name, (through.get(name) ?? 0) + 1);
+      };
+      if (how === 'in turns') for (let round = 0; round < 20; round++) names.forEach(ask);
+      else for (const name of names) for (let round = 0; round < 20; round++) ask(name);
+      names.forEach(ask);
+      const counts = names.map((name) => through.get(name) ?? 0);
+      expect(Math.max(...counts)).toBe(5);
+      // Two that share their places are the exception.
+      expect(counts.filter((count) => count === 5).length).toBeGreaterThan(290);
+      time += 60_000;
+      through.clear();
+      for (let round = 0; round < 20; round++) names.forEach(ask);
+      expect(Math.max(...through.values())).toBe(5);
+    },
+  );
+
+  it('10,001 keys, with the room that there is by default', () => {
+    const limits = openRateLimits({ now: () => 1_800_000_000_000 });
+    let through = 0;
+    for (let round = 0; round < 4; round++)
+      for (let n = 0; n < 10_001; n++)
+        if (limits.take('t', `k${n}`, { requests: 1, seconds: 3_600 }).ok) through++;
+    expect(through).toBeLessThanOrEqual(10_001);
+    expect(through).toBeGreaterThan(9_500);
   });
 });

@@ -1163,8 +1163,26 @@ describe('what reaches the upstream', () => {
     // Each is either replaced or removed.
     expect([...Object.keys(set), ...remove]).toEqual(expect.arrayContaining(OURS));
     expect(Object.values(set)).not.toContain('root');
-    for (const name of ['x-original-url', 'x-rewrite-url', 'x-http-method-override'])
+    for (const name of [
+      'x-envoy-auth-failure-mode-allowed',
+      'x-envoy-original-path',
+      'x-forwarded-uri',
+      'x-http-method-override',
+      'x-original-method',
+      'x-original-uri',
+      'x-original-url',
+      'x-rewrite-uri',
+      'x-rewrite-url',
+    ])
       expect(remove).toContain(name);
+  });
+
+  it('a list of headers to remove takes the place of the default one', async () => {
+    const identity = [{ api_key: 'x-api-key' }];
+    const { ask } = stand({ identity, routes: [route], remove_headers: ['x-mine'] });
+    const { remove } = await ask({ path: '/a', headers: key });
+    expect(remove).toContain('x-mine');
+    expect(remove).not.toContain('x-original-uri');
   });
 
   it('under other names, too', async () => {

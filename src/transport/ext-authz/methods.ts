@@ -4,7 +4,7 @@
  * true.
  */
 import type { CredentialProblem } from '../../engine/credential-problem.ts';
-import type { IdentitySource, RoutesFile } from '../../config/routes.ts';
+import { REMOVED_HEADERS, type IdentitySource, type RoutesFile } from '../../config/routes.ts';
 import type { Reason, Request } from '../../engine/model.ts';
 import { requestIdProblem } from '../../engine/validate.ts';
 import { later, type MaybePromise } from '../../later.ts';
@@ -54,15 +54,6 @@ export function compile(file: RoutesFile): CompiledRoutes {
 
 export const CHECK_PATH = '/envoy.service.auth.v3.Authorization/Check';
 
-/** Headers by which some upstreams take another path or method than the one that was decided on. */
-const OVERRIDES = [
-  'x-original-url',
-  'x-rewrite-url',
-  'x-http-method',
-  'x-http-method-override',
-  'x-method-override',
-];
-
 export function extAuthzMethod(options: ExtAuthzOptions): Method {
   return (bytes, waitMs) => {
     const routes = options.routes();
@@ -73,6 +64,12 @@ export function extAuthzMethod(options: ExtAuthzOptions): Method {
     if ('problem' in canonical) return refuse(asking, 'AMBIGUOUS_REQUEST', canonical.problem);
     const matched = routes.table(canonical, question);
     if (matched === undefined) return refuse(asking, 'NO_ROUTE');
+    if ('nearMiss' in matched)
+      return refuse(
+        asking,
+        'AMBIGUOUS_REQUEST',
+        `the path is that of the route \`${matched.nearMiss.match.path}\` but for case, blanks or compatibility forms`,
+      );
     if (matched.route.whole_body === true && isPartial(question))
       return refuse(asking, 'PARTIAL_BODY');
     if (matched.route.public === true) return passed(routes, question, [], { public: true });
@@ -222,7 +219,10 @@ function passed(
   facts: Facts,
 ): Buffer {
   const kept = new Set(set.map(([name]) => name));
-  const remove = new Set([...Object.values(identityHeaders(file)), ...OVERRIDES]);
+  const remove = new Set([
+    ...Object.values(identityHeaders(file)),
+    ...(file.remove_headers ?? REMOVED_HEADERS),
+  ]);
   const forwarded = file.forward_credentials !== false;
   const headers = [...set];
   for (const source of file.identity ?? []) {

@@ -9,6 +9,7 @@ import {
 import type { Scalar, Resource } from '../../engine/model.ts';
 import type { Canonical } from './canonical.ts';
 import type { HttpQuestion, Metadata } from './codec.ts';
+import { capturesIgnoringCase, foldedRoutes } from './near-miss.ts';
 
 export interface Matched {
   readonly route: Route;
@@ -16,7 +17,15 @@ export interface Matched {
   readonly captures: Readonly<Record<string, string | undefined>>;
 }
 
-export type RouteTable = (request: Canonical, question: HttpQuestion) => Matched | undefined;
+/** It would mean a listed route to an upstream that folds paths. */
+export interface NearMiss {
+  readonly nearMiss: Route;
+}
+
+export type RouteTable = (
+  request: Canonical,
+  question: HttpQuestion,
+) => Matched | NearMiss | undefined;
 
 /** @throws Error where two routes cannot stand beside each other */
 export function compileRoutes({ routes }: RoutesFile): RouteTable {
@@ -28,12 +37,14 @@ export function compileRoutes({ routes }: RoutesFile): RouteTable {
   });
   // Routes that differ only in headers and context share a place, and are tried in the order of the file.
   const places = new Map<string, Route[]>();
+  const folded = foldedRoutes();
   for (const route of routes) {
     const segments = parsePathTemplate(route.match.path);
     if (typeof segments === 'string') throw new Error(`${route.match.path}: ${segments}`);
     const path = `/${segments.map(segmentText).join('/')}`;
     for (const method of route.match.methods)
       for (const host of route.match.hosts ?? [undefined]) {
+        folded.add(method, segments, host, route);
         const name = JSON.stringify([method, path, host]);
         const known = places.get(name);
         if (known !== undefined) {
@@ -52,7 +63,10 @@ export function compileRoutes({ routes }: RoutesFile): RouteTable {
         );
       }
   }
-  return (request, question) => {
+  const exactly: (...asked: Parameters<RouteTable>) => Matched | undefined = (
+    request,
+    question,
+  ) => {
     const found = router.find(request.method as 'GET', request.path, { host: request.host });
     if (found === null) return undefined;
     const { here, segments } = found.store as {
@@ -69,6 +83,19 @@ export function compileRoutes({ routes }: RoutesFile): RouteTable {
       ]),
     );
     return { route, captures };
+  };
+  return (request, question) => {
+    const { method, path, host } = request;
+    const matched = exactly(request, question);
+    const near = folded.find(method, path, host).filter(({ route }) => fits(route.match, question));
+    if (near.length === 0 || near.some(({ route }) => route === matched?.route)) return matched;
+    for (const { route, segments } of near) {
+      if (route.match.case !== 'insensitive') continue;
+      const captures = capturesIgnoringCase(path, segments);
+      if (captures !== undefined) return { route, captures };
+    }
+    const [nearest] = near;
+    return matched === undefined || nearest === undefined ? matched : { nearMiss: nearest.route };
   };
 }
 
