@@ -95,6 +95,42 @@ describe('the team set-up with tree grants', () => {
     expect((await run('grant revoke alice work.shared')).code).toBe(1);
   });
 
+  it('adds to rows, states them anew, and takes what is there (TREE-3)', async () => {
+    await ok('grant create alice work.rows read --with-grant-option');
+    await ok('grant create alice work.rows write create');
+    expect(await ok('grant list alice --path work.rows')).toMatch(
+      /read write create\s+operator\s+read\n/,
+    );
+    expect(await ok('grant create alice work.rows read write --replace')).toContain(
+      'create is taken away, the option for read is taken away',
+    );
+    await ok('grant create alice work.rows write --grant-option-for write');
+    expect(await ok('grant revoke alice work.rows write --grant-option-only')).toContain(
+      'the grant option for write on',
+    );
+    await ok('--as alice grant list alice');
+    await ok('grant create alice work write');
+    const revoked = await ok('grant revoke alice work.rows write delete');
+    expect(revoked).toContain('not there to be revoked: delete');
+    expect(revoked).toContain(
+      "alice still has write on 'work.rows' by the grant of user:alice on 'work' from operator",
+    );
+    await ok('grant revoke alice work.rows --all-grantors');
+    expect(await refused('grant revoke alice work.rows --all-grantors --grantor bob', 2)).toContain(
+      'all_grantors',
+    );
+  });
+
+  it('lists the ownerships that fall with a grant (ADM-2, ADM-3)', async () => {
+    await ok('grant create bob work.led read write create delete admin');
+    expect(await refused('--as bob owner set work.led.x bob')).toContain('make itself the owner');
+    await ok('--as bob owner set work.led.x alice');
+    expect(await ok('owner list --path work.led')).toMatch(/work\.led\.x\s+user:alice\s+user:bob/);
+    expect(await ok('grant revoke bob work.led')).toMatch(
+      /revoked by cascade:[^]*work\.led\.x\s+user:alice\s+user:bob/,
+    );
+  });
+
   it('sets, shows and lists owners', async () => {
     await ok('owner set work.projects.api alice');
     expect(await ok('owner get work.projects.api')).toContain('alice');

@@ -165,7 +165,9 @@ export class Rights {
 
 /** Who could change grants or ownership at a path: its owners by name, and the kinds of others. */
 export function whoManages(world: World, path: string, others: readonly string[]): string {
-  const owners = upwards(path).flatMap((at) => {
+  const paths = upwards(path);
+  world.prefetch(paths.map((id) => ({ kind: 'owner', id })));
+  const owners = paths.flatMap((at) => {
     const owner = world.get('owner', at)?.owner;
     return owner === undefined ? [] : [`user:${owner}, who owns '${at}'`];
   });
