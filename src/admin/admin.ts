@@ -12,6 +12,7 @@ import type { Mint } from './context.ts';
 import { isList, LISTS, pageOf, type Beside, type ListName, type Scan } from './lists.ts';
 import { isWrite, WRITES, type WriteName } from './operations.ts';
 import { isRead, mustReadAll, READS, type ReadContext, type ReadName } from './read.ts';
+import { withSuggestion } from './read/suggestions.ts';
 import { denied, invalid, Refused } from './refused.ts';
 import {
   actorName,
@@ -262,7 +263,11 @@ export function openAdmin(options: AdminOptions): Admin {
     const { head, result } = await overWorld(store, tenant, firstKeys(actor), (world) => {
       mustExist(world);
       const authority = authorityOf(world, actor, catalog(), 'postern:read');
-      return rule({ world, authority, catalog: catalog(), now: now() });
+      try {
+        return rule({ world, authority, catalog: catalog(), now: now() });
+      } catch (error) {
+        throw withSuggestion(error, world, authority);
+      }
     });
     return { revision: head?.revision ?? 0, result };
   };

@@ -264,13 +264,14 @@ function mustBeEmpty(world: World, name: string): void {
 
 export function existingRole(world: World, id: string): RoleRecord {
   const role = world.get('role', id);
-  if (role === undefined) throw notFound(`there is no role \`${id}\``);
+  if (role === undefined) throw notFound(`there is no role \`${id}\``, { kinds: ['role'], id });
   return role;
 }
 
 export function existingWorkspace(world: World, id: string): WorkspaceRecord {
   const workspace = world.get('workspace', id);
-  if (workspace === undefined) throw notFound(`there is no workspace \`${id}\``);
+  if (workspace === undefined)
+    throw notFound(`there is no workspace \`${id}\``, { kinds: ['workspace'], id });
   return workspace;
 }
 

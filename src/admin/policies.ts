@@ -33,7 +33,10 @@ export function putPolicySet(context: Context, request: PutPolicySet): object {
   if (request.must_not_exist && stored !== undefined)
     throw alreadyExists(`policy set \`${set.name}\` exists already: update it`);
   if (request.must_exist && stored === undefined)
-    throw notFound(`there is no policy set \`${set.name}\`: create it`);
+    throw notFound(`there is no policy set \`${set.name}\`: create it`, {
+      kinds: ['policy_set'],
+      id: set.name,
+    });
   return storeSet(context, set);
 }
 
@@ -124,7 +127,8 @@ export function deletePolicySet(context: Context, { name }: { readonly name: str
 
 export function existingSet(world: World, name: string): PolicySetRecord {
   const set = world.get('policy_set', name);
-  if (set === undefined) throw notFound(`there is no policy set \`${name}\``);
+  if (set === undefined)
+    throw notFound(`there is no policy set \`${name}\``, { kinds: ['policy_set'], id: name });
   return set;
 }
 

@@ -35,7 +35,10 @@ export function principalOf(
   if (found === undefined)
     throw ref === ''
       ? invalid(field, 'is empty: name a principal')
-      : notFound(`${field}: there is no ${types.join(' or ')} \`${printable(ref)}\``);
+      : notFound(`${field}: there is no ${types.join(' or ')} \`${printable(ref)}\``, {
+          kinds: types,
+          id: readings(ref)[0]?.id ?? ref,
+        });
   if (second !== undefined)
     throw invalid(
       field,

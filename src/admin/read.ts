@@ -120,7 +120,8 @@ function getPolicySet({ world, authority }: ReadContext, request: GetPolicySet):
   mustReadAll(authority, 'look at policy sets');
   const { name, version } = request;
   const current = world.get('policy_set', name);
-  if (current === undefined) throw notFound(`there is no policy set \`${name}\``);
+  if (current === undefined)
+    throw notFound(`there is no policy set \`${name}\``, { kinds: ['policy_set'], id: name });
   const first = Math.max(1, current.version - KEPT_VERSIONS + 1);
   const numbers = Array.from({ length: current.version - first + 1 }, (_, index) => first + index);
   world.prefetch(

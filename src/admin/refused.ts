@@ -14,6 +14,12 @@ export type RefusalKind =
   /** What must be recorded cannot be, for now. */
   | 'unavailable';
 
+/** A name, and the kinds of which it may have been. */
+export interface Sought {
+  readonly kinds: readonly ('user' | 'role' | 'workspace' | 'policy_set')[];
+  readonly id: string;
+}
+
 /** Thrown by management; nothing has been written when it is, but where its message says so. */
 export class Refused extends Error {
   readonly kind: RefusalKind;
@@ -21,6 +27,9 @@ export class Refused extends Error {
   readonly rule: string;
   /** The field that is wrong, or `''`. */
   readonly field: string;
+
+  /** What was looked for and is not there; `undefined`: nothing by its name. */
+  sought: Sought | undefined;
 
   constructor(kind: RefusalKind, message: string, rule = '', field = '') {
     super(rule === '' ? message : `${message} (${rule})`);
@@ -44,8 +53,11 @@ export function invalid(field: string, message: string): Refused {
   return new Refused('invalid_argument', `${field}: ${message}`, '', field);
 }
 
-export function notFound(message: string): Refused {
-  return new Refused('not_found', message);
+/** @param sought for a near name, where the actor may know of it */
+export function notFound(message: string, sought?: Sought): Refused {
+  const refusal = new Refused('not_found', message);
+  refusal.sought = sought;
+  return refusal;
 }
 
 export function alreadyExists(message: string, rule = ''): Refused {

@@ -16,6 +16,7 @@ import type { DefaultRole } from '../config/roles.ts';
 import type { Catalog } from '../engine/action.ts';
 import type { FactChange } from './read/aspects.ts';
 import { factsChanged, type FactCount } from './read/facts-changed.ts';
+import { withSuggestion } from './read/suggestions.ts';
 import { findReceipt, once, receiptChanges, receiptToken } from './receipt.ts';
 import { forbidden, notFound, Refused } from './refused.ts';
 import type { Fallen } from './tree/cascade.ts';
@@ -260,17 +261,22 @@ function ruled(
     );
   const catalog = environment.catalog();
   const told = { warnings: [], follows: nothingFollows() };
-  const body = operation.rule({
-    world,
-    authority: authorityOf(world, actor, catalog, 'postern:admin'),
-    catalog,
-    defaults: environment.defaults,
-    baseline: environment.baseline ?? [],
-    now: environment.now(),
-    mint: environment.mint,
-    ...told,
-  });
-  return { body, ...told };
+  const authority = authorityOf(world, actor, catalog, 'postern:admin');
+  try {
+    const body = operation.rule({
+      world,
+      authority,
+      catalog,
+      defaults: environment.defaults,
+      baseline: environment.baseline ?? [],
+      now: environment.now(),
+      mint: environment.mint,
+      ...told,
+    });
+    return { body, ...told };
+  } catch (error) {
+    throw withSuggestion(error, world, authority);
+  }
 }
 
 /** @throws Refused NOT_FOUND */

@@ -60,10 +60,23 @@ export async function check(
     }
     const answer = await client.check(request);
     print(options.output, answer, () => drawAnswer(answer));
+    await hintAction(answer, action, options.packageRoot);
     return exitCode(answer);
   } finally {
     client.close();
   }
+}
+
+/** Of a name that no catalog has, the near one of this machine's, on stderr. */
+async function hintAction(
+  { reason }: CheckResponse,
+  action: string,
+  packageRoot: string,
+): Promise<void> {
+  if (reason !== 'REASON_UNKNOWN_ACTION') return;
+  const { actionHint } = await import('./kit/action-hint.ts');
+  const hint = actionHint(action, packageRoot);
+  if (hint !== '') process.stderr.write(`note: \`${visible(action)}\`: ${hint}\n`);
 }
 
 function exitCode({ allowed }: CheckResponse): number {

@@ -315,6 +315,23 @@ describe('with a server', () => {
     expect(faultsOf(await postern(words(line), online()), code, told)).toEqual([]);
   });
 
+  it.concurrent('near names are told, of what is there alone', async () => {
+    for (const [line, told] of [
+      ['role delete membr', 'did you mean `member`?'],
+      ['role show ownr', 'there is no role `ownr`: did you mean `owner`?'],
+      ['grant create role:gest a read', 'did you mean `guest`?'],
+    ] as const)
+      expect((await postern(words(line), online())).stderr).toContain(told);
+    expect((await postern(words('role show nobody-at-all'), online())).stderr).not.toContain(
+      'mean',
+    );
+    const checked = await postern(['check', 'alice', 'graph.serch'], online());
+    expect([checked.code, checked.stderr]).toEqual([
+      1,
+      'note: `graph.serch`: did you mean `graph.search`?\n',
+    ]);
+  });
+
   it.concurrent('a denied check is 1, and says so on stdout', async () => {
     const ran = await postern(['check', 'alice', 'kb:read'], online());
     expect([ran.code, ran.stderr]).toEqual([1, '']);
