@@ -1,7 +1,7 @@
 /** The management half of the composition: who calls, what it may do, and the records of both. */
 import { timingSafeEqual, createHash } from 'node:crypto';
 import type { Actor } from './admin/actor.ts';
-import { openAdmin, type Admin, type ManagementEvent } from './admin/admin.ts';
+import { openAdmin, type Admin, type AdminRequest, type ManagementEvent } from './admin/admin.ts';
 import type { Baseline } from './admin/baseline.ts';
 import { nameOf } from './admin/principals.ts';
 import { Refused } from './admin/refused.ts';
@@ -14,7 +14,7 @@ import type { DefaultRole } from './config/roles.ts';
 import type { Catalog } from './engine/action.ts';
 import type { CredentialProblem } from './engine/credential-problem.ts';
 import { storedIdProblem } from './engine/id.ts';
-import { printable } from './engine/validate.ts';
+import { printable, requestIdProblem } from './engine/validate.ts';
 import type { KeyRecord, UserRecord } from './engine/records.ts';
 import type { Claim, Identity, Unproven } from './identity/identity.ts';
 import { mintKey, mintSession, newId } from './identity/token.ts';
@@ -99,6 +99,8 @@ export function openManagement(options: ManageOptions): Management {
     const { actor, differences, ...rest } = event;
     const content = {
       ...rest,
+      // What is no tenant's name may be of any length.
+      tenant: storedIdProblem(event.tenant) === undefined ? event.tenant : '',
       actor: actorName(actor),
       via: actor.via,
       keyId: actor.keyId,
@@ -207,14 +209,25 @@ export function openManagement(options: ManageOptions): Management {
   return {
     admin: {
       ...admin,
-      call: (...asked) => recorded(() => admin.call(...asked)),
-      mayApply: (...asked) => recorded(() => admin.mayApply(...asked)),
-      apply: (...asked) => recorded(() => admin.apply(...asked)),
+      call: (name, actor, request) =>
+        recorded(() => admin.call(name, actor, withBoundedId(request))),
+      mayApply: (actor, request) => recorded(() => admin.mayApply(actor, withBoundedId(request))),
+      apply: (actor, request, ...upload) =>
+        recorded(() => admin.apply(actor, withBoundedId(request), ...upload)),
       export: (...asked) => recorded(() => admin.export(...asked)),
     },
     admit: (authorization) => recorded(() => admit(authorization)),
     authenticate: (caller) => recorded(() => authenticate(caller)),
   };
+}
+
+/** @throws Refused INVALID_ARGUMENT where its correlation id, which is recorded, is none */
+function withBoundedId<R extends AdminRequest>(request: R): R {
+  const field = 'options.request_id';
+  const problem = requestIdProblem(field, request.options?.request_id ?? '');
+  if (problem === undefined) return request;
+  const message = `${field}: \`${printable(problem.value)}\` ${problem.problem}`;
+  throw new Refused('invalid_argument', message, '', field);
 }
 
 /** The operator, or the user as whom it acts, with that user's authority. */

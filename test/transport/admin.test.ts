@@ -971,6 +971,11 @@ describe('refusals', () => {
       reason: 'PERMISSION_DENIED',
       rule: 'ADM-4',
     });
+    const long = { user: { id: 'x' }, options: { request_id: 'i'.repeat(1_000_000) } };
+    const unbounded = await admin.refused('CreateUser', long);
+    expect(unbounded).toMatchObject({ code: status.INVALID_ARGUMENT });
+    expect(unbounded.details).toContain('options.request_id');
+    expect(readFileSync(join(rig.directory, 'audit.jsonl'), 'utf8')).not.toContain('iiiiiiii');
     const refused = (await auditUntil(rig.directory, ({ type }) => type === 'authentication')).find(
       ({ type }) => type === 'authentication',
     );
