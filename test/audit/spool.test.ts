@@ -242,6 +242,28 @@ describe.each(['drop', 'block'])('a collector that is dead at SIGTERM, mode %s',
   });
 });
 
+describe('a collector that hangs at SIGTERM', () => {
+  it('keeps the process no longer than its time; the records are in the spool', async () => {
+    const server = createServer(() => {
+      // It takes the request, and never answers.
+    });
+    await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+    ending.push(() => {
+      server.closeAllConnections();
+      server.close();
+    });
+    const { port } = server.address() as { port: number };
+    const own = await start(
+      `{ type: http, url: 'http://127.0.0.1:${port}/', timeout_ms: 30000, spool_file: ${path} }`,
+    );
+    await ask(own, 10);
+    const code = await own.stop();
+    expect(code, own.stderr()).toBe(0);
+    const spooled = parsed(readFileSync(path, 'utf8').trimEnd().split('\n'));
+    expect(spooled.filter(({ type }) => type === 'decision')).toHaveLength(10);
+  });
+});
+
 describe('a Redis that is dead at SIGTERM', () => {
   it('gets the records at the next start', async () => {
     const redis = await startRedis();
