@@ -144,9 +144,9 @@ describe('filters', () => {
     [['--file', 'x', '--redis', 'redis://127.0.0.1'], '--redis: the log is that of --file already'],
     [['--redis', 'http://127.0.0.1'], 'is not an address'],
     [[], 'has no audit sink that can be read: give --file FILE or --redis URL'],
-    [['--file', 'x', '--from', 'yesterday'], '--from: `yesterday` is not a time'],
+    [['--file', 'x', '--from', 'yesterday'], '--from: `yesterday` is no RFC 3339 time'],
     [['--file', 'x', '--from', '5m', '--to', '10m'], '--to: there is no time between'],
-    [['--file', 'x', '--type', 'odd'], 'Allowed choices are decision, management, authentication'],
+    [['--file', 'x', '--type', 'odd'], 'allowed are decision, management, authentication'],
     [['--file', 'x', '--token', 't'], '`postern audit query` has no use for it'],
   ])('%j is refused', async (args, message) => {
     const ran = await postern(['audit', 'query', ...args]);

@@ -458,7 +458,7 @@ describe('the log of a shop', () => {
     [['--policy-set', 'BROKEN'], 'unknown action'],
     [['--tenant', 'nobody'], 'no decision was found'],
     [['--from', '2999-01-01T00:00:00Z'], 'no decision was found'],
-    [['--from', 'monday'], '--from: `monday` is not a time'],
+    [['--from', 'monday'], '--from: `monday` is no RFC 3339 time'],
   ])('%j is refused with exit code 2', async (args, message) => {
     const files: Readonly<Record<string, string>> = {
       STATE: stateOf('same'),
