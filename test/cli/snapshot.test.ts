@@ -87,7 +87,7 @@ describe('a snapshot on disk', () => {
     await second.dispose();
     const third = await start();
     expect(third.stderr()).toContain('is not ready');
-    expect(third.stderr()).toContain('no facts that are recent enough');
+    await until(() => third.stderr().includes('no facts that are recent enough'), 5_000);
     expect(await check(third, 'alice')).toMatch(/^2 /);
   });
 
@@ -100,7 +100,7 @@ describe('a snapshot on disk', () => {
     await redis.kill();
     writeFileSync(file, spoil(readFileSync(file, 'utf8')));
     const second = await start();
-    expect(second.stderr()).toContain('is broken: it is not used');
+    await until(() => second.stderr().includes('is broken: it is not used'), 5_000);
     expect(second.stderr()).toContain('is not ready');
     expect(await check(second, 'alice')).toMatch(/^2 /);
     await redis.restart();

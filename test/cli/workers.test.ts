@@ -287,11 +287,11 @@ describe('workers', () => {
   });
 
   it.each([
-    [{ catalog: '/nowhere.yaml' }, 1, '/nowhere.yaml:1:1: cannot be read'],
-    [{ workers: 0 }, 1, 'workers: `0` is too small'],
+    [{ catalog: '/nowhere.yaml' }, 2, '/nowhere.yaml:1:1: cannot be read'],
+    [{ workers: 0 }, 2, 'workers: `0` is too small'],
     [
       { audit: { sinks: [{ type: 'stdout', mode: 'strict' }] } },
-      1,
+      2,
       'audit.sinks[0].mode: `strict` on stdout needs `workers: 1`',
     ],
   ])('do not start with %j, and say so once', async (more, code, text) => {
