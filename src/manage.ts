@@ -19,6 +19,7 @@ import type { KeyRecord, UserRecord } from './engine/records.ts';
 import type { Claim, Identity, Unproven } from './identity/identity.ts';
 import { mintKey, mintSession, newId } from './identity/token.ts';
 import type { FactKey, Store } from './store/store.ts';
+import type { ThreadStore } from './admin/threads/tasks.ts';
 
 export interface ManageOptions {
   readonly store: Store;
@@ -28,6 +29,10 @@ export interface ManageOptions {
   readonly baseline: Baseline;
   /** How large a policy set may be. */
   readonly policyLimits: PolicyLimits;
+  /** Largest state that is exported or applied. */
+  readonly maxStateBytes: number;
+  /** The same store, for threads. */
+  readonly threadStore: ThreadStore;
   readonly identity: Identity;
   /** The operator's; `undefined`: there is no operator. */
   readonly adminToken: string | undefined;
@@ -96,7 +101,7 @@ export function openManagement(options: ManageOptions): Management {
   };
 
   const recordOperation = (event: ManagementEvent): void => {
-    const { actor, differences, ...rest } = event;
+    const { actor, differences, moreDifferences = 0, ...rest } = event;
     const content = {
       ...rest,
       // What is no tenant's name may be of any length.
@@ -105,6 +110,7 @@ export function openManagement(options: ManageOptions): Management {
       via: actor.via,
       keyId: actor.keyId,
       changes: differences.filter(isTold),
+      moreChanges: moreDifferences,
     };
     // Its chain salts it.
     record((about) =>
@@ -202,6 +208,8 @@ export function openManagement(options: ManageOptions): Management {
     defaults,
     baseline,
     policyLimits: options.policyLimits,
+    maxStateBytes: options.maxStateBytes,
+    threadStore: options.threadStore,
     now,
     mint: { key: mintKey, session: mintSession, id: newId },
     record: recordOperation,

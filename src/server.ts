@@ -660,6 +660,13 @@ async function openAdminService(
     identity,
     adminToken,
     policyLimits: settings.admin.policy_sets,
+    maxStateBytes: settings.admin.max_state_bytes,
+    threadStore: {
+      address: settings.store,
+      // Nobody waits for a decision on it.
+      readTimeoutMs: settings.redis.commit_timeout_ms,
+      redis: settings.redis,
+    },
     log: audit,
     redact,
     seal: openChain(readKey('audit.chain_key_file', settings.audit.chain_key_file)),

@@ -5,7 +5,7 @@ import type { Catalog } from '../engine/action.ts';
 import type { Kind, TenantRecord } from '../engine/records.ts';
 import type { FactKey, FactValue, Feed, Store } from '../store/store.ts';
 import { authorityOf, requireAdministrator, requireAll, type Actor } from './actor.ts';
-import { applyText, exportText, unlistedOf, type ApplyFlags } from './apply.ts';
+import { applyText, exportPieces, unlistedOf, type ApplyFlags, type Exported } from './apply.ts';
 import { utf8Of } from './input.ts';
 import type { Baseline } from './baseline.ts';
 import type { Mint } from './context.ts';
@@ -26,6 +26,7 @@ import {
 } from './write.ts';
 import { readOnThread } from './threads/policy-set.ts';
 import { openPool, type PoolOptions } from './threads/pool.ts';
+import type { ThreadStore } from './threads/tasks.ts';
 import { overWorld, type Difference } from './world.ts';
 
 export interface AdminOptions {
@@ -37,6 +38,10 @@ export interface AdminOptions {
   readonly mint: Mint;
   /** How large a policy set may be. */
   readonly policyLimits?: PolicyLimits;
+  /** Largest state that is exported or applied, `admin.max_state_bytes`. */
+  readonly maxStateBytes?: number;
+  /** The same store, for the threads that apply and export states; `undefined`: they are done here. */
+  readonly threadStore?: ThreadStore | undefined;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   readonly record: (event: ManagementEvent) => void;
@@ -57,6 +62,8 @@ export interface ManagementEvent {
   readonly refused:
     { readonly kind: string; readonly rule: string; readonly message: string } | undefined;
   readonly differences: readonly Difference[];
+  /** Differences that are not listed. */
+  readonly moreDifferences?: number;
 }
 
 /** A request as it comes: the fields of its message, by their names in the contract. */
@@ -85,19 +92,19 @@ export interface Admin {
   mayApply(actor: Actor, request: AdminRequest): Promise<void>;
   /**
    * Applies a state file.
-   * @param read returns its bytes, UTF-8, or throws where they are not whole (CONS-5)
+   * @param read returns its bytes, UTF-8, in pieces that it lets go of, or throws where they are not whole (CONS-5)
    * @param signal aborted: whoever asked has gone, and nothing is committed any more
    */
   apply(
     actor: Actor,
     request: AdminRequest & ApplyFlags,
-    read: () => Uint8Array,
+    read: () => readonly Uint8Array<ArrayBuffer>[],
     signal?: AbortSignal,
   ): Promise<AdminAnswer>;
   export(
     actor: Actor,
     request: { readonly tenant: string; readonly format: string },
-  ): Promise<{ readonly revision: number; readonly text: string }>;
+  ): Promise<Exported>;
   /** Commits after a revision, as they come, until the signal. */
   watch(
     actor: Actor,
@@ -136,7 +143,9 @@ export function openAdmin(options: AdminOptions): Admin {
   const environment: Environment = options;
   const serially = queues();
   const limits = options.policyLimits ?? POLICY_LIMITS;
+  const maxBytes = options.maxStateBytes ?? MAX_STATE_BYTES;
   const pool = openPool(READING);
+  const states = openPool(STATES);
 
   const doWrite = async (
     operation: string,
@@ -156,13 +165,14 @@ export function openAdmin(options: AdminOptions): Admin {
     try {
       const prepared = await prepare();
       const done = await serially(request.tenant, () => run(given, prepared));
-      const { revision, consistency_token, result, body, differences } = done;
+      const { revision, consistency_token, result, body, differences, moreDifferences } = done;
       options.record({
         ...event,
         revision,
         repeated: result.repeated,
         refused: undefined,
         differences: given.dry_run ? [] : differences,
+        moreDifferences: given.dry_run ? 0 : (moreDifferences ?? 0),
       });
       return { ...body, revision, consistency_token, result } as AdminAnswer;
     } catch (error) {
@@ -373,16 +383,42 @@ export function openAdmin(options: AdminOptions): Admin {
       }),
     apply: (actor, request, read, signal) =>
       doWrite('state.apply', actor, request, (given) => {
-        const text = utf8Of('chunk', read());
-        const how = { unlisted: unlistedOf(request), signal };
-        return applyText(environment, request.tenant, actor, given, text, how);
+        const pieces = read();
+        const unlisted = unlistedOf(request);
+        const { tenant } = request;
+        const { defaults, baseline = [] } = options;
+        const { store: named } = options;
+        if (options.threadStore === undefined) {
+          const text = utf8Of('chunk', Buffer.concat(pieces));
+          const room = { store: named, catalog, defaults, baseline, limits };
+          return applyText(room, tenant, actor, given, text, { unlisted, signal });
+        }
+        return states.run(
+          'apply',
+          {
+            store: options.threadStore,
+            tenant,
+            actor,
+            options: given,
+            pieces,
+            unlisted,
+            catalog: catalog(),
+            limits,
+            defaults,
+            baseline: baseline.map(({ name, digest }) => ({ name, digest })),
+          },
+          { signal, transfer: pieces.map(({ buffer }) => buffer) },
+        );
       }),
     async export(actor, { tenant, format }) {
       const exported = await recorded('state.export', actor, { tenant }, async () => {
         await look(tenant, actor, ({ authority }) =>
           requireAll(authority, 'ADM-1', 'export the tenant'),
         );
-        return exportText(store, tenant, format);
+        const { threadStore: named } = options;
+        return named === undefined
+          ? exportPieces(store, tenant, format, maxBytes)
+          : states.run('export', { store: named, tenant, format, maxBytes });
       });
       options.record({
         ...plainEvent('state.export', actor, { tenant }),
@@ -434,6 +470,11 @@ export function openAdmin(options: AdminOptions): Admin {
 
 /** Reading a policy set's document: what is larger or slower is refused. */
 const READING: PoolOptions = { threads: 1, maxWaiting: 16, deadlineMs: 10_000, heapMiB: 256 };
+
+/** Applying and exporting whole states: one at a time, and few that wait, for each holds its state in memory. */
+const STATES: PoolOptions = { threads: 1, maxWaiting: 4, deadlineMs: 1_800_000, heapMiB: 4_096 };
+/** As the setting has it where nothing else is said. */
+const MAX_STATE_BYTES = 268_435_456;
 
 /** Opaque to callers. */
 function tokenOfTenant(name: string): string {

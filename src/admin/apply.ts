@@ -1,8 +1,8 @@
 /** Declarative management: make a tenant's facts what a state file says, in one commit. */
 import { isDeepStrictEqual } from 'node:util';
-import { yamlText } from '../config/yaml-text.ts';
 import { parseSource } from '../config/document.ts';
 import { ConfigError, formatProblem } from '../config/problem.ts';
+import type { PolicyLimits } from '../config/policy-limits.ts';
 import type { DefaultRole } from '../config/roles.ts';
 import { lintState, parseState, type Finding, type StateFile } from '../config/state.ts';
 import type { Catalog } from '../engine/action.ts';
@@ -32,6 +32,7 @@ import { createdAgainBy, tombstonesAfter } from './tombstones.ts';
 import { keepUnlisted } from './state/keep.ts';
 import { describeRemovals, removalsOf, type Removal } from './state/removals.ts';
 import { unjustified } from './tree/standing.ts';
+import { stateText } from './state/text.ts';
 import { factsWorld } from './world.ts';
 import {
   actorName,
@@ -389,6 +390,8 @@ export async function applyState(
       ...(receipts ?? []),
     ];
     const event = { actor, operation: 'state.apply' };
+    // Who is gone is told between two turns.
+    if (signal !== undefined) await new Promise((turn) => setImmediate(turn));
     mustStillWait(signal);
     const result = await store.commit({ tenant, expected, nonce, changes, event });
     if (result.committed) {
@@ -490,9 +493,18 @@ export function unlistedOf({ prune, keep }: ApplyFlags): Unlisted {
   return keep ? 'keep' : 'refuse';
 }
 
+/** What applying a state needs. */
+export interface ApplyEnvironment extends Pick<
+  Environment,
+  'store' | 'catalog' | 'defaults' | 'baseline'
+> {
+  /** How large a policy set may be. */
+  readonly limits: PolicyLimits;
+}
+
 /** Applies the text of a state file for an actor: the operator or a superuser. @throws Refused */
 export async function applyText(
-  environment: Environment,
+  environment: ApplyEnvironment,
   tenant: string,
   actor: Actor,
   options: WriteOptions,
@@ -501,7 +513,7 @@ export async function applyText(
 ): Promise<Done> {
   const { store, defaults, baseline } = environment;
   const catalog = environment.catalog();
-  const { state, warnings } = readState(text, catalog);
+  const { state, warnings } = readState(text, catalog, environment.limits);
   if (state.tenant !== tenant)
     throw invalid(
       'chunk',
@@ -571,10 +583,11 @@ export function tokenOfPlan(tenant: string, { expected, nonce = '' }: Plan): str
 function readState(
   text: string,
   catalog: Catalog,
+  limits: PolicyLimits,
 ): { readonly state: StateFile; readonly warnings: readonly string[] } {
   try {
     const source = parseSource('state', text);
-    const state = parseState(source, catalog);
+    const state = parseState(source, catalog, limits);
     return { state, warnings: lintState(source, state, catalog).map(formatProblem) };
   } catch (error) {
     if (error instanceof ConfigError) throw invalid('chunk', error.message);
@@ -602,18 +615,41 @@ function mayApply(tenant: string, actor: Actor, options: WriteOptions): Applier[
   };
 }
 
-/** The state as a file. @param format `yaml` (also if empty) or `json` */
-export async function exportText(
+/** A state as the pieces of a file. */
+export interface Exported {
+  readonly revision: number;
+  /** UTF-8, together the whole file. */
+  readonly pieces: readonly Uint8Array<ArrayBuffer>[];
+}
+
+/**
+ * The state as a file.
+ * @param format `yaml` (also if empty) or `json`
+ * @param maxBytes what `apply` reads at most, `admin.max_state_bytes`
+ * @throws Refused where the file would be larger than `apply` reads
+ */
+export async function exportPieces(
   store: Store,
   tenant: string,
   format: string,
-): Promise<{ readonly revision: number; readonly text: string }> {
+  maxBytes: number,
+): Promise<Exported> {
   if (format !== '' && format !== 'yaml' && format !== 'json')
     throw invalid('format', `\`${format}\` is none of yaml, json`);
   const exported = await exportState(store, tenant);
   if (exported === undefined) throw notFound(`there is no tenant \`${tenant}\``);
   const { state, head } = exported;
-  // The end is marked, so that a file that was cut off can be told.
-  const text = format === 'json' ? `${JSON.stringify(state)}\n` : `${yamlText(state)}...\n`;
-  return { revision: head.revision, text };
+  const pieces: Uint8Array<ArrayBuffer>[] = [];
+  let bytes = 0;
+  for (const text of stateText(state, format === 'json' ? 'json' : 'yaml')) {
+    const piece = new TextEncoder().encode(text);
+    bytes += piece.length;
+    if (bytes > maxBytes)
+      throw forbidden(
+        '',
+        `the state has more than ${maxBytes} bytes, which is all that apply reads: raise \`admin.max_state_bytes\`, or export and apply where the store is`,
+      );
+    pieces.push(piece);
+  }
+  return { revision: head.revision, pieces };
 }

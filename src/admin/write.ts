@@ -92,6 +92,8 @@ export interface Done {
   readonly body: object;
   /** For the log. */
   readonly differences: readonly Difference[];
+  /** Differences that are not listed. */
+  readonly moreDifferences?: number;
 }
 
 /**

@@ -31,6 +31,8 @@ export interface ManagementContent {
   readonly repeated: boolean;
   readonly refused:
     { readonly kind: string; readonly rule: string; readonly message: string } | undefined;
+  /** Changes that are not listed. */
+  readonly moreChanges?: number;
   readonly changes: readonly {
     readonly kind: string;
     readonly id: string;
@@ -52,6 +54,7 @@ export function managementLine(
 ): string {
   const { refused, changes } = content;
   const told = changes.slice(0, MAX_CHANGES);
+  const more = changes.length - told.length + (content.moreChanges ?? 0);
   const requestId = redact?.requestId(content.requestId) ?? content.requestId;
   const record = {
     ...headOf('management', event),
@@ -70,7 +73,7 @@ export function managementLine(
       : { reason: refused.kind.toUpperCase(), rule: refused.rule, detail: refused.message }),
     before: told.map(({ kind, id, before }) => ({ kind, id, value: withoutSecrets(before) })),
     after: told.map(({ kind, id, after }) => ({ kind, id, value: withoutSecrets(after) })),
-    ...(changes.length > told.length ? { more_changes: changes.length - told.length } : {}),
+    ...(more > 0 ? { more_changes: more } : {}),
   };
   return withoutTokens(stringify(redact?.record(record) ?? record));
 }

@@ -2,9 +2,10 @@
 import { createHash } from 'node:crypto';
 import { AdminError, openAdmin, type Admin, type AdminOptions } from './admin-client.ts';
 import { reportApply, type ApplyAnswer } from './apply-report.ts';
-import { CliError, EXIT, print } from './output.ts';
+import { CliError, EXIT } from './output.ts';
 import { progress } from './progress.ts';
 import { onStop } from './signals.ts';
+import { stateWriter } from './state-output.ts';
 import { mustEnd, readState, type StateInput, type UnlistedFlags } from './state-input.ts';
 import { writeOptions, type WriteFlags } from './verb.ts';
 
@@ -108,12 +109,9 @@ export async function exportRemote(options: AdminOptions): Promise<number> {
   try {
     const format = output === 'json' ? 'json' : 'yaml';
     const never = new AbortController().signal;
-    const pieces: Buffer[] = [];
+    const write = stateWriter(format);
     for await (const { chunk } of admin.watch<{ chunk: Buffer }>('Export', { format }, never))
-      pieces.push(chunk);
-    const text = Buffer.concat(pieces).toString();
-    if (output === 'json') print(output, JSON.parse(text), () => text);
-    else process.stdout.write(text);
+      await write(chunk);
     return EXIT.ok;
   } finally {
     admin.close();

@@ -1,8 +1,7 @@
 /** `postern apply` and `postern export`: a tenant's whole state, on the store that the settings name. */
-import { yamlText } from '../config/yaml-text.ts';
 import {
   applyState,
-  exportState,
+  exportPieces,
   factsOfPlan,
   planState,
   StateError,
@@ -23,6 +22,7 @@ import { progress } from './progress.ts';
 import { drawFacts } from './facts.ts';
 import { onStop } from './signals.ts';
 import { mustEnd, readState, type UnlistedFlags } from './state-input.ts';
+import { stateWriter } from './state-output.ts';
 
 export interface ApplyOptions extends UnlistedFlags {
   readonly output: Format;
@@ -43,11 +43,15 @@ export async function apply(options: ApplyOptions): Promise<number> {
   if (prune) mustEnd(options.file, input);
   const tell = progress(input.bytes.length);
   const configuration = loadConfiguration(options.config, options.packageRoot);
-  const { catalog, defaults, migrations } = configuration;
+  const { catalog, defaults, migrations, settings } = configuration;
+  if (input.bytes.length > settings.admin.max_state_bytes)
+    throw new CliError(
+      `${input.name}: has ${input.bytes.length} bytes, ${settings.admin.max_state_bytes} are read: raise \`admin.max_state_bytes\``,
+    );
   tell('reading the state');
   const source = decodeSource(input.name, input.bytes);
   tell('checking the state');
-  const state = parseState(source, catalog);
+  const state = parseState(source, catalog, settings.admin.policy_sets);
   for (const warning of lintState(source, state, catalog))
     process.stderr.write(`${formatProblem(warning)}\n`);
   const given = { baseline: migrations, unlisted, key: idempotencyKey };
@@ -120,8 +124,8 @@ export async function exportCommand(options: ExportOptions): Promise<number> {
     throw new CliError('no tenant: give --tenant NAME, or set POSTERN_TENANT');
   const configuration = loadConfiguration(options.config, options.packageRoot);
   return withStore(configuration, 'refuse', async (store) => {
-    const exported = await exportState(store, tenant);
-    if (exported === undefined) {
+    const { head } = await store.get(tenant, []);
+    if (head === undefined) {
       const known = (await store.tenants()).join(', ');
       throw new CliError(
         `tenant \`${tenant}\` does not exist${known === '' ? '' : `: known are ${known}`}`,
@@ -129,12 +133,11 @@ export async function exportCommand(options: ExportOptions): Promise<number> {
       );
     }
     // A state file is YAML unless JSON is asked for: what comes out can be applied.
-    const { state, head } = exported;
-    print(
-      options.output,
-      state,
-      () => `# tenant ${tenant} at revision ${head.revision}\n${yamlText(state).trimEnd()}\n...`,
-    );
+    const format = options.output === 'json' ? 'json' : 'yaml';
+    const limit = configuration.settings.admin.max_state_bytes;
+    const { pieces, revision } = await exportPieces(store, tenant, format, limit);
+    const writer = stateWriter(format, `# tenant ${tenant} at revision ${revision}\n`);
+    for (const piece of pieces) await writer(piece);
     return EXIT.ok;
   });
 }

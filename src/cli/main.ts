@@ -168,7 +168,7 @@ Examples:
 program
   .command('validate')
   .description('check and lint all files of a configuration directory')
-  .argument('<dir>', 'directory, or one file')
+  .argument('<dir>', 'directory, or one file; - reads standard input')
   .action(async (directory: string, _own: object, self: Command) => {
     const { validate } = await import('./validate.ts');
     const { output } = self.optsWithGlobals<GlobalOptions>();
@@ -178,7 +178,7 @@ program
 program
   .command('test')
   .description('run the policy tests of a directory')
-  .argument('<dir>', 'directory, or one file')
+  .argument('<dir>', 'directory, or one file; - reads standard input')
   .option('--junit <file>', 'write a JUnit report')
   .option('--verbose', 'show the tests that pass, too')
   .option('--run <regex>', 'only tests whose `suite: name` it matches')

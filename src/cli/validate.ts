@@ -55,6 +55,8 @@ export async function validate(directory: string, options: ValidateOptions): Pro
 
 /** All files below a directory that may be Postern's, in a stable order. @throws CliError where there is none to read */
 export function yamlFiles(directory: string): readonly string[] {
+  // Standard input.
+  if (directory === '-') return ['-'];
   if (!existsSync(directory))
     throw new CliError(
       `\`${directory}\` cannot be read: ${systemSentence('ENOENT') ?? 'it is not there'}`,

@@ -1,5 +1,6 @@
 /** One YAML file: its value, and the line and column of everything in it. */
 import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import {
   isAlias,
   isCollection,
@@ -23,7 +24,7 @@ import { misreadScalars } from './scalars.ts';
 import { readStable } from './stable.ts';
 
 /** Longer texts are read as JSON only: YAML with the places of all its parts takes a hundred times its length. */
-const LARGE_CHARS = 8 * 1024 * 1024;
+export const MAX_YAML_CHARS = 8 * 1024 * 1024;
 
 /** Largest file that is read, in bytes: a state of a million grants fits, a runaway file does not. */
 const MAX_FILE_BYTES = 512 * 1024 * 1024;
@@ -43,15 +44,18 @@ export interface Source {
   ) => Problem;
 }
 
-/** Reads and parses a YAML file, whole: what changes meanwhile is read again. @throws ConfigError where it is unreadable or not YAML. */
+/** Its descriptor. */
+const STDIN = 0;
+
+/** Reads and parses a YAML file, whole: what changes meanwhile is read again; `-` is standard input. @throws ConfigError where it is unreadable or not YAML. */
 export function readSource(file: string): Source {
   let bytes: Buffer;
   try {
-    bytes = readStable(file);
+    bytes = file === '-' ? readFileSync(STDIN) : readStable(file);
   } catch (error) {
     throw new ConfigError([at(file, 1, 1, [], `cannot be read: ${errorText(error)}`, 'error')]);
   }
-  return decodeSource(file, bytes);
+  return decodeSource(file === '-' ? 'stdin' : file, bytes);
 }
 
 /** Parses the bytes of a YAML file. @throws ConfigError where they are not UTF-8, not YAML or too many */
@@ -72,6 +76,18 @@ export function endOf(text: string): Pick<Source, 'digest' | 'isEnded'> {
     digest: createHash('sha256').update(text).digest('hex'),
     isEnded: /(?:^|\n)\.\.\.\s*$/.test(text.slice(-200)),
   };
+}
+
+/** JSON from here on is read as JSON, which takes a hundredth of the time. */
+const SMALL_CHARS = 16_384;
+
+function canParse(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** How a text may be built. */
@@ -97,15 +113,17 @@ export function parseSource(file: string, text: string, shape: Shape = SHAPE): S
     const [line, column] = [before.length, (before.at(-1)?.length ?? 0) + 1];
     throw new ConfigError([at(file, line, column, [], depthProblem(shape), 'error')]);
   }
-  if (text.length > LARGE_CHARS) {
-    if (/^\s*[{[]/.test(text)) return parseJson(file, text);
+  const isJson = text.length > SMALL_CHARS && /^\s*[{[]/.test(text);
+  // What is no JSON may still be YAML in braces, up to its limit.
+  if (isJson && (text.length > MAX_YAML_CHARS || canParse(text))) return parseJson(file, text);
+  if (text.length > MAX_YAML_CHARS) {
     throw new ConfigError([
       at(
         file,
         1,
         1,
         [],
-        `has ${text.length} characters of YAML: at most ${LARGE_CHARS} are read, write it as JSON`,
+        `has ${text.length} characters of YAML: at most ${MAX_YAML_CHARS} are read, write it as JSON`,
         'error',
       ),
     ]);
@@ -172,7 +190,7 @@ function tooDeep(text: string, { maxDepth }: Shape): number | undefined {
     if (code === 0x5b || code === 0x7b) open++;
   }
   if (open <= maxDepth) return undefined;
-  if (text.length > LARGE_CHARS) return jsonTooDeep(text, maxDepth);
+  if (text.length > MAX_YAML_CHARS) return jsonTooDeep(text, maxDepth);
   let [depth, offset] = [0, 0];
   for (const token of new Lexer().lex(text)) {
     if (token === '[' || token === '{') depth++;

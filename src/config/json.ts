@@ -1,6 +1,7 @@
 /** Large JSON files: their value, and the place of a path in them, which is looked for only where it is told. */
 import { createHash } from 'node:crypto';
 import { visit } from 'jsonc-parser';
+import { LineCounter } from 'yaml';
 import { formatPath, ConfigError, type Problem } from './problem.ts';
 import type { Source } from './document.ts';
 import { jsonProblem } from './yaml-errors.ts';
@@ -8,10 +9,11 @@ import { misreadNumber } from './scalars.ts';
 
 /** @throws ConfigError where it is no JSON, or a key stands twice in one object: the last would win without a word */
 export function parseJson(file: string, text: string): Source {
+  let lines: LineCounter | undefined;
   const place = (offset: number): { readonly line: number; readonly column: number } => {
-    const before = text.slice(0, offset);
-    const lineStart = before.lastIndexOf('\n') + 1;
-    return { line: before.split('\n').length, column: offset - lineStart + 1 };
+    lines ??= linesOf(text);
+    const { line, col: column } = lines.linePos(offset);
+    return { line: Math.max(line, 1), column: Math.max(column, 1) };
   };
   const problem = (
     offset: number,
@@ -29,13 +31,14 @@ export function parseJson(file: string, text: string): Source {
   const wrong = misread(text);
   if (wrong.length > 0)
     throw new ConfigError(wrong.map(({ offset, message }) => problem(offset, [], message)));
+  const locate = locator(text);
   return {
     file,
     value,
     // JSON that is cut off is no JSON.
     digest: createHash('sha256').update(text).digest('hex'),
     isEnded: true,
-    problem: (path, message, severity) => problem(offsetOf(text, path), path, message, severity),
+    problem: (path, message, severity) => problem(locate(path), path, message, severity),
   };
 }
 
@@ -58,6 +61,12 @@ export function jsonTooDeep(text: string, maxDepth: number): number | undefined 
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
+
+function linesOf(text: string): LineCounter {
+  const counter = new LineCounter();
+  for (let at = 0; at >= 0; at = text.indexOf('\n', at) + 1 || -1) counter.addNewLine(at);
+  return counter;
+}
 
 /** Ends the reading at the first error. */
 class Found extends Error {
@@ -114,22 +123,73 @@ function misread(text: string): { readonly offset: number; readonly message: str
   return found;
 }
 
-/** Where a path begins: at its key in an object, at its item in a list, else at the nearest parent. */
-function offsetOf(text: string, path: readonly PropertyKey[]): number {
-  let best = 0;
-  let depth = -1;
-  const at = (offset: number, here: readonly PropertyKey[]): void => {
-    if (here.length <= depth || here.length > path.length) return;
-    if (!here.every((part, index) => part === path[index])) return;
-    best = offset;
-    depth = here.length;
+type Locate = (path: readonly PropertyKey[]) => number;
+
+/** Where each entry of a map or list begins: at its key, and at its value. */
+type Children = ReadonlyMap<PropertyKey, { readonly at: number; readonly value: number }>;
+
+/**
+ * Finds where a path begins: at its key in an object, at its item in a list, else at the nearest parent. What is walked
+ * over is remembered, so that many places in one text cost one walk.
+ */
+function locator(text: string): Locate {
+  const known = new Map<number, Children>();
+  return (path) => {
+    let value = skipBlanks(text, 0);
+    let best = value;
+    for (const part of path) {
+      const children = known.get(value) ?? childrenOf(text, value);
+      known.set(value, children);
+      const child = children.get(part);
+      if (child === undefined) break;
+      best = child.at;
+      value = child.value;
+    }
+    return best;
   };
-  visit(text, {
-    onObjectProperty: (key, offset, _length, _line, _column, parent) =>
-      at(offset, [...parent(), key]),
-    onObjectBegin: (offset, _length, _line, _column, here) => at(offset, here()),
-    onArrayBegin: (offset, _length, _line, _column, here) => at(offset, here()),
-    onLiteralValue: (_value, offset, _length, _line, _column, here) => at(offset, here()),
-  });
-  return best;
+}
+
+/** Of a text that is JSON. */
+function childrenOf(text: string, start: number): Children {
+  const children = new Map<PropertyKey, { readonly at: number; readonly value: number }>();
+  const open = text[start];
+  if (open !== '{' && open !== '[') return children;
+  let at = skipBlanks(text, start + 1);
+  for (let index = 0; at < text.length && text[at] !== '}' && text[at] !== ']'; index++) {
+    let value = at;
+    let name: PropertyKey = index;
+    if (open === '{') {
+      const end = skipValue(text, at);
+      name = String(JSON.parse(text.slice(at, end)));
+      value = skipBlanks(text, skipBlanks(text, end) + 1);
+    }
+    children.set(name, { at, value });
+    at = skipBlanks(text, skipValue(text, value));
+    if (text[at] === ',') at = skipBlanks(text, at + 1);
+  }
+  return children;
+}
+
+function skipBlanks(text: string, from: number): number {
+  let at = from;
+  while (at < text.length && text.charCodeAt(at) <= 0x20) at++;
+  return at;
+}
+
+/** Where the value that begins there ends. */
+function skipValue(text: string, from: number): number {
+  let depth = 0;
+  for (let at = from; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === QUOTE) {
+      for (at++; at < text.length && text.charCodeAt(at) !== QUOTE; at++)
+        if (text.charCodeAt(at) === BACKSLASH) at++;
+      if (depth === 0) return at + 1;
+    } else if (code === 0x5b || code === 0x7b) depth++;
+    else if (code === 0x5d || code === 0x7d) {
+      if (depth === 0) return at;
+      if (--depth === 0) return at + 1;
+    } else if (depth === 0 && (code === 0x2c || code <= 0x20)) return at;
+  }
+  return text.length;
 }

@@ -177,7 +177,14 @@ export const settingsSchema = z
         token_file: z.string().optional().meta({
           description: "File with the operator's token, instead of POSTERN_ADMIN_TOKEN",
         }),
-        max_state_bytes: count(268_435_456, 'Largest state that Apply takes'),
+        max_state_bytes: z
+          .int()
+          .min(1)
+          .max(512 * 1024 * 1024 - 64)
+          .default(268_435_456)
+          .meta({
+            description: 'Largest state that is applied and exported, bytes',
+          }),
         policy_sets: z
           .strictObject({
             max_bytes: count(POLICY_LIMITS.max_bytes, 'Bytes of a document'),

@@ -155,13 +155,23 @@ export function refused(source: Source, findings: readonly Finding[]): ConfigErr
   );
 }
 
+/** Warnings of one state, from which on no more is looked for. */
+const MAX_WARNINGS = 500;
+
 /** Rules of attached sets that are looked at together with others, over all keys; a warning tells where it ends. */
 const MAX_LINTED = 2_000_000;
 
 /** Warnings on the state's policy sets and on how its keys combine them; keys with the same sets are looked at once. */
 export function lintState(source: Source, state: StateFile, catalog: Catalog): Problem[] {
   const sets = placedSets(state).map((set) => ({ ...set, source }));
-  const problems = sets.flatMap(({ path, body }) => lintPolicySet(source, path, body, catalog));
+  const problems: Problem[] = [];
+  for (const { path, body } of sets) {
+    if (problems.length >= MAX_WARNINGS) {
+      const rest = `there are ${MAX_WARNINGS} warnings already: this policy set and those after it are not looked at`;
+      return [...problems, source.problem(path, rest, 'warning')];
+    }
+    problems.push(...lintPolicySet(source, path, body, catalog));
+  }
   const byName = new Map(sets.map((set) => [set.body.name, set]));
   const seen = new Set<string>();
   let linted = 0;
@@ -178,7 +188,11 @@ export function lintState(source: Source, state: StateFile, catalog: Catalog): P
       problems.push(source.problem(['keys', index], rest, 'warning'));
       break;
     }
-    for (const problem of lintKey(entry, attached, catalog)) problems.push(problem);
+    problems.push(...lintKey(entry, attached, catalog));
+    if (problems.length < MAX_WARNINGS) continue;
+    const rest = `there are ${MAX_WARNINGS} warnings already: keys after this one are not looked at`;
+    problems.push(source.problem(['keys', index], rest, 'warning'));
+    break;
   }
   return problems;
 }

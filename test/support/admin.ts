@@ -12,8 +12,15 @@ import type { Store } from '../../src/store/store.ts';
 export const catalog = parseCatalog(readSource('config/actions.yaml'));
 export const defaults = parseDefaultRoles(readSource('config/roles.yaml'));
 
+/** Tells an export as its text, too. */
+interface Exporting extends Admin {
+  export(
+    ...asked: Parameters<Admin['export']>
+  ): Promise<Awaited<ReturnType<Admin['export']>> & { readonly text: string }>;
+}
+
 export interface Manager {
-  readonly admin: Admin;
+  readonly admin: Exporting;
   readonly events: ManagementEvent[];
   /** Does a call as `operator`, `alice`, or `key:agent-1/alice`; fields that are left out are the codec's defaults. */
   as(who: string, call: string, request?: object): Promise<Record<string, unknown>>;
@@ -24,7 +31,9 @@ export interface Manager {
 export const TENANT = 'acme';
 
 /** A state as `apply` reads it. */
-export const bytesOf = (text: string) => (): Buffer => Buffer.from(text);
+export const bytesOf = (text: string) => (): Uint8Array<ArrayBuffer>[] => [
+  new TextEncoder().encode(text),
+];
 /** What an `apply` says that takes its state for the whole truth. */
 export const PRUNE = { prune: true, keep: false };
 
@@ -59,8 +68,15 @@ export function manager(store: Store, now: () => number = Date.now): Manager {
     });
     return { ...answer };
   };
+  const exporting: Exporting = {
+    ...admin,
+    async export(...asked) {
+      const { revision, pieces } = await admin.export(...asked);
+      return { revision, pieces, text: Buffer.concat(pieces).toString() };
+    },
+  };
   return {
-    admin,
+    admin: exporting,
     events,
     as,
     async refused(who, call, request): Promise<Refused> {

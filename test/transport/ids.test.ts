@@ -5,7 +5,7 @@ import { findOldIds, type OldIds } from '../../src/admin/old-ids.ts';
 import { idProblem } from '../../src/engine/id.ts';
 import type { Change } from '../../src/store/store.ts';
 import { openEmbeddedStore } from '../../src/store/embedded.ts';
-import { manager, TENANT } from '../support/admin.ts';
+import { manager, TENANT, bytesOf } from '../support/admin.ts';
 import { openMemoryStore } from '../support/memory-store.ts';
 import { put, role, user } from '../support/records.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
@@ -110,7 +110,7 @@ describe('what is created', () => {
     const applied = room.admin.apply(
       { user: undefined, keyId: undefined, via: 'test' },
       { tenant: state.tenant, prune: false, keep: false },
-      () => Buffer.from(JSON.stringify(state)),
+      bytesOf(JSON.stringify(state)),
     );
     await expect(applied).rejects.toMatchObject({ kind: 'invalid_argument', message: /U\+200D/ });
   });

@@ -5,7 +5,8 @@
  */
 import { Worker } from 'node:worker_threads';
 import { Refused } from '../refused.ts';
-import type { Answer, Task, Tasks } from './tasks.ts';
+import { errorOf } from './errors.ts';
+import { ABORT, type Answer, type Task, type Tasks } from './tasks.ts';
 
 export interface PoolOptions {
   /** Threads at most. */
@@ -20,7 +21,11 @@ export interface PoolOptions {
 
 export interface Pool {
   /** @throws Refused where the task takes too long or too much memory, or too many wait; what the task throws */
-  run<N extends keyof Tasks>(name: N, task: Tasks[N]['task']): Promise<Tasks[N]['answer']>;
+  run<N extends keyof Tasks>(
+    name: N,
+    task: Tasks[N]['task'],
+    how?: { readonly signal?: AbortSignal | undefined; readonly transfer?: readonly ArrayBuffer[] },
+  ): Promise<Tasks[N]['answer']>;
   close(): Promise<void>;
 }
 
@@ -34,6 +39,8 @@ const SCRIPT = import.meta.url.endsWith('.ts')
 
 interface Waiting {
   readonly task: Task;
+  readonly transfer: readonly ArrayBuffer[];
+  readonly signal: AbortSignal | undefined;
   readonly done: (answer: Answer) => void;
   readonly failed: (error: Error) => void;
 }
@@ -70,7 +77,15 @@ class Thread {
       this.#die(refusal(`takes longer than ${deadlineMs} ms`));
     }, this.#options.deadlineMs);
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
-    this.#worker.postMessage(waiting.task);
+    this.#worker.postMessage(waiting.task, [...waiting.transfer]);
+    waiting.signal?.addEventListener('abort', () => this.#abort(waiting));
+    if (waiting.signal?.aborted === true) this.#abort(waiting);
+  }
+
+  #abort(waiting: Waiting): void {
+    if (this.#current !== waiting) return;
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
+    this.#worker.postMessage(ABORT);
   }
 
   async end(): Promise<void> {
@@ -126,17 +141,19 @@ export function openPool(options: PoolOptions): Pool {
     thread.run(first);
   };
   return {
-    async run(name, task) {
+    async run(name, task, { signal, transfer = [] } = {}) {
       if (waiting.length >= options.maxWaiting)
         throw new Refused(
           'unavailable',
           `${waiting.length} documents wait to be read already: retry later`,
         );
       const answer = await new Promise<Answer>((done, failed) => {
-        waiting.push({ task: { name, ...task }, done, failed });
+        // A task of that name is one of the union.
+        const named = { name, ...task } as unknown as Task;
+        waiting.push({ task: named, transfer, signal, done, failed });
         next();
       });
-      if ('error' in answer) throw new Error(answer.error);
+      if ('error' in answer) throw errorOf(answer.error);
       // The thread answers a task by its name.
       return answer.value as Tasks[typeof name]['answer'];
     },

@@ -1,8 +1,15 @@
 /** What threads are asked and answer: plain data that is cloned on its way. */
 import type { PolicyLimits } from '../../config/policy-limits.ts';
 import type { Problem } from '../../config/problem.ts';
+import type { DefaultRole } from '../../config/roles.ts';
 import type { Catalog } from '../../engine/action.ts';
 import type { PolicySetRecord } from '../../engine/records.ts';
+import type { StoreSettings } from '../../store/open.ts';
+import type { Actor } from '../actor.ts';
+import type { Exported, Unlisted } from '../apply.ts';
+import type { Baseline } from '../baseline.ts';
+import type { Done, WriteOptions } from '../write.ts';
+import type { ErrorData } from './errors.ts';
 
 export interface Tasks {
   readonly policy_set: {
@@ -13,7 +20,35 @@ export interface Tasks {
     };
     readonly answer: ReadSet;
   };
+  readonly apply: {
+    readonly task: {
+      readonly store: ThreadStore;
+      readonly tenant: string;
+      readonly actor: Actor;
+      readonly options: WriteOptions;
+      /** The state file. */
+      readonly pieces: readonly Uint8Array[];
+      readonly unlisted: Unlisted;
+      readonly catalog: Catalog;
+      readonly limits: PolicyLimits;
+      readonly defaults: readonly DefaultRole[];
+      readonly baseline: Baseline;
+    };
+    readonly answer: Done;
+  };
+  readonly export: {
+    readonly task: {
+      readonly store: ThreadStore;
+      readonly tenant: string;
+      readonly format: string;
+      readonly maxBytes: number;
+    };
+    readonly answer: Exported;
+  };
 }
+
+/** The store that a thread opens for itself, so that its reads and its commit hold nobody else. */
+export type ThreadStore = Omit<StoreSettings, 'onProblem'>;
 
 /** A policy set's document as read: its record where it has no error, and what is to be told of it. */
 export interface ReadSet {
@@ -26,4 +61,9 @@ export interface ReadSet {
 
 export type Task = { [N in keyof Tasks]: { readonly name: N } & Tasks[N]['task'] }[keyof Tasks];
 
-export type Answer = { readonly value: unknown } | { readonly error: string };
+/** Whoever asked has gone: nothing is committed any more. */
+export const ABORT = 'abort';
+
+export type Answer =
+  | { readonly value: unknown; readonly transfer?: readonly ArrayBuffer[] }
+  | { readonly error: ErrorData };

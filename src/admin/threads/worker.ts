@@ -1,17 +1,37 @@
 /** The thread that `pool.ts` starts: one task after the other. */
 import { parentPort } from 'node:worker_threads';
+import { errorData } from './errors.ts';
 import { readPolicySet } from './policy-set.ts';
-import type { Answer, Task } from './tasks.ts';
+import { runApply, runExport } from './states.ts';
+import { ABORT, type Answer, type Task } from './tasks.ts';
 
-function answer(task: Task): Answer {
-  try {
-    return { value: readPolicySet(task.document, task.catalog, task.limits) };
-  } catch (error) {
-    return { error: error instanceof Error ? error.message : String(error) };
+let running: AbortController | undefined;
+
+async function valueOf(task: Task, signal: AbortSignal): Promise<Answer> {
+  switch (task.name) {
+    case 'policy_set':
+      return { value: readPolicySet(task.document, task.catalog, task.limits) };
+    case 'apply':
+      return { value: await runApply(task, signal) };
+    case 'export': {
+      const exported = await runExport(task);
+      return { value: exported, transfer: exported.pieces.map(({ buffer }) => buffer) };
+    }
   }
 }
 
-parentPort?.on('message', (task: Task) => {
+async function answer(task: Task): Promise<void> {
+  running = new AbortController();
+  const told: Answer = await valueOf(task, running.signal).catch((error: unknown) => ({
+    error: errorData(error),
+  }));
+  const transfer = 'value' in told ? (told.transfer ?? []) : [];
+  const message = 'value' in told ? { value: told.value } : told;
   // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
-  parentPort?.postMessage(answer(task));
+  parentPort?.postMessage(message, [...transfer]);
+}
+
+parentPort?.on('message', (task: Task | typeof ABORT) => {
+  if (task === ABORT) running?.abort();
+  else void answer(task);
 });

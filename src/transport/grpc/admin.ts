@@ -201,11 +201,11 @@ function exporting({ admin, authenticate, onError }: AdminServiceOptions) {
     const send = async (): Promise<void> => {
       if (call.request === UNREADABLE) throw unreadable();
       const actor = await authenticate(callerOf(call.metadata, call.request.tenant));
-      const { revision, text } = await admin.export(actor, call.request);
-      const bytes = Buffer.from(text);
-      for (let at = 0; at < bytes.length && !call.cancelled; at += CHUNK_BYTES)
-        if (!call.write({ revision, chunk: bytes.subarray(at, at + CHUNK_BYTES) }))
-          await drained(call);
+      const { revision, pieces } = await admin.export(actor, call.request);
+      for (const piece of pieces)
+        for (let at = 0; at < piece.length && !call.cancelled; at += CHUNK_BYTES)
+          if (!call.write({ revision, chunk: piece.subarray(at, at + CHUNK_BYTES) }))
+            await drained(call);
       call.end();
     };
     send().catch((error: unknown) => endWith(call, toServiceError(translated(error), onError)));

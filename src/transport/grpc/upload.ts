@@ -18,7 +18,7 @@ const NOTHING = 'nothing is applied: send the state again';
 export class Upload {
   readonly #maxBytes: number;
   readonly #hash = createHash('sha256');
-  #pieces: Buffer[] = [];
+  #pieces: Uint8Array<ArrayBuffer>[] = [];
   #bytes = 0;
   #end: UploadMessage['end'];
   #isCut = false;
@@ -39,7 +39,8 @@ export class Upload {
         `the state has more than ${this.#maxBytes} bytes: raise \`admin.max_state_bytes\`, or apply it where the store is`,
       );
     this.#hash.update(chunk);
-    if (chunk.length > 0) this.#pieces.push(chunk);
+    // Of its own memory, so that it can be handed to a thread.
+    if (chunk.length > 0) this.#pieces.push(new Uint8Array(chunk));
     this.#end = end;
   }
 
@@ -54,8 +55,8 @@ export class Upload {
     this.#pieces = [];
   }
 
-  /** The whole text, once. @throws Refused where it is not whole */
-  whole(): Buffer {
+  /** The pieces of the whole text, once. @throws Refused where it is not whole */
+  whole(): readonly Uint8Array<ArrayBuffer>[] {
     if (this.#isCut)
       throw new Refused(
         'aborted',
@@ -77,6 +78,6 @@ export class Upload {
       throw invalid('end.sha256', `is not the SHA-256 of the ${this.#bytes} bytes; ${NOTHING}`);
     const pieces = this.#pieces;
     this.drop();
-    return Buffer.concat(pieces, this.#bytes);
+    return pieces;
   }
 }
