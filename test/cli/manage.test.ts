@@ -202,7 +202,7 @@ describe('policy sets and keys', () => {
     });
     const broken = join(directory, 'broken.yaml');
     writeFileSync(broken, readFileSync(file, 'utf8').replace('readonly', 'graph.serach'));
-    expect(await refused(`policy-set update -f ${broken}`)).toMatch(
+    expect(await refused(`policy-set update -f ${broken}`, 2)).toMatch(
       /broken\.yaml:\d+:\d+:.*graph\.serach.*did you mean.*graph\.search/,
     );
     const rotated = await ok('key rotate agent-1 --overlap 1h');
