@@ -6,6 +6,7 @@ import type { Environment } from '../admin/write.ts';
 import { parseCatalog } from '../config/catalog.ts';
 import { readSource } from '../config/document.ts';
 import { loadMigrations, type Migration } from '../config/migration.ts';
+import { ConfigError } from '../config/problem.ts';
 import { parseDefaultRoles, type DefaultRole } from '../config/roles.ts';
 import { loadSettings, type LoadedSettings } from '../config/settings.ts';
 import type { Catalog } from '../engine/action.ts';
@@ -25,6 +26,7 @@ export interface Configuration extends LoadedSettings {
 
 export function loadConfiguration(file: string | undefined, packageRoot: string): Configuration {
   const loaded = loadSettings(file, process.env, packageRoot);
+  if (loaded.unnamed.length > 0) throw new ConfigError(loaded.unnamed);
   for (const warning of loaded.warnings) process.stderr.write(`warning: ${warning}\n`);
   return {
     ...loaded,

@@ -1,6 +1,7 @@
 /** `postern serve`: the decision service, until a signal ends it. */
 import { join } from 'node:path';
 import type { SinkSettings } from '../config/audit.ts';
+import { ConfigError } from '../config/problem.ts';
 import { loadSettings } from '../config/settings.ts';
 import type { RunningWorkers } from '../primary.ts';
 import type { ServerOptions } from '../server.ts';
@@ -25,11 +26,12 @@ export async function serve(options: ServeOptions): Promise<number> {
   const startedAt = performance.now();
   startLean();
   const { packageRoot, version } = options;
-  const { settings, adminToken, file, warnings } = loadSettings(
+  const { settings, adminToken, file, warnings, unnamed } = loadSettings(
     options.config,
     process.env,
     packageRoot,
   );
+  if (unnamed.length > 0) throw new ConfigError(unnamed);
   const demo = options.demo === true ? [join(packageRoot, 'config/demo.yaml')] : [];
   const states = [...options.state, ...demo];
   const server = { settings, settingsFile: file, adminToken, states, packageRoot, version };

@@ -333,6 +333,8 @@ export interface LoadedSettings {
   /** The operator's token; no value of the settings, so that nothing prints it. */
   readonly adminToken: string | undefined;
   readonly warnings: readonly string[];
+  /** Files that are needed to decide, are not named, and are not where they are looked for; empty: none. */
+  readonly unnamed: readonly Problem[];
 }
 
 /**
@@ -379,6 +381,7 @@ export function loadSettings(
   return {
     file,
     settings: deepFreeze(settings),
+    unnamed: unnamedFiles(usable, parsed, dirname(file)),
     adminToken,
     warnings: [
       ...unknownVariables(environment),
@@ -386,6 +389,20 @@ export function loadSettings(
       ...weaknesses(settings, adminToken),
     ],
   };
+}
+
+/** Files that the settings do not name, and that are not where they are looked for without a name. */
+function unnamedFiles(source: Source, settings: Settings, directory: string): Problem[] {
+  const { value } = source;
+  return (['catalog', 'default_roles'] as const)
+    .filter((key) => typeof value === 'object' && value !== null && !Object.hasOwn(value, key))
+    .filter((key) => !existsSync(join(directory, settings[key])))
+    .map((key) =>
+      source.problem(
+        [key],
+        `is not in these settings, and \`${settings[key]}\` is not beside them: name the file, as \`${key}: path/to/${settings[key]}\`; Postern's own is in its \`config\` directory`,
+      ),
+    );
 }
 
 /** Shorter tokens can be guessed. */

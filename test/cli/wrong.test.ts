@@ -42,7 +42,8 @@ const FILES: Readonly<Record<string, string | Uint8Array>> = {
   'users.yaml': '- { id: a, emial: x }\n',
   'settings-key.yaml': 'stores: x\n',
   'settings-store.yaml': `catalog: ${PACKAGE_ROOT}/config/actions.yaml\ndefault_roles: ${PACKAGE_ROOT}/config/roles.yaml\nstore: mysql:x\n`,
-  'settings-catalog.yaml': 'catalog: nowhere.yaml\nstore: embedded:x\n',
+  'settings-catalog.yaml': `catalog: nowhere.yaml\ndefault_roles: ${PACKAGE_ROOT}/config/roles.yaml\nstore: embedded:x\n`,
+  'settings-none.yaml': `default_roles: ${PACKAGE_ROOT}/config/roles.yaml\nstore: embedded:x\n`,
   'settings-address.yaml': 'grpc: { address: "localhost" }\n',
   'pem.pem': 'no certificate\n',
 };
@@ -196,6 +197,11 @@ const OFFLINE: readonly Wrong[] = [
     'serve --config @settings-catalog.yaml',
     2,
     /nowhere\.yaml:1:1: cannot be read: there is no such file/,
+  ],
+  [
+    'serve --config @settings-none.yaml',
+    2,
+    /catalog: is not in these settings, and `actions\.yaml` is not beside them: name the file/,
   ],
   [
     'serve --config @settings-address.yaml',

@@ -144,7 +144,6 @@ describe('a directory', () => {
     '00001-long.yaml',
     '0001.yaml',
     '0001-Upper.yaml',
-    '0001-x.yml',
     '0001-x.yaml~',
     'notes.txt',
     '0001-x y.yaml',
