@@ -59,7 +59,7 @@ export async function check(
       return exitCode(explained.check);
     }
     const answer = await client.check(request);
-    print(options.output, answer, () => drawAnswer(answer));
+    print(options.output, answer, () => drawAnswer(answer).replace(EXPLAIN_HINT, CLI_HINT));
     await hintAction(answer, action, options.packageRoot);
     return exitCode(answer);
   } finally {
@@ -78,6 +78,10 @@ async function hintAction(
   const hint = actionHint(action, packageRoot);
   if (hint !== '') process.stderr.write(`note: \`${visible(action)}\`: ${hint}\n`);
 }
+
+/** What the server says of its own call, as this command has it. */
+const EXPLAIN_HINT = 'Explain tells what is missing';
+const CLI_HINT = '`--explain` tells what is missing';
 
 function exitCode({ allowed }: CheckResponse): number {
   return allowed ? EXIT.ok : EXIT.refused;

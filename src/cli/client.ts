@@ -55,11 +55,28 @@ export interface ExplainResponse {
   readonly missing_complete: boolean;
 }
 
+export interface FilterResponse {
+  readonly action_allowed: boolean;
+  readonly reason: string;
+  readonly allowed_ids: readonly string[];
+  readonly allowed_indexes: readonly number[];
+  readonly complete: boolean;
+  readonly next_offset: number;
+  readonly revision: string;
+  readonly invalid: readonly { readonly index: number; readonly problem: string }[];
+}
+
+export interface BatchCheckResponse {
+  readonly results: readonly CheckResponse[];
+}
+
 const TIMEOUT_MS = 10_000;
 
 export interface DecisionClient {
   check(request: object): Promise<CheckResponse>;
   explain(request: object): Promise<ExplainResponse>;
+  batchCheck(request: object): Promise<BatchCheckResponse>;
+  filter(request: object): Promise<FilterResponse>;
   close(): void;
 }
 
@@ -76,6 +93,8 @@ export function connect(options: ConnectionOptions, headers: Headers = {}): Deci
   return {
     check: (request) => call('Check', request),
     explain: (request) => call('Explain', request),
+    batchCheck: (request) => call('BatchCheck', request),
+    filter: (request) => call('Filter', request),
     close: () => service.close(),
   };
 }

@@ -119,9 +119,14 @@ program
 program
   .command('check')
   .description('ask a running server for one decision')
-  .argument('<subject>', 'alice, user:alice, role:team, workspace:w1, or - for a key alone')
-  .argument('<action>', 'graph.search, kb:read, or a bare verb such as read')
+  .argument('[subject]', 'alice, user:alice, role:team, workspace:w1, or - for a key alone')
+  .argument('[action]', 'graph.search, kb:read, or a bare verb such as read')
   .argument('[path]', 'tree path; "" is the root')
+  .option('--batch', 'ask the questions of a file in one call; subject and action are defaults')
+  .option(
+    '-f, --file <file>',
+    'with --batch: a list of { id, subject, key, action, resource }, or -',
+  )
   .option('--resource <type/id>', 'the resource')
   .option(
     '--attr <k=v>',
@@ -143,16 +148,33 @@ program
 Examples:
   postern check alice read work.projects.api --tenant demo
   postern check carol kb:write --tenant demo --explain
-  postern check - graph.search --key acme-agent --attr tenant=acme --tenant demo`,
+  postern check - graph.search --key acme-agent --attr tenant=acme --tenant demo
+  postern check --batch -f questions.yaml --tenant demo`,
   )
   .action(
     async (
-      subject: string,
-      action: string,
+      subject: string | undefined,
+      action: string | undefined,
       path: string | undefined,
-      _own: object,
+      own: { batch?: boolean; file?: string },
       self: Command,
     ) => {
+      if (own.batch === true) {
+        if (own.file === undefined)
+          throw new CliError('--batch needs a file of questions: give -f FILE');
+        const { batch } = await import('./many.ts');
+        const options = self.optsWithGlobals<GlobalOptions & { key?: string; file: string }>();
+        process.exitCode = await batch(subject, action, {
+          ...options,
+          tenant: options.tenant,
+          packageRoot,
+        });
+        return;
+      }
+      if (subject === undefined || action === undefined) {
+        const missing = subject === undefined ? 'subject' : 'action';
+        throw new CliError(`missing required argument \`${missing}\``);
+      }
       const { check } = await import('./check.ts');
       const options = self.optsWithGlobals<
         GlobalOptions & { attr: string[]; source: string[]; resource?: string; key?: string }
@@ -164,6 +186,25 @@ Examples:
       });
     },
   );
+
+program
+  .command('filter')
+  .description('ask a running server which objects of a file are visible')
+  .argument('<subject>', 'alice, user:alice, role:team, workspace:w1, or - for a key alone')
+  .argument('<action>', 'graph.search, kb:read, or a bare verb such as read')
+  .requiredOption('-f, --file <file>', 'a list of { type, id, path, attributes, sources }, or -')
+  .option('--key <id>', 'the API key that acts')
+  .option('--limit <n>', 'visible objects to return at most')
+  .option('--offset <n>', 'index of the first object to look at')
+  .action(async (subject: string, action: string, _own: object, self: Command) => {
+    const { filter } = await import('./many.ts');
+    const options = self.optsWithGlobals<GlobalOptions & { key?: string; file: string }>();
+    process.exitCode = await filter(subject, action, {
+      ...options,
+      tenant: options.tenant,
+      packageRoot,
+    });
+  });
 
 program
   .command('validate')

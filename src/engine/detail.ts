@@ -5,7 +5,7 @@ const DENIED: Readonly<Record<Exclude<Reason, 'ALLOWED'>, string>> = {
   ACTION_DENIED: 'the policies of the key deny this action',
   OBJECT_HIDDEN: 'the policies of the key hide this object',
   NO_GRANT:
-    'no permission, grant or access list lets the subject do this here: Explain tells what is missing',
+    'no permission, grant or access list lets the subject do this here, or its level is too low: Explain tells what is missing',
   UNKNOWN_ACTION: 'the action is not in the catalog: add it, or use `resource:verb`',
   SUBJECT_INACTIVE: 'the subject is deleted or suspended',
   KEY_INVALID: 'the key or credential is unknown, or may not act for this subject',
