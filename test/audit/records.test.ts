@@ -261,7 +261,7 @@ describe('sampling', () => {
             policy_set: {
               name: 'trial',
               mode: 'report_only',
-              rules: [{ id: 'no', effect: 'deny', actions: ['graph.search'] }],
+              rules: [{ id: 'never', effect: 'deny', actions: ['graph.search'] }],
             },
           },
         ],
