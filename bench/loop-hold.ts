@@ -6,6 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connectTo } from '../test/support/server.ts';
 import { startScript, type Child } from '../test/support/child.ts';
+import { adminCalls } from './loop-hold/admin.ts';
 import { authorizationCalls } from './loop-hold/authorization.ts';
 import type { LimitCall } from './loop-hold/limit-call.ts';
 
@@ -13,8 +14,7 @@ import type { LimitCall } from './loop-hold/limit-call.ts';
 const BOUND_MS = 50;
 const RUNS = 5;
 
-/** Another service adds its calls here. */
-const CALLS: readonly LimitCall[] = [...authorizationCalls()];
+const CALLS: readonly LimitCall[] = [...authorizationCalls(), ...adminCalls()];
 
 interface Row {
   readonly call: LimitCall;
@@ -39,7 +39,7 @@ print(rows);
 process.exitCode = rows.some(({ holdMs }) => holdMs > BOUND_MS) ? 1 : 0;
 
 async function measured(child: Child, call: LimitCall): Promise<Row> {
-  const run = await call.prepare(client);
+  const run = await call.prepare(client, address);
   // The first one compiles code and reads facts.
   await run();
   const holds: number[] = [];

@@ -6,5 +6,5 @@ export interface LimitCall {
   /** In words: what is large about it. */
   readonly what: string;
   /** Makes its message once; the result makes the call, and fails where its answer is not the expected one. */
-  prepare(client: TestClient): Promise<() => Promise<void>>;
+  prepare(client: TestClient, address: string): Promise<() => Promise<void>>;
 }

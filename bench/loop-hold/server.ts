@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { startTestServer } from '../../test/support/server.ts';
+import { OPERATOR_TOKEN } from './admin.ts';
 import { largeState } from './world.ts';
 
 function cpuMs(): number {
@@ -18,14 +19,18 @@ function cpuMs(): number {
 // The machine may be busy: what is measured is not how soon the answer comes.
 const isInputRecorded = process.argv[2] === 'inputs';
 const directory = mkdtempSync(join(tmpdir(), 'postern-loop-hold-'));
-const server = await startTestServer(largeState(), {
-  limits: { max_wait_ms: 30_000 },
-  // Records with all inputs are the most work.
-  audit: {
-    attributes: isInputRecorded,
-    sinks: [{ type: 'file', path: join(directory, 'audit.jsonl'), mode: 'drop' }],
+const server = await startTestServer(
+  largeState(),
+  {
+    limits: { max_wait_ms: 30_000 },
+    // Records with all inputs are the most work.
+    audit: {
+      attributes: isInputRecorded,
+      sinks: [{ type: 'file', path: join(directory, 'audit.jsonl'), mode: 'drop' }],
+    },
   },
-});
+  OPERATOR_TOKEN,
+);
 let longestMs = 0;
 let at = cpuMs();
 const look = (): void => {

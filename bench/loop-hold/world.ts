@@ -5,7 +5,7 @@ export const TENANT = 'limits';
 /** Grants of the user `holder`. */
 const GRANTS = 20_000;
 const ROLES = 5_000;
-const SETS = 20;
+export const SETS = 20;
 const RULES_PER_SET = 200;
 
 function range<T>(count: number, make: (at: number) => T): T[] {

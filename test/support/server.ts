@@ -36,9 +36,11 @@ export interface TestClient {
 /** Any message of the API as the loader's codec gives it. */
 export type Answer = Readonly<Record<string, unknown>>;
 
+/** @param adminToken of the operator; without one there is no AdminService */
 export async function startTestServer(
   state: object | string,
   overrides: Readonly<Record<string, unknown>> = {},
+  adminToken?: string,
 ): Promise<TestServer> {
   const directory = mkdtempSync(join(tmpdir(), 'postern-server-'));
   const settings = settingsSchema.parse({
@@ -58,6 +60,7 @@ export async function startTestServer(
     states: [stateFile],
     packageRoot: PACKAGE_ROOT,
     version: 'test',
+    adminToken,
   });
   const client = connectTo(running.addresses.grpc);
   return {

@@ -11,9 +11,11 @@ const BOUND_MS = 50;
 
 let server: Child;
 let client: TestClient;
+let address: string;
 beforeAll(async () => {
   server = startScript(new URL('../../bench/loop-hold/server.ts', import.meta.url));
-  client = connectTo(await server.line(), { own: true });
+  address = await server.line();
+  client = connectTo(address, { own: true });
 }, 60_000);
 afterAll(async () => {
   client.close();
@@ -34,7 +36,7 @@ describe('a call at its limits', () => {
     '$rpc: $what',
     { timeout: 60_000 },
     async (call) => {
-      const run = await call.prepare(client);
+      const run = await call.prepare(client, address);
       await run();
       // The best of three: a collection of garbage may fall into any of them.
       let best = Infinity;
