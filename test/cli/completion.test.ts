@@ -137,6 +137,6 @@ describe('in other shells', () => {
   it('no other shell is known', async () => {
     const ran = await postern(['completion', 'tcsh']);
     expect(ran.code).toBe(2);
-    expect(ran.stderr).toContain('Allowed choices are bash, zsh, fish');
+    expect(ran.stderr).toContain('allowed are bash, zsh, fish');
   });
 });
