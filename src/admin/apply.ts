@@ -15,6 +15,7 @@ import type {
 import {
   readAll,
   StoreError,
+  UnknownOutcomeError,
   type Change,
   type FactValue,
   type Head,
@@ -31,9 +32,10 @@ import { fromDefaults, toFacts, toState, type BaseRole, type TenantFacts } from 
 import { createdAgainBy, tombstonesAfter } from './tombstones.ts';
 import { keepUnlisted } from './state/keep.ts';
 import { describeRemovals, removalsOf, type Removal } from './state/removals.ts';
+import { mustBeExpected, whileExpected } from './expected.ts';
 import { unjustified } from './tree/standing.ts';
 import { stateText } from './state/text.ts';
-import { factsWorld } from './world.ts';
+import { factsWorld, type Difference } from './world.ts';
 import {
   actorName,
   factsOf,
@@ -41,6 +43,7 @@ import {
   mustKeepAnOwner,
   type Done,
   type Environment,
+  UnknownWriteError,
   type WriteOptions,
 } from './write.ts';
 
@@ -393,7 +396,13 @@ export async function applyState(
     // Who is gone is told between two turns.
     if (signal !== undefined) await new Promise((turn) => setImmediate(turn));
     mustStillWait(signal);
-    const result = await store.commit({ tenant, expected, nonce, changes, event });
+    const result = await store
+      .commit({ tenant, expected, nonce, changes, event })
+      .catch((error: unknown) => {
+        throw error instanceof UnknownOutcomeError
+          ? new UnknownWriteError(error, expected + 1, differencesOf(plan))
+          : error;
+      });
     if (result.committed) {
       const token = tokenOf(tenant, result.head);
       return { revision: result.head.revision, token, plan, repeated: false };
@@ -519,13 +528,16 @@ export async function applyText(
       'chunk',
       `the state is of tenant \`${state.tenant}\`, the request of \`${tenant}\``,
     );
-  const who: Applier = { name: actorName(actor), may: mayApply(tenant, actor, options) };
+  const name = actorName(actor);
   const key = options.idempotency_key === '' ? undefined : options.idempotency_key;
-  const given: ApplyOptions = { ...how, key, who, baseline };
   try {
-    const applied = options.dry_run
-      ? await planned(store, state, defaults, given)
-      : await applyState(store, state, defaults, who.name, given);
+    const applied = await whileExpected(store, tenant, options.expected_revision, (reached) => {
+      const who: Applier = { name, may: mayApply(tenant, actor, options, reached) };
+      const given: ApplyOptions = { ...how, key, who, baseline };
+      return options.dry_run
+        ? planned(store, state, defaults, given)
+        : applyState(store, state, defaults, name, given);
+    });
     return {
       revision: applied.revision,
       consistency_token: applied.token,
@@ -542,12 +554,7 @@ export async function applyText(
         removals: applied.plan.removals,
         needs_prune_or_keep: how.unlisted === 'refuse' && applied.plan.removals.length > 0,
       },
-      differences: applied.plan.changes.map(({ kind, id, before, value }) => ({
-        kind,
-        id,
-        before,
-        after: value,
-      })),
+      differences: differencesOf(applied.plan),
     };
   } catch (error) {
     // Well formed, and refused: callers tell it from a text that cannot be read.
@@ -557,11 +564,15 @@ export async function applyText(
 }
 
 /** The facts that a plan changes, as a write's result tells them. */
-export function factsOfPlan({ changes }: Plan, all: boolean): ReturnType<typeof factsOf> {
-  return factsOf(
-    changes.map(({ kind, id, before, value }) => ({ kind, id, before, after: value })),
-    all,
-  );
+export function factsOfPlan(
+  { changes }: Pick<Plan, 'changes'>,
+  all: boolean,
+): ReturnType<typeof factsOf> {
+  return factsOf(differencesOf({ changes }), all);
+}
+
+function differencesOf({ changes }: Pick<Plan, 'changes'>): Difference[] {
+  return changes.map(({ kind, id, before, value }) => ({ kind, id, before, after: value }));
 }
 
 async function planned(
@@ -596,7 +607,12 @@ function readState(
 }
 
 /** A state can say anything: who applies one must be allowed everything (ADM-5). */
-function mayApply(tenant: string, actor: Actor, options: WriteOptions): Applier['may'] {
+function mayApply(
+  tenant: string,
+  actor: Actor,
+  options: WriteOptions,
+  reached: number,
+): Applier['may'] {
   return (records, head) => {
     const user = actor.user === undefined ? undefined : records.user.get(actor.user);
     const active = user !== undefined && !user.deleted && !user.suspended;
@@ -607,11 +623,7 @@ function mayApply(tenant: string, actor: Actor, options: WriteOptions): Applier[
         'the operator or a superuser, without an API key',
       );
     const revision = head?.revision ?? 0;
-    if (options.expected_revision !== 0 && options.expected_revision !== revision)
-      throw new Refused(
-        'aborted',
-        `tenant \`${tenant}\` is at revision ${revision}, ${options.expected_revision} was expected: read again and decide again`,
-      );
+    mustBeExpected(tenant, revision, options.expected_revision, reached);
   };
 }
 

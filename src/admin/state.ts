@@ -20,6 +20,7 @@ import type {
 } from '../engine/records.ts';
 import { idProblem } from '../engine/id.ts';
 import { printable } from '../engine/validate.ts';
+import { LAST_TIME } from '../util/time.ts';
 import { closureOf, findCycle, MAX_CLOSURE, type Edges } from './closure.ts';
 import { readings } from './principals.ts';
 import type { Group } from './tombstones.ts';
@@ -653,7 +654,9 @@ function keyEntry(key: KeyRecord): Entry<'keys'> {
     mode,
     policy_sets: [...policySets],
     ...(user === undefined ? {} : { user }),
-    ...(expiresAt === undefined ? {} : { expires_at: new Date(expiresAt).toISOString() }),
+    ...(expiresAt === undefined
+      ? {}
+      : { expires_at: new Date(Math.min(expiresAt, LAST_TIME)).toISOString() }),
     ...(revoked === true ? { revoked } : {}),
     ...(rateLimit === undefined
       ? {}

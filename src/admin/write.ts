@@ -17,6 +17,7 @@ import type { Catalog } from '../engine/action.ts';
 import type { FactChange } from './read/aspects.ts';
 import { factsChanged, type FactCount } from './read/facts-changed.ts';
 import { withSuggestion } from './read/suggestions.ts';
+import { mustBeExpected, whileExpected } from './expected.ts';
 import { findReceipt, once, receiptChanges, receiptToken } from './receipt.ts';
 import { forbidden, notFound, Refused } from './refused.ts';
 import type { Fallen } from './tree/cascade.ts';
@@ -125,7 +126,9 @@ export async function write(environment: Environment, operation: Operation): Pro
   let planned: Planned<Outcome> | undefined;
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
     try {
-      planned ??= await plan(settled, operation, planner);
+      planned ??= await whileExpected(store, tenant, options.expected_revision, (reached) =>
+        plan(settled, { ...operation, reached }, planner),
+      );
     } catch (error) {
       // What was done once can often not be done again: the user exists by now, the row is gone.
       const again = error instanceof Refused && error.kind !== 'unauthenticated';
@@ -231,9 +234,12 @@ interface Outcome {
   readonly fallen: Fallen;
 }
 
+/** An operation, and the newest revision that is the expected one but for the use of keys. */
+type Expecting = Operation & { readonly reached: number };
+
 async function plan(
   environment: Environment,
-  operation: Operation,
+  operation: Expecting,
   planner: Planner,
 ): Promise<Planned<Outcome>> {
   const planned = await planner.plan(
@@ -250,17 +256,13 @@ async function plan(
 /** One run of the rule. */
 function ruled(
   environment: Environment,
-  operation: Operation,
+  operation: Expecting,
   world: World,
 ): Pick<Context, 'warnings' | 'follows'> & { readonly body: object } {
   const { tenant, options, actor, creates } = operation;
   const revision = world.head?.revision ?? 0;
   if (!creates) mustExist(world);
-  if (options.expected_revision !== 0 && options.expected_revision !== revision)
-    throw new Refused(
-      'aborted',
-      `tenant \`${tenant}\` is at revision ${revision}, ${options.expected_revision} was expected: read again and decide again`,
-    );
+  mustBeExpected(tenant, revision, options.expected_revision, operation.reached);
   const catalog = environment.catalog();
   const told = { warnings: [], follows: nothingFollows() };
   const authority = authorityOf(world, actor, catalog, 'postern:admin');

@@ -6,6 +6,7 @@ import { parseAs, type Source } from './document.ts';
 import { lintKey, lintPolicySet } from './lint.ts';
 import { POLICY_LIMITS, type PolicyLimits } from './policy-limits.ts';
 import { policySetBody, verifyPolicySet, type PolicySetBody } from './policy-set.ts';
+import { timeProblem } from '../util/time.ts';
 import { ConfigError, type Problem } from './problem.ts';
 
 const ref = z.string().min(1).meta({
@@ -89,6 +90,11 @@ const key = z.strictObject({
   user: id.optional().meta({ description: 'The user on whose behalf the key acts' }),
   expires_at: z.iso
     .datetime({ offset: true })
+    .check((context) => {
+      const problem = timeProblem(context.value);
+      if (problem !== undefined)
+        context.issues.push({ code: 'custom', message: problem, input: context.value });
+    })
     .optional()
     .meta({ description: 'RFC 3339: from then on it is no key' }),
   revoked: z.boolean().optional().meta({ description: 'Ended for good' }),

@@ -4,6 +4,10 @@ const FORM =
   /^(\d{4})-(\d{2})-(\d{2})[Tt](\d{2}):(\d{2}):(\d{2})(?:\.\d{1,9})?([Zz]|[+-](\d{2}):(\d{2}))?$/;
 const EXAMPLE = '2030-01-31T12:00:00Z';
 
+/** Earlier and later ones have a year that RFC 3339 cannot write; ms since the epoch. */
+const FIRST_TIME = Date.parse('0000-01-01T00:00:00Z');
+export const LAST_TIME = Date.parse('9999-12-31T23:59:59.999Z');
+
 /** What is wrong with a time, and how it is written; `undefined`: nothing. */
 export function timeProblem(text: string): string | undefined {
   if (/^\d{4}-\d{2}-\d{2}$/.test(text))
@@ -19,8 +23,11 @@ export function timeProblem(text: string): string | undefined {
     return `has no zone: write ${text}Z for UTC, or an offset such as +01:00 at its end`;
   if (Number(zoneHour) > 23 || Number(zoneMinute) > 59)
     return `has no such offset from UTC: write it as ${EXAMPLE}, or with +01:00 at its end`;
+  const at = Date.parse(text);
   // A year that the calendar of the runtime does not have.
-  return Number.isNaN(Date.parse(text)) ? `is no RFC 3339 time: write it as ${EXAMPLE}` : undefined;
+  if (Number.isNaN(at)) return `is no RFC 3339 time: write it as ${EXAMPLE}`;
+  if (at < FIRST_TIME) return 'is before the year 0000';
+  return at > LAST_TIME ? 'is after 9999-12-31T23:59:59.999Z: leave it out for no end' : undefined;
 }
 
 /** Of a text that begins with a date. */
