@@ -10,28 +10,11 @@ import type {
 } from 'prom-client';
 import { APIS, type Api } from './audit/event.ts';
 import type { DESTINATION_COUNTS, Sink } from './audit/queue.ts';
-import type { Reason } from './engine/model.ts';
+import { REASONS, type Reason } from './engine/model.ts';
 import type { FactsStats } from './facts/facts.ts';
 import { openRuntime } from './runtime.ts';
 import { OPERATIONS, type Observe } from './store/observed.ts';
 
-const REASONS: readonly Reason[] = [
-  'ALLOWED',
-  'ACTION_DENIED',
-  'OBJECT_HIDDEN',
-  'NO_GRANT',
-  'UNKNOWN_ACTION',
-  'SUBJECT_INACTIVE',
-  'KEY_INVALID',
-  'TENANT_MISMATCH',
-  'STALE',
-  'UNAVAILABLE',
-  'HISTORY_LOST',
-  'VERSION',
-  'RATE_LIMITED',
-  'INTERNAL',
-  'INVALID_ARGUMENT',
-];
 /** Malformed requests are errors, not decisions: they have no series. */
 const NO_DECISION: Reason = 'INVALID_ARGUMENT';
 

@@ -2,7 +2,7 @@
 import { idProblem } from '../engine/id.ts';
 import { pathProblem } from '../engine/path.ts';
 import { permissionProblem } from '../engine/rbac.ts';
-import type { Mode, TreeAction, UserType } from '../engine/records.ts';
+import type { TreeAction, UserType } from '../engine/records.ts';
 import { TREE_BIT } from '../engine/action.ts';
 import { printable } from '../engine/validate.ts';
 import { timeProblem } from '../util/time.ts';
@@ -59,7 +59,6 @@ export function oneOf<T extends string>(field: string, value: string, known: rea
 }
 
 export const USER_TYPES: readonly UserType[] = ['user', 'developerUser', 'agent'];
-export const MODES: readonly Mode[] = ['off', 'report_only', 'enforce'];
 export const KEY_ROLES = ['default_allow', 'default_deny'] as const;
 
 /** Free text; `undefined` where it is empty. */

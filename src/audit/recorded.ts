@@ -1,6 +1,7 @@
 /** Records of an audit log as they are read back: what `event.ts` and `management.ts` wrote, checked. Pure. */
 import * as z from 'zod';
 import type { Attributes, Resource, Scalar } from '../engine/model.ts';
+import { MODES } from '../engine/records.ts';
 import type { Line } from './files.ts';
 import { isObject } from './record.ts';
 
@@ -48,7 +49,7 @@ const decision = z.object({
   shadow: z.object({ allowed: z.boolean(), differs: z.boolean() }).optional(),
   shadow_policy: rules.optional(),
   policy: rules.optional(),
-  mode: z.enum(['off', 'report_only', 'enforce']).optional(),
+  mode: z.enum(MODES).optional(),
   omitted: z.array(z.string()).optional(),
   sample_rate: z.number().gt(0).max(1).optional(),
   erased: z.boolean().optional(),

@@ -4,6 +4,7 @@
  */
 import * as z from 'zod';
 import { CREDENTIAL_PROBLEMS } from '../engine/credential-problem.ts';
+import { MODES } from '../engine/records.ts';
 import { APIS, AUDIT_VERSION } from './event.ts';
 
 /** What a rule of the field policy leaves in place of a value. */
@@ -160,10 +161,7 @@ const decision = z
     policy: policy.meta({
       description: 'Rules that decided, as `set/rule`; a base role by its name',
     }),
-    mode: z
-      .enum(['off', 'report_only', 'enforce'])
-      .optional()
-      .meta({ description: 'Mode of the key' }),
+    mode: z.enum(MODES).optional().meta({ description: 'Mode of the key' }),
     omitted,
     erased,
     cut,

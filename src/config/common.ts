@@ -2,6 +2,8 @@
 import * as z from 'zod';
 import { idProblem, storedIdProblem } from '../engine/id.ts';
 import type { Access } from '../engine/action.ts';
+import { MODELS } from '../engine/model.ts';
+import { MODES } from '../engine/records.ts';
 import { pathProblem } from '../engine/path.ts';
 import { permissionProblem } from '../engine/rbac.ts';
 
@@ -26,7 +28,7 @@ export const permission = ruled(permissionProblem).meta({
   description: '`resource:verb`; either side may be `*`',
 });
 export const mode = z
-  .enum(['off', 'report_only', 'enforce'])
+  .enum(MODES)
   .meta({ description: 'off: not evaluated; report_only: recorded; enforce: decides' });
 export const treeAction = z.enum(['read', 'write', 'create', 'delete', 'admin', 'update']);
 export const level = z.int().min(0).max(100).meta({ description: 'Seniority, 0 to 100 (RBAC-3)' });
@@ -55,7 +57,7 @@ export const attributes = z
 
 export const access: z.ZodType<Access, Access> = z.lazy(() =>
   z.union([
-    z.enum(['rbac', 'tree', 'acl']),
+    z.enum(MODELS),
     z.strictObject({ any: z.array(access).min(1) }),
     z.strictObject({ all: z.array(access).min(1) }),
   ]),

@@ -1,6 +1,7 @@
 /** Policy test files: a state, requests, and the decisions that are expected of them (`postern test`). */
 import * as z from 'zod';
 import type { Attributes, Request, Resource, Scalar } from '../engine/model.ts';
+import { MODELS } from '../engine/model.ts';
 import { requestProblem, strangerProblem } from '../engine/validate.ts';
 import { attributes, treePath } from './common.ts';
 import { parseAs, type Source } from './document.ts';
@@ -55,7 +56,7 @@ const checkTest = z.strictObject({
   expect: z.strictObject({
     allowed: z.boolean(),
     reason: reason.optional(),
-    by: z.enum(['rbac', 'tree', 'acl', 'superuser']).optional(),
+    by: z.enum([...MODELS, 'superuser']).optional(),
     shadow: z
       .union([z.literal('none'), z.strictObject({ allowed: z.boolean(), differs: z.boolean() })])
       .optional(),

@@ -2,7 +2,7 @@
 import type { Action } from './action.ts';
 import { allHold, compileConstraints, type Constraint } from './attributes.ts';
 import type { Resource, Subject } from './model.ts';
-import type { KeyRecord, PolicySetRecord } from './records.ts';
+import type { KeyRecord, Mode, PolicySetRecord } from './records.ts';
 
 /** The macro that stands for every readonly action (ACT-5). */
 export const READONLY = 'readonly';
@@ -44,9 +44,12 @@ export interface KeyFacts {
 
 /** Compiles a key with the policy sets that are attached to it (ABAC-1, ABAC-7, ABAC-8). */
 export function compileKey(record: KeyRecord, sets: readonly PolicySetRecord[]): KeyFacts {
-  const counted = record.mode === 'off' ? [] : sets.filter(({ mode }) => mode !== 'off');
-  const enforced =
-    record.mode === 'enforce' ? counted.filter(({ mode }) => mode === 'enforce') : [];
+  const counted = countsFor(record.mode, 'shadow')
+    ? sets.filter(({ mode }) => countsFor(mode, 'shadow'))
+    : [];
+  const enforced = countsFor(record.mode, 'enforced')
+    ? counted.filter(({ mode }) => countsFor(mode, 'enforced'))
+    : [];
   const base: Rule = {
     set: '',
     id: record.role,
@@ -60,6 +63,18 @@ export function compileKey(record: KeyRecord, sets: readonly PolicySetRecord[]):
     enforced: compileTable(base, enforced),
     shadow: counted.length === enforced.length ? undefined : compileTable(base, counted),
   };
+}
+
+/** ABAC-1: for which outcome a mode lets rules count. Without a default: a mode that is added says so here. */
+function countsFor(mode: Mode, outcome: 'enforced' | 'shadow'): boolean {
+  switch (mode) {
+    case 'off':
+      return false;
+    case 'report_only':
+      return outcome === 'shadow';
+    case 'enforce':
+      return true;
+  }
 }
 
 /** For whom a key acts: a key that is bound to a user acts for that user and for no other. */

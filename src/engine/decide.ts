@@ -133,10 +133,16 @@ function grantedBy(access: Access, settled: Settled, resource: Resource): Model 
 
 /** One model's word: ALLOW or nothing (section 4). */
 function allows(model: Model, { subject, action, rbac }: Settled, resource: Resource): boolean {
-  if (subject === undefined || model === 'rbac') return rbac;
-  return model === 'tree'
-    ? treeAllows(subject, action, resource.path)
-    : aclAllows(subject, action, resource.attributes);
+  if (subject === undefined) return false;
+  // No default: a model that is added says here what it gives, or the types do not hold.
+  switch (model) {
+    case 'rbac':
+      return rbac;
+    case 'tree':
+      return treeAllows(subject, action, resource.path);
+    case 'acl':
+      return aclAllows(subject, action, resource.attributes);
+  }
 }
 
 function outcome(

@@ -54,25 +54,28 @@ export interface Facts {
 }
 
 /** Why, in one word. The transports have a table from these to their own codes. */
-export type Reason =
-  | 'ALLOWED'
-  | 'ACTION_DENIED'
-  | 'OBJECT_HIDDEN'
-  | 'NO_GRANT'
-  | 'UNKNOWN_ACTION'
-  | 'SUBJECT_INACTIVE'
-  | 'KEY_INVALID'
-  | 'TENANT_MISMATCH'
-  | 'STALE'
-  | 'UNAVAILABLE'
-  | 'HISTORY_LOST'
-  | 'VERSION'
-  | 'RATE_LIMITED'
-  | 'INTERNAL'
-  | 'INVALID_ARGUMENT';
+export const REASONS = [
+  'ALLOWED',
+  'ACTION_DENIED',
+  'OBJECT_HIDDEN',
+  'NO_GRANT',
+  'UNKNOWN_ACTION',
+  'SUBJECT_INACTIVE',
+  'KEY_INVALID',
+  'TENANT_MISMATCH',
+  'STALE',
+  'UNAVAILABLE',
+  'HISTORY_LOST',
+  'VERSION',
+  'RATE_LIMITED',
+  'INTERNAL',
+  'INVALID_ARGUMENT',
+] as const;
+export type Reason = (typeof REASONS)[number];
 
 /** The three models that give evidence for a subject (COMB-3). */
-export type Model = 'rbac' | 'tree' | 'acl';
+export const MODELS = ['rbac', 'tree', 'acl'] as const;
+export type Model = (typeof MODELS)[number];
 
 /** What the combining rule concluded for one set of rules in force (COMB-1, COMB-2). */
 export interface Outcome {

@@ -95,7 +95,9 @@ export interface OwnerRecord {
   readonly grantor?: string;
 }
 
-export type Mode = 'off' | 'report_only' | 'enforce';
+/** How a key's or a policy set's rules count (ABAC-1). */
+export const MODES = ['off', 'report_only', 'enforce'] as const;
+export type Mode = (typeof MODES)[number];
 
 export interface RuleRecord {
   readonly id: string;

@@ -1,7 +1,8 @@
 /** Fields of a policy set that change while its rules stay, as one more version (ABAC-1, ADM-1, ADM-1b). */
+import { MODES } from '../../engine/records.ts';
 import { requireAdministrator } from '../actor.ts';
 import type { Context } from '../context.ts';
-import { MODES, oneOf, textOf } from '../input.ts';
+import { oneOf, textOf } from '../input.ts';
 import { existingSet, storeSet } from '../policies.ts';
 import { invalid } from '../refused.ts';
 import { policySetView } from '../view.ts';
