@@ -12,7 +12,7 @@ const PAGE = 200;
  * none; 0: any revision is expected.
  * @throws StoreError
  */
-export async function sameAs(store: Store, tenant: string, expected: number): Promise<number> {
+async function sameAs(store: Store, tenant: string, expected: number): Promise<number> {
   if (expected === 0) return 0;
   let reached = expected;
   for (;;) {
