@@ -11,6 +11,7 @@ import { leastReader, leastReaderOf, READER_VERSION } from './format/version.ts'
 import { checkDatabase, makeLockFile } from './embedded/file.ts';
 import { idOfFact, readEntry, readFact, readHead, type StoredFact } from './embedded/stored.ts';
 import {
+  MAX_NAMED,
   readable,
   readablePage,
   StoreError,
@@ -164,7 +165,8 @@ export function openEmbeddedStore(directory: string): Store {
       revision,
       nonce,
       previous: head?.nonce ?? '',
-      keys: changes.map(({ kind, id }) => ({ kind, id })),
+      // Left out by JSON where they are too many.
+      keys: changes.length > MAX_NAMED ? undefined : changes.map(({ kind, id }) => ({ kind, id })),
       event,
       time: Date.now(),
       ...(needs > 1 ? { needs } : {}),

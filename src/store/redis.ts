@@ -12,6 +12,7 @@ import { parseEntry, readRecord, recordText, type StreamEntry } from './redis/st
 import { COMMIT, FEED, GET, SCAN } from './redis/scripts.ts';
 import { leastReaderOf, READER_VERSION } from './format/version.ts';
 import {
+  MAX_NAMED,
   NoRightError,
   readable,
   readablePage,
@@ -78,8 +79,6 @@ const MAX_CHANGES = 500_000;
 const CHANGE_MS = 0.05;
 /** Records, or heads, that one command reads: it holds up everybody else meanwhile. */
 const CHUNK = 1_000;
-/** Keys that a feed entry names; an entry of more says that everything must be read again. */
-const MAX_NAMED = 1_000;
 /** Users and keys that a hint names: it goes to all instances, and to all nodes of a cluster. */
 const MAX_HINTED = 8;
 /** Between two looks at a Redis that was not usable, ms. */

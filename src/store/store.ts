@@ -60,10 +60,13 @@ export type CommitResult =
   /** Somebody else committed first: read again, decide again (CONS-5). */
   | { readonly committed: false; readonly head: Head | undefined };
 
+/** Keys that a feed entry names; an entry of more says that everything must be read again. */
+export const MAX_NAMED = 1_000;
+
 export interface FeedEntry extends Head {
   /** Nonce of the entry before this one; `''` for a tenant's first. */
   readonly previous: string;
-  /** `undefined`: too many to name; the reader must read everything again. */
+  /** `undefined`: more than `MAX_NAMED`; the reader must read everything again. */
   readonly keys: readonly FactKey[] | undefined;
   readonly event: CommitEvent;
   /** Milliseconds since the epoch by the writer's clock: for people, never for decisions. */

@@ -463,6 +463,15 @@ export function describeStore(name: string, open: () => Promise<Subject>): void 
         }
       });
 
+      it('names the keys of a commit of 1,000 changes, and none of one of 1,001: read everything again', async () => {
+        const tenant = freshTenant();
+        for (const count of [1_000, 1_001])
+          await put(store, tenant, ...Array.from({ length: count }, (_, at) => user(`user-${at}`)));
+        const { entries } = await store.feed(tenant, 0, 10);
+        expect(entries.map(({ keys }) => keys?.length)).toEqual([1_000, undefined]);
+        expect(entries.map(({ unreadable }) => unreadable)).toEqual([undefined, undefined]);
+      });
+
       it('is read from any revision, with any limit, densely', async () => {
         const tenant = freshTenant();
         for (let at = 0; at < 7; at++) await put(store, tenant, user(`u${at}`));

@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Kind } from '../../src/engine/records.ts';
 import {
+  MAX_NAMED,
   StoreError,
   type Commit,
   type CommitResult,
@@ -81,7 +82,7 @@ export function openMemoryStore({ feedLength = 10_000 }: MemoryOptions = {}): Me
     tenant.feed.push({
       ...head,
       previous: old?.head.nonce ?? '',
-      keys: changes.map(({ kind, id }) => ({ kind, id })),
+      keys: changes.length > MAX_NAMED ? undefined : changes.map(({ kind, id }) => ({ kind, id })),
       event,
       time: Date.now(),
     });

@@ -22,13 +22,15 @@ export interface StoredFact {
 const fact = fields({ id: text });
 const head: Shape = fields({ revision: integer(1), nonce: text });
 const changed = fields({ kind: oneOf(...KINDS), id: text });
-const entry: Shape = fields({
-  nonce: text,
-  previous: text,
-  keys: listOf(changed),
-  event: fields({ actor: text, operation: text }),
-  time: number,
-});
+const entry: Shape = fields(
+  {
+    nonce: text,
+    previous: text,
+    event: fields({ actor: text, operation: text }),
+    time: number,
+  },
+  { keys: listOf(changed) },
+);
 
 /** @param json `undefined`: there is none */
 export function readFact(
@@ -69,7 +71,10 @@ export function readEntry(revision: number, json: string): FeedEntry {
   const version = versionProblem(stored.needs);
   const problem = version?.problem ?? entry(stored);
   // The shape says that it is one.
-  if (problem === undefined) return { ...(stored as FeedEntry), revision };
+  if (problem === undefined) {
+    const { keys, ...rest } = stored as FeedEntry;
+    return { ...rest, revision, keys };
+  }
   const { nonce, previous } = stored;
   return {
     revision,
