@@ -58,6 +58,8 @@ export interface Metrics {
   operation(operation: string, result: OperationResult): void;
   /** Somebody could not prove who it is to this process; what decisions say of it is counted with them. */
   unauthenticated(): void;
+  /** The certificate that serves is valid until then, ms since the epoch. */
+  certificate(until: number): void;
   /** A call was refused before it was read: the process is late, or has no memory for it. */
   overloaded(cause: 'lag' | 'memory'): void;
   /** Caches were emptied for want of memory. */
@@ -98,6 +100,7 @@ export function createMetrics(gauges: Gauges): Metrics {
   );
   let historiesLost = 0;
   let unauthenticated = 0;
+  let certificateUntil: number | undefined;
   let refusals = 0;
   const overloads = { lag: 0, memory: 0 };
   let sheds = 0;
@@ -238,6 +241,15 @@ export function createMetrics(gauges: Gauges): Metrics {
       ),
   );
   declare(
+    'postern_tls_certificate_expiry_seconds',
+    'Time until the certificate of the gRPC listener ends; below 0: it has ended.',
+    'gauge',
+    () =>
+      certificateUntil === undefined
+        ? []
+        : [{ labels: {}, value: (certificateUntil - Date.now()) / 1_000 }],
+  );
+  declare(
     'postern_authentication_failures_total',
     'Callers, operators, keys, sessions and tokens that could not prove who they are.',
     'counter',
@@ -310,6 +322,9 @@ export function createMetrics(gauges: Gauges): Metrics {
       const results = operations.get(operation);
       if (results !== undefined) results[result]++;
     },
+    certificate(until): void {
+      certificateUntil = until;
+    },
     unauthenticated(): void {
       unauthenticated++;
     },
@@ -335,6 +350,7 @@ const OF_SEVERAL: Readonly<Record<string, 'min' | 'max'>> = {
   postern_store_up: 'min',
   postern_feed_lag_seconds: 'max',
   postern_facts_age_seconds: 'max',
+  postern_tls_certificate_expiry_seconds: 'min',
   postern_history_lost_tenants: 'max',
   postern_audit_holding: 'max',
   postern_build_info: 'max',

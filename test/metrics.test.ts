@@ -70,6 +70,7 @@ const CONTRACT: Readonly<
   postern_audit_queue_length: ['gauge', { sink: ['file'] }],
   postern_audit_holding: ['gauge', { sink: ['file'] }],
   postern_audit_refusals_total: ['counter', {}],
+  postern_tls_certificate_expiry_seconds: ['gauge', {}],
   postern_policy_reload_total: ['counter', { result: ['ok', 'refused'] }],
   postern_policy_reload_widened_total: ['counter', {}],
   postern_management_operations_total: [

@@ -32,6 +32,7 @@ function noMetrics(): Metrics {
     reload: nothing,
     operation: nothing,
     unauthenticated: nothing,
+    certificate: nothing,
     overloaded: nothing,
     shed: nothing,
     render: () => Promise.resolve(''),

@@ -37,12 +37,12 @@ function authority(name: string): void {
 }
 
 /** A certificate by an authority. */
-function certificate(name: string, by: string): void {
+function certificate(name: string, by: string, days = 2): void {
   const request = at(`${name}.csr`);
   openssl('req', '-new', ...NEW_KEY, at(`${name}.key`), '-subj', `/CN=${name}`, '-out', request);
   writeFileSync(at('names.ext'), 'subjectAltName=IP:127.0.0.1,DNS:localhost\n');
   const signer = ['-CA', at(`${by}.pem`), '-CAkey', at(`${by}.key`), '-CAcreateserial'];
-  const extension = ['-extfile', at('names.ext'), '-days', '2'];
+  const extension = ['-extfile', at('names.ext'), '-days', String(days)];
   openssl('x509', '-req', '-in', request, ...signer, ...extension, '-out', at(`${name}.pem`));
 }
 
@@ -51,6 +51,7 @@ beforeAll(() => {
   certificate('server', 'ca');
   certificate('next', 'other-ca');
   certificate('client', 'ca');
+  certificate('expired', 'ca', 0);
   certificate('stranger', 'other-ca');
 });
 
@@ -223,6 +224,7 @@ describe('TLS', () => {
       'a key that is none': () => writeFileSync(at('in-use.key'), 'garbage'),
       'the key of another certificate': () => copyFileSync(at('next.key'), at('in-use.key')),
       'half of a new pair': () => copyFileSync(at('next.pem'), at('in-use.pem')),
+      'a pair that has expired': () => install('expired'),
       'authorities that are none': () => writeFileSync(at('in-use-ca.pem'), 'garbage'),
       'authorities that are cut': () =>
         writeFileSync(

@@ -51,6 +51,8 @@ export interface GrpcOptions {
   readonly ownCallers: Readonly<Record<string, JudgeCaller>>;
   /** Makes a method one whose calls are traced; metadata is read there alone. `undefined`: none is. */
   readonly traced?: ((path: string, method: Method) => TracedMethod) | undefined;
+  /** Until when the certificate in force is valid, ms since the epoch. */
+  readonly onCertificate: (until: number) => void;
   /** New TLS files cannot be used: the last good ones stay in force. */
   readonly onTls: (error: unknown) => void;
   readonly onError: (error: unknown) => void;
@@ -110,7 +112,9 @@ export function serveGrpc(
   for (const add of extras) add(server);
   const { tls } = options;
   const credentials =
-    tls === undefined ? ServerCredentials.createInsecure() : reloading(tls, options.onTls);
+    tls === undefined
+      ? ServerCredentials.createInsecure()
+      : reloading(tls, options.onTls, options.onCertificate);
   const injector = server.createConnectionInjector(credentials);
   // Certificates are taken up in the next tick, and connections before that would be dropped.
   setImmediate(() => connections.serve((socket: Socket) => injector.injectConnection(socket)));

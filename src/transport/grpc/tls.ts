@@ -24,16 +24,25 @@ interface Material {
 
 /**
  * Credentials that follow their files. The library's own provider drops every connection while a file is bad.
+ * @param onCertificate is told until when the certificate in force is valid, ms since the epoch
  * @param onError is told of files that cannot be used: the last good ones stay in force
  * @throws Error where they cannot be used at the start
  */
-export function reloading(files: TlsFiles, onError: (error: unknown) => void): ServerCredentials {
+export function reloading(
+  files: TlsFiles,
+  onError: (error: unknown) => void,
+  onCertificate: (until: number) => void,
+): ServerCredentials {
   const { cert, key, clientCa, reloadMs } = files;
   let good = usable({
     cert: readNamed('cert', cert),
     key: readNamed('key', key),
     ca: clientCa === undefined ? undefined : readNamed('client_ca', clientCa),
   });
+  const wrong = timeProblem(good);
+  // There is no better one to serve with: callers that check it refuse it themselves.
+  if (wrong !== undefined) onError(new Error(`grpc.tls.cert: \`${cert}\` ${wrong}: renew it`));
+  onCertificate(endOf(good));
   const identityListeners = new Set<experimental.IdentityCertificateUpdateListener>();
   const caListeners = new Set<experimental.CaCertificateUpdateListener>();
   const identity = (): experimental.IdentityCertificateUpdate => ({
@@ -51,7 +60,12 @@ export function reloading(files: TlsFiles, onError: (error: unknown) => void): S
     ]);
     const found = { cert: newCert, key: newKey, ca };
     if (same(found, good)) return;
-    good = usable(found);
+    const next = usable(found);
+    const wrong = timeProblem(next);
+    if (wrong !== undefined && timeProblem(good) === undefined)
+      throw new Error(`grpc.tls.cert: \`${cert}\` ${wrong}: the certificate before it serves on`);
+    good = next;
+    onCertificate(endOf(good));
     for (const listener of identityListeners) listener(identity());
     for (const listener of caListeners) listener(authorities());
   };
@@ -112,6 +126,20 @@ function usable(material: Material): Material {
   } catch (error) {
     throw new Error('grpc.tls: cert, key or client_ca cannot be used', { cause: error });
   }
+}
+
+/** Why nobody who checks a certificate takes it now; `undefined`: its time has come and is not over. */
+function timeProblem({ cert }: Material): string | undefined {
+  const { validFromDate, validToDate } = new X509Certificate(cert);
+  const now = Date.now();
+  if (validToDate.getTime() <= now) return `has expired on ${validToDate.toISOString()}`;
+  return validFromDate.getTime() > now
+    ? `is not valid before ${validFromDate.toISOString()}`
+    : undefined;
+}
+
+function endOf({ cert }: Material): number {
+  return new X509Certificate(cert).validToDate.getTime();
 }
 
 /** A context takes a list of authorities that is none, and then trusts nobody. @throws Error */
