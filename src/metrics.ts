@@ -100,7 +100,8 @@ export function createMetrics(gauges: Gauges): Metrics {
   );
   let historiesLost = 0;
   let unauthenticated = 0;
-  let certificateUntil: number | undefined;
+  /** Infinity: there is no TLS, and no end. */
+  let certificateUntil = Infinity;
   let refusals = 0;
   const overloads = { lag: 0, memory: 0 };
   let sheds = 0;
@@ -242,12 +243,9 @@ export function createMetrics(gauges: Gauges): Metrics {
   );
   declare(
     'postern_tls_certificate_expiry_seconds',
-    'Time until the certificate of the gRPC listener ends; below 0: it has ended.',
+    'Time until the certificate of the gRPC listener ends; below 0: it has ended; +Inf: there is no TLS.',
     'gauge',
-    () =>
-      certificateUntil === undefined
-        ? []
-        : [{ labels: {}, value: (certificateUntil - Date.now()) / 1_000 }],
+    () => [{ labels: {}, value: (certificateUntil - Date.now()) / 1_000 }],
   );
   declare(
     'postern_authentication_failures_total',
