@@ -556,7 +556,7 @@ async function serveDecisions(
           },
     traced: tracing?.method,
     onTls,
-    onCertificate: metrics.certificate,
+    onCertificate: (until) => metrics.certificate(until),
     onError,
   });
 }
