@@ -248,7 +248,10 @@ export async function startServer(options: ServerOptions): Promise<Running> {
         tellOldIds(watched.store, looking.signal, log),
       );
     cleanups.push(keepUsage(watched.store, usage, settings.identity.usage_interval_ms, onError));
-    const onTls = errorLogger(log, 'TLS: a certificate is out of its time, or new TLS files are not taken up and the last good ones serve');
+    const onTls = errorLogger(
+      log,
+      'TLS: a certificate is out of its time, or new TLS files are not taken up and the last good ones serve',
+    );
     const parts = {
       ...common,
       inForce: () => inForce,
