@@ -247,7 +247,8 @@ export async function startServer(options: ServerOptions): Promise<Running> {
       void import('./admin/old-ids.ts').then(({ tellOldIds }) =>
         tellOldIds(watched.store, looking.signal, log),
       );
-    cleanups.push(keepUsage(watched.store, usage, settings.identity.usage_interval_ms, onError));
+    const onUsage = errorLogger(log, 'when keys were last used could not be written');
+    cleanups.push(keepUsage(watched.store, usage, settings.identity.usage_interval_ms, onUsage));
     const onTls = errorLogger(
       log,
       'TLS: a certificate is out of its time, or new TLS files are not taken up and the last good ones serve',

@@ -46,12 +46,21 @@ export function keepUsage(
         failed(error);
       }
   };
+  let isWriting = false;
   const flush = (): Promise<void> => {
-    const taken = usage.take();
-    writing = writing.then(() => write(taken)).catch(onError);
+    writing = writing
+      .then(async () => {
+        isWriting = true;
+        await write(usage.take());
+      })
+      .catch(onError)
+      .finally(() => (isWriting = false));
     return writing;
   };
-  const timer = setInterval(() => void flush(), intervalMs);
+  // What is used while a store is slow waits in the bounded memory of `usage`, not in a queue of writes.
+  const timer = setInterval(() => {
+    if (!isWriting) void flush();
+  }, intervalMs);
   timer.unref();
   return () => {
     clearInterval(timer);
@@ -98,18 +107,29 @@ async function read(
   }
 }
 
-/** @throws StoreError; where others commit all the time, too */
+/** ms since the epoch of a usage record; before all times where there is none. */
+function timeOf(record: unknown): number {
+  if (typeof record !== 'object' || record === null || !('at' in record)) return -Infinity;
+  return typeof record.at === 'number' ? record.at : -Infinity;
+}
+
+/** A time that another instance wrote meanwhile stands where it is later. @throws StoreError; where others commit all the time, too */
 async function writeKeys(
   store: Store,
   tenant: string,
   keys: readonly (readonly [id: string, at: number])[],
 ): Promise<void> {
-  const wanted = keys.map(([id]) => ({ kind: 'key' as const, id }));
+  const wanted: FactKey[] = [
+    ...keys.map(([id]) => ({ kind: 'key' as const, id })),
+    ...keys.map(([id]) => ({ kind: 'usage' as const, id })),
+  ];
   for (let tries = 1; ; tries++) {
     const { head, values } = await read(store, tenant, wanted);
     if (head === undefined) return;
     const changes = keys.flatMap(([id, at], index): Change[] =>
-      values[index] === undefined ? [] : [{ kind: 'usage', id, value: { id, at } }],
+      values[index] === undefined || timeOf(values[keys.length + index]) >= at
+        ? []
+        : [{ kind: 'usage', id, value: { id, at } }],
     );
     if (changes.length === 0) return;
     const event = { actor: 'postern', operation: 'key.used' };

@@ -8,45 +8,63 @@ export interface Usage {
   putBack(tenant: string, keys: ReadonlyMap<string, number>): void;
 }
 
-/** Keys that are remembered between two takes; those noted first go first. */
-const MAX_KEYS = 100_000;
+/**
+ * Keys of one generation. Two are kept, so that at least as many keys as this, those used last, are known, and at most
+ * twice as many. The memory of a key that is used all the time is thus never given up for keys that were used once.
+ */
+const MAX_KEYS = 50_000;
+
+/** Keys that were noted within a while. */
+interface Generation {
+  readonly tenants: Map<string, Map<string, number>>;
+  count: number;
+}
+
+const emptyGeneration = (): Generation => ({ tenants: new Map(), count: 0 });
+
+function note(generation: Generation, tenant: string, keyId: string, at: number): void {
+  let keys = generation.tenants.get(tenant);
+  if (keys === undefined) {
+    keys = new Map();
+    generation.tenants.set(tenant, keys);
+  }
+  const before = keys.size;
+  keys.set(keyId, at);
+  generation.count += keys.size - before;
+}
+
+function has({ tenants }: Generation, tenant: string, keyId: string): boolean {
+  return tenants.get(tenant)?.has(keyId) === true;
+}
 
 export function openUsage(now: () => number): Usage {
-  let tenants = new Map<string, Map<string, number>>();
-  let count = 0;
-
-  const dropOldest = (): void => {
-    const [tenant, keys] = tenants.entries().next().value ?? [];
-    const oldest = keys?.keys().next();
-    if (tenant === undefined || keys === undefined || oldest?.done !== false) return;
-    keys.delete(oldest.value);
-    if (keys.size === 0) tenants.delete(tenant);
-    count--;
-  };
-
-  const note = (tenant: string, keyId: string, at: number): void => {
-    let keys = tenants.get(tenant);
-    if (keys === undefined) {
-      keys = new Map();
-      tenants.set(tenant, keys);
-    }
-    const before = keys.size;
-    keys.set(keyId, at);
-    count += keys.size - before;
-    if (count > MAX_KEYS) dropOldest();
-  };
+  let fresh = emptyGeneration();
+  let older = emptyGeneration();
 
   return {
-    used: (tenant, keyId) => note(tenant, keyId, now()),
+    used(tenant, keyId): void {
+      if (fresh.count >= MAX_KEYS && !has(fresh, tenant, keyId)) {
+        older = fresh;
+        fresh = emptyGeneration();
+      }
+      note(fresh, tenant, keyId, now());
+    },
     putBack(tenant, keys): void {
-      for (const [keyId, at] of keys)
-        if (tenants.get(tenant)?.has(keyId) !== true) note(tenant, keyId, at);
+      for (const [keyId, at] of keys) {
+        // Uses since then are worth more than those that are put back.
+        if (older.count >= MAX_KEYS) return;
+        if (!has(fresh, tenant, keyId) && !has(older, tenant, keyId))
+          note(older, tenant, keyId, at);
+      }
     },
     take(): ReadonlyMap<string, ReadonlyMap<string, number>> {
-      const taken = tenants;
-      tenants = new Map();
-      count = 0;
-      return taken;
+      const taken = fresh;
+      for (const [tenant, keys] of older.tenants)
+        for (const [keyId, at] of keys)
+          if (!has(taken, tenant, keyId)) note(taken, tenant, keyId, at);
+      fresh = emptyGeneration();
+      older = emptyGeneration();
+      return taken.tenants;
     },
   };
 }
