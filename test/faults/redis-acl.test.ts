@@ -2,15 +2,18 @@
  * A Redis user with the least rights. Promise: Postern needs no more than is documented, the user can do nothing
  * else, and a right that is missing is told with the place that lists them, before anything is half done (CONS-5).
  */
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
+import { stringify } from 'yaml';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { RedisOptions } from '../../src/store/redis.ts';
 import { openUsage } from '../../src/identity/usage.ts';
 import { UnusableStoreError, type Store } from '../../src/store/store.ts';
 import { keepUsage } from '../../src/usage.ts';
-import { PACKAGE_ROOT } from '../support/server.ts';
+import { connectTo, PACKAGE_ROOT, type Answer } from '../support/server.ts';
+import { serve } from '../support/process.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
 import { ask } from '../support/asking.ts';
 import { gone, key, NEVER_MS, put, role, user } from '../support/records.ts';
 import { startCluster, startRedis, until, type RedisServer } from '../support/redis-server.ts';
@@ -298,6 +301,70 @@ describe('read access alone (CONS-7)', () => {
       'Error: when keys are used is not written down: this instance may not write to the store',
     ]);
   });
+
+  it.each([1, 2])(
+    'is enough for a whole server of %i processes: ready, follows changes, says once what it cannot write',
+    async (workers) => {
+      const prefix = `served-${workers}`;
+      const { name, url } = await readers(COMMANDS_TO_READ, server, prefix);
+      const writer = storeFor(ending, server.url, { keyPrefix: prefix });
+      const named = key('k', { role: 'default_allow' });
+      await put(writer, 't', role('reader', ['doc:read']), named, user('alice'));
+      const directory = temporaryDirectory();
+      const catalog = join(directory, 'actions.yaml');
+      writeFileSync(
+        catalog,
+        'resource_types: {}\nactions:\n  - { name: doc.read, permission: doc:read }\n',
+      );
+      const settings = {
+        catalog,
+        default_roles: join(PACKAGE_ROOT, 'config/roles.yaml'),
+        store: url,
+        workers,
+        redis: { key_prefix: prefix },
+        grpc: { address: '127.0.0.1:0' },
+        http: { address: '127.0.0.1:0' },
+        audit: { sinks: [{ type: 'file', path: join(directory, 'audit.jsonl') }] },
+        identity: { usage_interval_ms: 50 },
+        facts: { heartbeat_ms: 100 },
+      };
+      const running = ending.add(await serve([], { settings: stringify(settings) }), (one) =>
+        one.dispose(),
+      );
+      const ready = await fetch(`http://${running.http}/readyz`);
+      expect([ready.status, await ready.text()]).toEqual([200, expect.anything()]);
+      const client = ending.add(connectTo(running.grpc, { own: true }), (one) => one.close());
+      const check = (more: object = {}): Promise<Answer> =>
+        client.call('Check', {
+          tenant: 't',
+          subject: { id: 'alice' },
+          action: 'doc.read',
+          ...more,
+        });
+      expect(await check()).toMatchObject({ reason: 'REASON_NO_GRANT', revision: 1 });
+      await put(writer, 't', user('alice', { roles: ['reader'] }));
+      await until(async () => (await check())['allowed'] === true, 5_000);
+      await put(writer, 't', user('alice', { suspended: true }));
+      await until(async () => (await check())['reason'] === 'REASON_SUBJECT_INACTIVE', 5_000);
+      // A key is used over many intervals.
+      for (let at = 0; at < 30; at++) {
+        await check({ key_id: 'k' });
+        await sleep(20);
+      }
+      expect((await writer.get('t', [{ kind: 'usage', id: 'k' }])).values).toEqual([undefined]);
+      expect(await running.stop()).toBe(0);
+      const lines = running.stderr().split('\n');
+      const told = lines.filter((line) => line.includes('when keys are used is not written down'));
+      expect(told, running.stderr()).toHaveLength(1);
+      // Nothing else was missing, or tried.
+      expect(lines.filter((line) => /NOPERM/.test(line) && !told.includes(line))).toEqual([]);
+      const log = JSON.stringify(await server.command('ACL', 'LOG'));
+      const refused = [...log.matchAll(/"object","([^"]*)","username","([^"]*)"/g)]
+        .filter(([, , who]) => who === name)
+        .map(([, what]) => what);
+      expect([...new Set(refused)]).toEqual(['evalsha']);
+    },
+  );
 
   it.each([
     ['the rights of an instance that writes', COMMANDS, '~'],
