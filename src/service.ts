@@ -159,8 +159,8 @@ export interface Service {
 }
 
 export interface ServiceOptions {
-  readonly facts: FactsRoom;
-  readonly metrics: Metrics;
+  readonly facts: Pick<FactsRoom, 'resolve'>;
+  readonly metrics: Pick<Metrics, 'decision' | 'notAudited' | 'shadow' | 'filtered'>;
   readonly log: AuditLog;
   /** What records leave out; `undefined`: nothing. */
   readonly redact: Redact | undefined;

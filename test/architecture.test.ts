@@ -57,6 +57,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   manage: ['engine', 'store', 'config', 'admin', 'audit', 'identity'],
   'policy-test': ['engine', 'facts', 'audit', 'config', 'admin'],
   replay: ['engine', 'facts', 'audit', 'config', 'later'],
+  offline: ['facts', 'audit', 'identity', 'service', 'transport'],
   'warm-up': ['config', 'facts', 'store'],
   server: [
     'engine',
@@ -89,6 +90,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'identity',
     'policy-test',
     'replay',
+    'offline',
     'server',
     'proto-value',
     'memory',

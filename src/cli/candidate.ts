@@ -79,8 +79,12 @@ const NO_FACTS: TenantFacts = {
   tombstone: new Map(),
 };
 
-function statesOf(
-  { catalog, defaults }: Configuration,
+/**
+ * The facts of state files, by tenant.
+ * @throws ConfigError, CliError where a file is refused
+ */
+export function statesOf(
+  { catalog, defaults }: Pick<Configuration, 'catalog' | 'defaults'>,
   files: readonly string[],
 ): ReadonlyMap<string, TenantFacts> {
   const states = new Map<string, TenantFacts>();

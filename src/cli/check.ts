@@ -1,19 +1,13 @@
 /** `postern check`: one decision from a running server, explained on request. */
-import { callerHeaders } from './admin-client.ts';
 import { toSubject } from '../config/policy-test.ts';
 import { toValue } from '../proto-value.ts';
 import { parseAttributes, parseSourceArgument, type AttributeArguments } from './attributes.ts';
-import {
-  connect,
-  type CheckResponse,
-  type ConnectionOptions,
-  type ExplainResponse,
-} from './client.ts';
+import type { CheckResponse, ExplainResponse } from './client.ts';
+import { openAsked, type WhomOptions } from './offline/whom.ts';
 import { CliError, EXIT, paint, print, visible, type Format } from './output.ts';
 
-export interface CheckOptions extends ConnectionOptions {
+export interface CheckOptions extends WhomOptions {
   readonly output: Format;
-  readonly tenant: string | undefined;
   readonly resource?: string;
   readonly attr: readonly string[];
   readonly source: readonly string[];
@@ -21,9 +15,6 @@ export interface CheckOptions extends ConnectionOptions {
   readonly minRevision?: string;
   readonly consistencyToken?: string;
   readonly explain?: boolean;
-  /** Of the caller, where the server asks for one. */
-  readonly token?: string;
-  readonly tokenFile?: string;
 }
 
 /** Exit code 0: allowed, 1: denied. */
@@ -33,10 +24,9 @@ export async function check(
   path: string | undefined,
   options: CheckOptions,
 ): Promise<number> {
-  if (options.tenant === undefined)
-    throw new CliError('no tenant: give --tenant NAME, or set POSTERN_TENANT');
+  const { client, tenant } = await openAsked(options);
   const request = {
-    tenant: options.tenant,
+    tenant,
     ...(subject === '-' ? {} : { subject: toSubject(subject) }),
     ...(options.key === undefined ? {} : { key_id: options.key }),
     action,
@@ -51,7 +41,6 @@ export async function check(
       ? {}
       : { consistency_token: options.consistencyToken }),
   };
-  const client = connect(options, callerHeaders(options));
   try {
     if (options.explain === true) {
       const explained = await client.explain(request);
@@ -105,12 +94,17 @@ function toProto(attributes: AttributeArguments): object {
   return Object.fromEntries([...attributes].map(([key, value]) => [key, toValue(value)]));
 }
 
+/** Of facts that are in no store. A tenant that has been written has one. */
+const NO_REVISION = '0';
+
 function drawAnswer(answer: CheckResponse): string {
   const { allowed, reason, detail, shadow, revision: at } = answer;
   const word = allowed
     ? paint('green', 'allowed')
     : `${paint('red', 'denied')} ${reason.replace('REASON_', '')}`;
-  const lines = [`${word}: ${visible(detail)} ${paint('dim', `(revision ${at})`)}`];
+  const lines = [
+    `${word}: ${visible(detail)} ${paint('dim', at === NO_REVISION ? '(offline)' : `(revision ${at})`)}`,
+  ];
   if (shadow !== null)
     lines.push(
       shadow.differs

@@ -147,6 +147,20 @@ const PROTO_FILES = {
   AdminService: 'postern/v1/admin.proto',
 } as const;
 
+/** A proto file, with messages in the shape that this command line takes and gives. */
+export function loadProto(
+  name: keyof typeof PROTO_FILES,
+  packageRoot: string,
+): ReturnType<typeof loadSync> {
+  return loadSync(PROTO_FILES[name], {
+    includeDirs: [join(packageRoot, 'proto')],
+    keepCase: true,
+    longs: String,
+    enums: String,
+    defaults: true,
+  });
+}
+
 type RpcError = Error & {
   readonly code?: number;
   readonly details?: string;
@@ -171,14 +185,7 @@ export function openService(name: keyof typeof PROTO_FILES, options: ConnectionO
   const problem = addressProblem(address, '127.0.0.1:4700');
   if (problem !== undefined) throw new CliError(`--address: \`${visible(address)}\` ${problem}`);
   quietGrpc();
-  const definition = loadSync(PROTO_FILES[name], {
-    includeDirs: [join(options.packageRoot, 'proto')],
-    keepCase: true,
-    longs: String,
-    enums: String,
-    defaults: true,
-  });
-  const loaded = loadPackageDefinition(definition) as unknown as {
+  const loaded = loadPackageDefinition(loadProto(name, options.packageRoot)) as unknown as {
     postern: { v1: Record<string, new (...args: unknown[]) => Client> };
   };
   const Made = loaded.postern.v1[name];

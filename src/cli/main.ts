@@ -118,7 +118,7 @@ program
 
 program
   .command('check')
-  .description('ask a running server for one decision')
+  .description('ask for one decision: a running server, or files with --offline')
   .argument('[subject]', 'alice, user:alice, role:team, workspace:w1, or - for a key alone')
   .argument('[action]', 'graph.search, kb:read, or a bare verb such as read')
   .argument('[path]', 'tree path; "" is the root')
@@ -142,6 +142,17 @@ program
     'answer from the revision that a write (`-o json`) returned this token for, or newer',
   )
   .option('--explain', 'tell all the evidence, and what is missing')
+  .option('--offline', 'ask no server: decide on the facts of --state')
+  .option(
+    '--state <file>',
+    "with --offline: the facts of a tenant; may be repeated, for others' facts",
+    collect,
+    [],
+  )
+  .option(
+    '--config <dir>',
+    'with --offline: where postern.yaml or actions.yaml and roles.yaml are (else POSTERN_CONFIG, else config/postern.yaml)',
+  )
   .addHelpText(
     'after',
     `
@@ -149,7 +160,8 @@ Examples:
   postern check alice read work.projects.api --tenant demo
   postern check carol kb:write --tenant demo --explain
   postern check - graph.search --key acme-agent --attr tenant=acme --tenant demo
-  postern check --batch -f questions.yaml --tenant demo`,
+  postern check --batch -f questions.yaml --tenant demo
+  postern check alice read work.projects.api --offline --config config --state acme.yaml`,
   )
   .action(
     async (
@@ -438,7 +450,7 @@ const CONNECTION = new Set('as token tokenFile tls ca cert keyFile'.split(' '));
 program.hook('preAction', (_program, command) => {
   const noun = command.parent === program ? command : command.parent;
   if (noun === null || noun === context) return;
-  if (!OFFLINE.has(noun.name())) {
+  if (!OFFLINE.has(noun.name()) && command.opts()['offline'] !== true) {
     applyContext(program);
     return;
   }

@@ -2,20 +2,17 @@
 import { toSubject } from '../config/policy-test.ts';
 import { decodeSource } from '../config/document.ts';
 import { toValue } from '../proto-value.ts';
-import { callerHeaders } from './admin-client.ts';
 import { columns } from './columns.ts';
-import { connect, type ConnectionOptions, type FilterResponse } from './client.ts';
+import type { FilterResponse } from './client.ts';
+import { openAsked, type WhomOptions } from './offline/whom.ts';
 import { readState } from './state-input.ts';
 import { CliError, EXIT, paint, print, visible, type Format } from './output.ts';
 
-export interface ManyOptions extends ConnectionOptions {
+export interface ManyOptions extends WhomOptions {
   readonly output: Format;
-  readonly tenant: string | undefined;
   /** The file; `-`: standard input. */
   readonly file: string;
   readonly key?: string;
-  readonly token?: string;
-  readonly tokenFile?: string;
 }
 
 /** Exit code 0: the action is allowed as such, 1: it is denied whatever the object. */
@@ -25,14 +22,15 @@ export async function filter(
   options: ManyOptions & { readonly limit?: string; readonly offset?: string },
 ): Promise<number> {
   const objects = entriesOf(options.file, 'objects').map(toResource);
+  const { client, tenant } = await openAsked(options);
   const request = {
+    tenant,
     ...callerOf(subject, options),
     action,
     objects,
     limit: countOf('--limit', options.limit),
     offset: countOf('--offset', options.offset),
   };
-  const client = connect(options, callerHeaders(options));
   try {
     const answer = await client.filter(request);
     print(options.output, answer, () => drawFilter(answer));
@@ -49,12 +47,13 @@ export async function batch(
   options: ManyOptions,
 ): Promise<number> {
   const checks = entriesOf(options.file, 'checks').map(toCheck);
+  const { client, tenant } = await openAsked(options);
   const request = {
+    tenant,
     ...callerOf(subject ?? '-', options),
     ...(action === undefined ? {} : { action }),
     checks,
   };
-  const client = connect(options, callerHeaders(options));
   try {
     const answer = await client.batchCheck(request);
     print(options.output, answer, () =>
@@ -74,11 +73,8 @@ export async function batch(
   }
 }
 
-function callerOf(subject: string, { tenant, key }: ManyOptions): object {
-  if (tenant === undefined)
-    throw new CliError('no tenant: give --tenant NAME, or set POSTERN_TENANT');
+function callerOf(subject: string, { key }: ManyOptions): object {
   return {
-    tenant,
     ...(subject === '-' ? {} : { subject: toSubject(subject) }),
     ...(key === undefined ? {} : { key_id: key }),
   };
