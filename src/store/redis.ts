@@ -497,10 +497,11 @@ function encoded(kind: Kind, id: string, value: FactValue): string {
 
 function parseHead(text: string | null | undefined): Head | undefined {
   if (typeof text !== 'string') return undefined;
-  const [, revision, nonce] = /^(\d+) (.+)$/.exec(text) ?? [];
-  if (revision === undefined || nonce === undefined)
-    throw new TenantError(`a head in Redis is not one of ours: \`${text}\``);
-  return { revision: Number(revision), nonce };
+  const [, number, nonce] = /^([1-9]\d*) (\S+)$/.exec(text) ?? [];
+  const revision = Number(number);
+  if (nonce === undefined || !Number.isSafeInteger(revision))
+    throw new TenantError(`a head in Redis is not one of ours: \`${text.slice(0, 80)}\``);
+  return { revision, nonce };
 }
 
 function kindAt(index: number): Kind {

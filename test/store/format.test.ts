@@ -156,6 +156,23 @@ describe.each([
     await expect(got).rejects.toThrow('superuser is no boolean');
   });
 
+  it('a rate limit whose window has no length is none, and its key is denied', async () => {
+    await begin();
+    const limited = (seconds: number): object => ({
+      id: 'k',
+      role: 'default_allow',
+      mode: 'enforce',
+      policySets: [],
+      rateLimit: { requests: 1, seconds },
+    });
+    for (const seconds of [0, -1]) {
+      await rig.record({ kind: 'key', id: 'k' }, limited(seconds));
+      expect(await ask(room(), { user: 'alice', key: 'k' }), `${seconds}`).toBe('KEY_INVALID@1');
+    }
+    await rig.record({ kind: 'key', id: 'k' }, limited(0.5));
+    expect(await ask(room(), { user: 'alice', key: 'k' })).toBe('ALLOWED@1');
+  });
+
   it('a record that needs a newer reader makes who asks for it UNAVAILABLE (VERSION), until it does not', async () => {
     const one = await begin();
     await rig.record({ kind: 'user', id: 'new' }, user('new', { superuser: true }).value, 2);
@@ -217,6 +234,17 @@ describe.each([
     const late = room();
     expect([...(await late.warmUp())].sort()).toEqual(['another', T]);
     expect(await ask(late, { tenant: 'another', user: 'root' })).toBe('ALLOWED@1');
+    // No number of a revision, or more than one name: on both stores in their own form.
+    const bad =
+      _name === 'Redis'
+        ? [`0 ${head?.nonce}`, `9007199254740993 ${head?.nonce}`, '1 one two']
+        : [`{"revision":0,"nonce":"${head?.nonce}"}`, `{"revision":9007199254740993,"nonce":"x"}`];
+    for (const text of bad) {
+      await rig.head(text);
+      await expect(Promise.resolve().then(() => rig.store.get(T, []))).rejects.toThrow(
+        'not one of ours',
+      );
+    }
     const good =
       _name === 'Redis' ? `${head?.revision} ${head?.nonce}` : JSON.stringify({ ...head });
     await rig.head(good);

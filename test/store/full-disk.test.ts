@@ -2,13 +2,15 @@
  * The embedded store where the disk is full or its file is cut off. Promise: a write fails with its cause, decisions go on,
  * the process stays; a file that lacks pages is refused in a sentence, and never mapped.
  */
-import { spawnSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import {
   closeSync,
   copyFileSync,
   mkdirSync,
   openSync,
+  rmSync,
   statSync,
+  symlinkSync,
   truncateSync,
   writeSync,
 } from 'node:fs';
@@ -153,6 +155,21 @@ describe('a database file', () => {
       await whole.close();
     },
   );
+
+  it.each([
+    ['a directory', (path: string) => mkdirSync(path), 'is no file'],
+    ['a pipe', (path: string) => void execFileSync('mkfifo', [path]), 'is no file'],
+    ['a device', (path: string) => symlinkSync('/dev/zero', path), 'is no file'],
+    ['a link to nothing', (path: string) => symlinkSync('/nowhere/x', path), 'leads nowhere'],
+  ])('that is %s, or has a lock file that is, is refused', (_, make, problem) => {
+    for (const end of ['', '-lock']) {
+      const { directory, path } = copy();
+      rmSync(`${path}${end}`, { force: true });
+      make(`${path}${end}`);
+      expect(() => checkDatabase(path)).toThrow(problem);
+      expect(() => openEmbeddedStore(directory)).toThrow('cannot open the embedded store');
+    }
+  });
 
   it('that is empty, and was not, is refused', () => {
     const { directory, path } = copy();

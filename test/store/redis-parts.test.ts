@@ -191,6 +191,15 @@ describe('records', () => {
     expect(encodeRecord(value).length).toBeLessThan(JSON.stringify(value).length / 2);
   });
 
+  it.each(['"2"', '" 2 "', '["2"]', 'true', 'null', '3', '64', '-2', '0.5'])(
+    'a grant whose options are %s is none of ours: nothing is coerced',
+    (option) => {
+      expect(() => decodeRecord(`["alice","user",0,[],[],[["work",31,"",${option}]],[]]`)).toThrow(
+        'a grant is not one of ours',
+      );
+    },
+  );
+
   it('lists of actions that are shared cannot be changed by one who reads them', () => {
     const grants = [{ path: 'a', actions: ['read'] as const, grantor: '', grantOption: false }];
     const record = decodeRecord(encodeRecord(user('alice', { grants }).value));

@@ -48,6 +48,13 @@ describe('a path that is a listed one but for what an upstream may fold', () => 
     '/admin%E3%80%80',
     '/admin%E2%80%8B',
     '/%EF%BB%BFadmin',
+    // Not seen either: a soft hyphen, a joiner, a variation selector, a filler, a vowel separator.
+    '/ad%C2%ADmin',
+    '/ad%CD%8Fmin',
+    '/admin%EF%B8%8F',
+    '/admin%E1%85%9F',
+    '/%E1%A0%8Badmin',
+    '/admin%F3%A0%84%80',
     '/%EF%BD%81dmin',
     '/%EF%BC%A1DMIN',
     '/%F0%9D%90%9Admin',

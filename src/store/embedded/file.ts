@@ -7,9 +7,11 @@ import {
   existsSync,
   fstatSync,
   linkSync,
+  lstatSync,
   openSync,
   readSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 
@@ -43,6 +45,7 @@ interface Meta {
 
 /** @throws Error that says what is wrong with it, and what to do */
 export function checkDatabase(file: string): void {
+  for (const one of [file, `${file}-lock`]) mustBeFile(one);
   if (!existsSync(file)) return;
   const descriptor = openSync(file, 'r');
   try {
@@ -64,6 +67,15 @@ export function checkDatabase(file: string): void {
   } finally {
     closeSync(descriptor);
   }
+}
+
+/** The library ends the process where its lock file is a directory, and waits for ever where a file is a pipe. */
+function mustBeFile(file: string): void {
+  if (lstatSync(file, { throwIfNoEntry: false }) === undefined) return;
+  const about = statSync(file, { throwIfNoEntry: false });
+  if (about === undefined)
+    throw new Error(`\`${file}\` is a link that leads nowhere: remove it, or mend it`);
+  if (!about.isFile()) throw new Error(`\`${file}\` is no file: move it away`);
 }
 
 const REMEDY = 'restore it from a copy, or apply an exported state to a new directory';

@@ -13,6 +13,7 @@ import {
   object,
   oneOf,
   pair,
+  positive,
   scalar,
   text,
   type Shape,
@@ -87,7 +88,8 @@ const SHAPES: Readonly<Record<Kind, Shape>> = {
       createdAt: number,
       expiresAt: number,
       revoked: flag,
-      rateLimit: fields({ requests: integer(1), seconds: number }),
+      // A window that ends as it begins would limit nobody.
+      rateLimit: fields({ requests: integer(1), seconds: positive }),
       secrets: listOf(fields({ hash: text }, { expiresAt: number })),
     },
   ),
@@ -108,7 +110,8 @@ const ID_FIELD: Partial<Readonly<Record<Kind, string>>> = { owner: 'path', polic
 /** @returns what is wrong with a record that was read under a key; `undefined`: nothing */
 export function recordProblem(tenant: string, key: FactKey, value: unknown): string | undefined {
   const problem = SHAPES[key.kind](value);
-  if (problem !== undefined) return `it ${problem}`;
+  // `it has no level`, `its level is no integer`.
+  if (problem !== undefined) return /^(is|has) /.test(problem) ? `it ${problem}` : `its ${problem}`;
   // The shape says that it is an object.
   const own = (value as Readonly<Record<string, unknown>>)[ID_FIELD[key.kind] ?? 'id'];
   // The tenant's own record is stored without an id.

@@ -6,6 +6,10 @@ export type Shape = (value: unknown) => string | undefined;
 export const text: Shape = (value) => (typeof value === 'string' ? undefined : 'is no text');
 export const flag: Shape = (value) => (typeof value === 'boolean' ? undefined : 'is no boolean');
 export const number: Shape = (value) => (Number.isFinite(value) ? undefined : 'is no number');
+export const positive: Shape = (value) =>
+  typeof value === 'number' && Number.isFinite(value) && value > 0
+    ? undefined
+    : 'is no number above 0';
 export const scalar: Shape = (value) =>
   typeof value === 'string' || typeof value === 'boolean' || Number.isFinite(value)
     ? undefined

@@ -122,7 +122,8 @@ function isMask(value: unknown, bits: number): boolean {
 
 function longGrant([path, mask, grantor, option]: ShortGrant): GrantRow {
   const some = option !== undefined && option !== 1;
-  if (!isMask(mask, ACTIONS.length) || (some && !isMask(option / 2, ACTIONS.length)))
+  const isTwice = isMask(option, ACTIONS.length + 1) && Number(option) % 2 === 0;
+  if (!isMask(mask, ACTIONS.length) || (some && !isTwice))
     throw new Error('a grant is not one of ours');
   const row = { path, actions: actionsOf(mask), grantor, grantOption: option === 1 };
   return some ? { ...row, options: actionsOf(option / 2) } : row;

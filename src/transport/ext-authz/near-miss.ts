@@ -61,7 +61,7 @@ function placeOf(segment: Segment, at: number): string {
 function foldedText(text: string): string {
   return text
     .normalize('NFKC')
-    .replace(/[\s\p{Z}\p{Cf}]/gu, '')
+    .replace(/[\s\p{Z}\p{Cf}\p{Default_Ignorable_Code_Point}]/gu, '')
     .toUpperCase()
     .toLowerCase()
     .normalize('NFKC')
