@@ -2,8 +2,7 @@
 import { idProblem } from '../engine/id.ts';
 import { pathProblem } from '../engine/path.ts';
 import { permissionProblem } from '../engine/rbac.ts';
-import type { TreeAction, UserType } from '../engine/records.ts';
-import { TREE_BIT } from '../engine/action.ts';
+import { TREE_ACTIONS, type TreeAction } from '../engine/records.ts';
 import { printable } from '../engine/validate.ts';
 import { timeProblem } from '../util/time.ts';
 import { invalid } from './refused.ts';
@@ -40,15 +39,16 @@ export function levelOf(field: string, value: number): number {
   return value;
 }
 
-const ALL: readonly TreeAction[] = [...TREE_BIT.keys()];
-
 /** Tree actions in the order of records; `update` is `write` (ACT-1). */
 export function actionsOf(field: string, values: readonly string[]): readonly TreeAction[] {
   const names = values.map((value) => (value === 'update' ? 'write' : value));
   for (const [index, value] of names.entries())
-    if (!ALL.some((action) => action === value))
-      throw invalid(`${field}[${index}]`, `\`${printable(value)}\` is none of ${ALL.join(', ')}`);
-  return ALL.filter((action) => names.includes(action));
+    if (!TREE_ACTIONS.some((action) => action === value))
+      throw invalid(
+        `${field}[${index}]`,
+        `\`${printable(value)}\` is none of ${TREE_ACTIONS.join(', ')}`,
+      );
+  return TREE_ACTIONS.filter((action) => names.includes(action));
 }
 
 export function oneOf<T extends string>(field: string, value: string, known: readonly T[]): T {
@@ -57,9 +57,6 @@ export function oneOf<T extends string>(field: string, value: string, known: rea
     throw invalid(field, `\`${printable(value)}\` is none of ${known.join(', ')}`);
   return found;
 }
-
-export const USER_TYPES: readonly UserType[] = ['user', 'developerUser', 'agent'];
-export const KEY_ROLES = ['default_allow', 'default_deny'] as const;
 
 /** Free text; `undefined` where it is empty. */
 export function textOf(field: string, value: string | undefined): string | undefined {

@@ -2,12 +2,12 @@
 import { parseSource } from '../config/document.ts';
 import { lintKey } from '../config/lint.ts';
 import { formatProblem } from '../config/problem.ts';
-import { MODES } from '../engine/records.ts';
+import { KEY_ROLES, MODES } from '../engine/records.ts';
 import type { KeyRecord, PolicySetRecord, RateLimit, SecretRow } from '../engine/records.ts';
 import { isAdministrator, requireAdministrator } from './actor.ts';
 import { capabilitiesOf, widened, widenedKeys } from './capabilities.ts';
 import type { Context } from './context.ts';
-import { idOf, KEY_ROLES, oneOf, textOf, timeOf } from './input.ts';
+import { idOf, oneOf, textOf, timeOf } from './input.ts';
 import { mustBeOwn, mustOnlyRestrict, postureOf } from './key-right.ts';
 import { existingUser } from './principals.ts';
 import { alreadyExists, forbidden, invalid, notFound, Refused } from './refused.ts';

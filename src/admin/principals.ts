@@ -1,6 +1,6 @@
 /** Principals of a tenant: by reference, with what they hold themselves and by their groups. */
 import type { GrantRow, RoleRecord, UserRecord, WorkspaceRecord } from '../engine/records.ts';
-import type { PrincipalType, Subject } from '../engine/model.ts';
+import { PRINCIPAL_TYPES, type PrincipalType, type Subject } from '../engine/model.ts';
 import { printable } from '../engine/validate.ts';
 import { invalid, notFound } from './refused.ts';
 import type { World } from './world.ts';
@@ -10,12 +10,13 @@ export function nameOf({ type, id }: Subject): string {
   return `${type}:${id}`;
 }
 
-/** What `nameOf` wrote. */
+/** What `nameOf` wrote. @throws Error where it did not: nobody else is taken for a user */
 export function parseName(name: string): Subject {
   const colon = name.indexOf(':');
-  const type = name.slice(0, colon);
-  const known = type === 'role' || type === 'workspace' ? type : 'user';
-  return { type: known, id: name.slice(colon + 1) };
+  const type = PRINCIPAL_TYPES.find((known) => known === name.slice(0, Math.max(colon, 0)));
+  if (type === undefined)
+    throw new Error(`\`${printable(name)}\` names no ${PRINCIPAL_TYPES.join(', ')}`);
+  return { type, id: name.slice(colon + 1) };
 }
 
 /**
@@ -26,7 +27,7 @@ export function principalOf(
   world: World,
   field: string,
   ref: string,
-  types: readonly PrincipalType[] = ['user', 'role', 'workspace'],
+  types: readonly PrincipalType[] = PRINCIPAL_TYPES,
 ): Subject {
   const candidates = readings(ref)
     .filter(({ type, id }) => types.includes(type) && id !== '')
@@ -47,13 +48,11 @@ export function principalOf(
   return found;
 }
 
-const TYPES: readonly PrincipalType[] = ['user', 'role', 'workspace'];
-
 /** What a reference may mean. With a type it means that one, whoever else is called so. */
 export function readings(ref: string): Subject[] {
-  const typed = TYPES.find((type) => ref.startsWith(`${type}:`));
+  const typed = PRINCIPAL_TYPES.find((type) => ref.startsWith(`${type}:`));
   return typed === undefined
-    ? TYPES.map((type) => ({ type, id: ref }))
+    ? PRINCIPAL_TYPES.map((type) => ({ type, id: ref }))
     : [{ type: typed, id: ref.slice(typed.length + 1) }];
 }
 

@@ -1,12 +1,12 @@
 /** Users and their sessions (ID-2, ADM-4, ADM-5, ADM-8). */
 import { isDeepStrictEqual } from 'node:util';
-import type { SessionRow, UserRecord } from '../engine/records.ts';
+import { USER_TYPES, type SessionRow, type UserRecord } from '../engine/records.ts';
 import { printable } from '../engine/validate.ts';
 import type { FactKey } from '../store/store.ts';
 import { highest, isAdministrator, requireAll, type Authority } from './actor.ts';
 import type { Context } from './context.ts';
 import { createRole } from './groups.ts';
-import { idOf, metadataOf, oneOf, signInOf, USER_TYPES } from './input.ts';
+import { idOf, metadataOf, oneOf, signInOf } from './input.ts';
 import { emailTwin, externalTwin, idTwin, indexNames, keysOfNames } from './names.ts';
 import { existingUser, groupsOf, nameOf, principalOf } from './principals.ts';
 import { alreadyExists, denied, invalid, notFound, Refused } from './refused.ts';

@@ -1,4 +1,5 @@
 /** `postern key`: API keys, their posture, their policy sets and their secrets. */
+import { KEY_ROLES } from '../engine/records.ts';
 import { Option, type Command } from 'commander';
 import { listAll, type Admin } from './admin-client.ts';
 import { collect, given, parseDuration, parseRate, parseTime } from './arguments.ts';
@@ -117,7 +118,7 @@ function posture(command: Command, defaults: { role?: string; mode?: string }): 
   return command
     .addOption(
       new Option('--role <role>', 'what holds where no rule says anything')
-        .choices(['default_allow', 'default_deny'])
+        .choices(KEY_ROLES)
         .default(defaults.role),
     )
     .addOption(

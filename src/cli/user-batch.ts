@@ -1,4 +1,5 @@
 /** `postern user batch`: many users from a file, a thousand a commit. */
+import { USER_TYPES } from '../engine/records.ts';
 import * as z from 'zod';
 import { id } from '../config/common.ts';
 import { endOf, parseAs, parseSource, type Source } from '../config/document.ts';
@@ -11,7 +12,7 @@ import { writeOptions, type WriteFlags } from './verb.ts';
 
 const user = z.strictObject({
   id,
-  type: z.enum(['user', 'developerUser', 'agent']).optional(),
+  type: z.enum(USER_TYPES).optional(),
   external_id: z.string().optional(),
   email: z.string().optional(),
   metadata: z.record(z.string(), z.unknown()).optional(),

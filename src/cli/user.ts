@@ -1,4 +1,5 @@
 /** `postern user`: people, developers and agents; a user without login is a role. */
+import { USER_TYPES } from '../engine/records.ts';
 import { Option, type Command } from 'commander';
 import { fromStruct, toStruct } from '../proto-value.ts';
 import { AdminError, listAll, type Admin } from './admin-client.ts';
@@ -141,9 +142,7 @@ function profile(command: Command): Command {
     .option('--createrole', 'may create users and roles')
     .option('--external-id <id>', 'its id in another system')
     .option('--email <address>', 'its e-mail address')
-    .addOption(
-      new Option('--type <type>', 'what it is').choices(['user', 'developerUser', 'agent']),
-    )
+    .addOption(new Option('--type <type>', 'what it is').choices(USER_TYPES))
     .option('--metadata <json>', 'free properties, a JSON object')
     .option('--metadata-entry <k=v>', 'one of them: k=text or k:=JSON; may be repeated', collect);
 }

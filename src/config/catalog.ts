@@ -1,5 +1,6 @@
 /** `actions.yaml`: the action catalog and how resource types join the models (ACT-1, COMB-3). */
 import * as z from 'zod';
+import { TREE_ACTIONS } from '../engine/records.ts';
 import { compileCatalog, type Catalog } from '../engine/action.ts';
 import { READONLY } from '../engine/abac.ts';
 import { idProblem } from '../engine/id.ts';
@@ -88,7 +89,7 @@ function nameProblem(name: string): string | undefined {
     : 'is a bare verb: give a dotted name (`thread.get`) or `resource:verb`';
 }
 
-const TREE_VERBS = new Set(['read', 'write', 'create', 'delete', 'admin', 'update']);
+const TREE_VERBS = new Set<string>([...TREE_ACTIONS, 'update']);
 
 /** Why a rule may not name this action, or `undefined` (ABAC-2). */
 export function ruleActionProblem(catalog: Catalog, name: string): string | undefined {

@@ -3,7 +3,7 @@ import * as z from 'zod';
 import { idProblem, storedIdProblem } from '../engine/id.ts';
 import type { Access } from '../engine/action.ts';
 import { MODELS } from '../engine/model.ts';
-import { MODES } from '../engine/records.ts';
+import { MODES, TREE_ACTIONS } from '../engine/records.ts';
 import { pathProblem } from '../engine/path.ts';
 import { permissionProblem } from '../engine/rbac.ts';
 
@@ -30,7 +30,7 @@ export const permission = ruled(permissionProblem).meta({
 export const mode = z
   .enum(MODES)
   .meta({ description: 'off: not evaluated; report_only: recorded; enforce: decides' });
-export const treeAction = z.enum(['read', 'write', 'create', 'delete', 'admin', 'update']);
+export const treeAction = z.enum([...TREE_ACTIONS, 'update']);
 export const level = z.int().min(0).max(100).meta({ description: 'Seniority, 0 to 100 (RBAC-3)' });
 
 /** A number that a double holds exactly: `12345678901234567890` would silently become another one. */

@@ -1,7 +1,7 @@
 /** Policy set files: named, versioned rules for API keys (ABAC-2). */
 import * as z from 'zod';
 import type { Catalog } from '../engine/action.ts';
-import type { PolicySetRecord, RuleRecord } from '../engine/records.ts';
+import { EFFECTS, type PolicySetRecord, type RuleRecord } from '../engine/records.ts';
 import { ruleActionProblem } from './catalog.ts';
 import { id, knownId, mode, scalar } from './common.ts';
 import { idProblem } from '../engine/id.ts';
@@ -14,7 +14,7 @@ const rule = z
   .strictObject({
     id,
     description: z.string().optional(),
-    effect: z.enum(['allow', 'deny']),
+    effect: z.enum(EFFECTS),
     actions: z
       .array(z.string())
       .min(1)

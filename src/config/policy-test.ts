@@ -1,7 +1,7 @@
 /** Policy test files: a state, requests, and the decisions that are expected of them (`postern test`). */
 import * as z from 'zod';
 import type { Attributes, Request, Resource, Scalar } from '../engine/model.ts';
-import { MODELS } from '../engine/model.ts';
+import { MODELS, PRINCIPAL_TYPES } from '../engine/model.ts';
 import { requestProblem, strangerProblem } from '../engine/validate.ts';
 import { attributes, treePath } from './common.ts';
 import { parseAs, type Source } from './document.ts';
@@ -184,7 +184,7 @@ export function toRequest(
 
 /** `role:team` is a role, `workspace:w1` a workspace, and everything else a user. */
 export function toSubject(text: string): NonNullable<Request['subject']> {
-  for (const type of ['user', 'role', 'workspace'] as const)
+  for (const type of PRINCIPAL_TYPES)
     if (text.startsWith(`${type}:`)) return { type, id: text.slice(type.length + 1) };
   return { type: 'user', id: text };
 }

@@ -1,6 +1,7 @@
 /** State files: everything that one tenant's facts are made of (`apply`, `export`, `--state`). */
 import * as z from 'zod';
 import type { Catalog } from '../engine/action.ts';
+import { KEY_ROLES, USER_TYPES } from '../engine/records.ts';
 import { knownId as id, json, level, mode, permission, treeAction, treePath } from './common.ts';
 import { parseAs, type Source } from './document.ts';
 import { lintKey, lintPolicySet } from './lint.ts';
@@ -17,7 +18,7 @@ const user = z.strictObject({
   id,
   external_id: z.string().optional(),
   email: z.string().optional(),
-  type: z.enum(['user', 'developerUser', 'agent']).optional(),
+  type: z.enum(USER_TYPES).optional(),
   metadata: z.record(z.string(), json).optional(),
   superuser: z.boolean().optional(),
   createrole: z.boolean().optional(),
@@ -84,7 +85,7 @@ const owner = z.strictObject({
 const key = z.strictObject({
   id,
   description: z.string().optional(),
-  role: z.enum(['default_allow', 'default_deny']),
+  role: z.enum(KEY_ROLES),
   mode,
   policy_sets: z.array(id).optional(),
   user: id.optional().meta({ description: 'The user on whose behalf the key acts' }),

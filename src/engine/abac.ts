@@ -2,7 +2,7 @@
 import type { Action } from './action.ts';
 import { allHold, compileConstraints, type Constraint } from './attributes.ts';
 import type { Resource, Subject } from './model.ts';
-import type { KeyRecord, Mode, PolicySetRecord } from './records.ts';
+import type { Effect, KeyRecord, KeyRole, Mode, PolicySetRecord } from './records.ts';
 
 /** The macro that stands for every readonly action (ACT-5). */
 export const READONLY = 'readonly';
@@ -42,6 +42,12 @@ export interface KeyFacts {
   readonly shadow: RuleTable | undefined;
 }
 
+/** Of each base role; one that is added says here what it does (ABAC-4). */
+const BASE_EFFECT: Readonly<Record<KeyRole, Effect>> = {
+  default_allow: 'allow',
+  default_deny: 'deny',
+};
+
 /** Compiles a key with the policy sets that are attached to it (ABAC-1, ABAC-7, ABAC-8). */
 export function compileKey(record: KeyRecord, sets: readonly PolicySetRecord[]): KeyFacts {
   const counted = countsFor(record.mode, 'shadow')
@@ -53,7 +59,7 @@ export function compileKey(record: KeyRecord, sets: readonly PolicySetRecord[]):
   const base: Rule = {
     set: '',
     id: record.role,
-    effect: record.role === 'default_allow' ? 'allow' : 'deny',
+    effect: BASE_EFFECT[record.role],
     constraints: [],
   };
   return {

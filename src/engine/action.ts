@@ -1,16 +1,12 @@
 /** Actions: the catalog, and the derived `resource:verb` (ACT-1 to ACT-5). */
 import { idProblem } from './id.ts';
 import type { Model } from './model.ts';
-import type { TreeAction } from './records.ts';
+import { TREE_ACTIONS, type TreeAction } from './records.ts';
 
 /** Tree actions as bits, so that a grant is one small integer. */
-export const TREE_BIT: ReadonlyMap<TreeAction, number> = new Map<TreeAction, number>([
-  ['read', 1],
-  ['write', 2],
-  ['create', 4],
-  ['delete', 8],
-  ['admin', 16],
-]);
+export const TREE_BIT: ReadonlyMap<TreeAction, number> = new Map(
+  TREE_ACTIONS.map((action, bit) => [action, 1 << bit]),
+);
 
 /** `update` is an alias of the tree verb `write` (ACT-1). */
 const BIT_OF_VERB: ReadonlyMap<string, number> = new Map<string, number>([
@@ -22,7 +18,7 @@ const BIT_OF_VERB: ReadonlyMap<string, number> = new Map<string, number>([
 export const NO_LEVEL = -1;
 
 /** All five tree actions: what an owner has (TREE-2). */
-export const ALL_TREE_ACTIONS = 31;
+export const ALL_TREE_ACTIONS = (1 << TREE_ACTIONS.length) - 1;
 
 /** What the models need to know of an action, resolved once a request. */
 export interface Action {

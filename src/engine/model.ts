@@ -15,7 +15,8 @@ export type Scalar = string | number | boolean;
  */
 export type Attributes = ReadonlyMap<string, readonly Scalar[]>;
 
-export type PrincipalType = 'user' | 'role' | 'workspace';
+export const PRINCIPAL_TYPES = ['user', 'role', 'workspace'] as const;
+export type PrincipalType = (typeof PRINCIPAL_TYPES)[number];
 
 export interface Subject {
   readonly type: PrincipalType;

@@ -14,7 +14,9 @@ export type DerivedKind = 'refs' | 'name';
 
 export type Kind = StateKind | DerivedKind | 'policy_version' | 'usage' | 'receipt';
 
-export type TreeAction = 'read' | 'write' | 'create' | 'delete' | 'admin';
+/** In the order in which records list them. */
+export const TREE_ACTIONS = ['read', 'write', 'create', 'delete', 'admin'] as const;
+export type TreeAction = (typeof TREE_ACTIONS)[number];
 
 /** One grant row of a principal: (principal, path, grantor) is its identity (TREE-3). */
 export interface GrantRow {
@@ -28,7 +30,8 @@ export interface GrantRow {
   readonly options?: readonly TreeAction[];
 }
 
-export type UserType = 'user' | 'developerUser' | 'agent';
+export const USER_TYPES = ['user', 'developerUser', 'agent'] as const;
+export type UserType = (typeof USER_TYPES)[number];
 
 export interface UserRecord {
   readonly id: string;
@@ -99,10 +102,17 @@ export interface OwnerRecord {
 export const MODES = ['off', 'report_only', 'enforce'] as const;
 export type Mode = (typeof MODES)[number];
 
+export const EFFECTS = ['allow', 'deny'] as const;
+export type Effect = (typeof EFFECTS)[number];
+
+/** What a key may do where no rule says otherwise (ABAC-4). */
+export const KEY_ROLES = ['default_allow', 'default_deny'] as const;
+export type KeyRole = (typeof KEY_ROLES)[number];
+
 export interface RuleRecord {
   readonly id: string;
   readonly description?: string;
-  readonly effect: 'allow' | 'deny';
+  readonly effect: Effect;
   /** Exact action names, or the macro `readonly` (ACT-5). */
   readonly actions: readonly string[];
   /** Constraints in file order as [key, required values]; absent: the rule holds for every object. */
@@ -121,7 +131,7 @@ export interface PolicySetRecord {
 export interface KeyRecord {
   readonly id: string;
   readonly description?: string;
-  readonly role: 'default_allow' | 'default_deny';
+  readonly role: KeyRole;
   readonly mode: Mode;
   readonly policySets: readonly string[];
   /** The user on whose behalf the key acts. */

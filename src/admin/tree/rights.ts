@@ -1,9 +1,14 @@
 /** Who may give what on a path, and who may set its owner (ADM-2). */
-import type { GrantRow, TreeAction, UserRecord } from '../../engine/records.ts';
+import {
+  TREE_ACTIONS,
+  type GrantRow,
+  type TreeAction,
+  type UserRecord,
+} from '../../engine/records.ts';
 import type { Subject } from '../../engine/model.ts';
 import { groupsOf, nameOf, userIn } from '../principals.ts';
 import type { World } from '../world.ts';
-import { optionsOf, TREE_ACTIONS } from './rows.ts';
+import { optionsOf } from './rows.ts';
 
 /** By what a user may give an action at a path. */
 export type Right = 'superuser' | 'owner' | 'admin' | 'grant_option';

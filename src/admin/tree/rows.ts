@@ -1,9 +1,5 @@
 /** Grant rows as values: actions, and those of them that were given with the option (TREE-3). */
-import { TREE_BIT } from '../../engine/action.ts';
-import type { GrantRow, TreeAction } from '../../engine/records.ts';
-
-/** The five tree actions, in the order of records. */
-export const TREE_ACTIONS: readonly TreeAction[] = [...TREE_BIT.keys()];
+import { TREE_ACTIONS, type GrantRow, type TreeAction } from '../../engine/records.ts';
 
 /** Each once, in the order of records. */
 export function inOrder(actions: Iterable<TreeAction>): readonly TreeAction[] {

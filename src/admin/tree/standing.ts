@@ -4,8 +4,7 @@
  * stand by it.
  */
 import type { GrantRow, TreeAction } from '../../engine/records.ts';
-import type { Subject } from '../../engine/model.ts';
-import { parseName } from '../principals.ts';
+import { PRINCIPAL_TYPES, type Subject } from '../../engine/model.ts';
 import type { World } from '../world.ts';
 import { Rights, type Relied } from './rights.ts';
 
@@ -137,9 +136,9 @@ export function* findStanding(world: World, suspects: Suspects): Generator<undef
   }
 }
 
+/** The user who has given; `undefined`: the operator, a group, or somebody of a type that is not known here. */
 function giverOf(grantor: string): string | undefined {
-  const { type, id } = parseName(grantor);
-  return type === 'user' ? id : undefined;
+  return grantor.startsWith('user:') ? grantor.slice('user:'.length) : undefined;
 }
 
 function* givenBy({ rows, owners }: Suspects): Generator<undefined, ReadonlyMap<string, Given>> {
@@ -167,7 +166,7 @@ export function unjustified(world: World): {
   readonly rows: readonly (readonly [suspect: RowSuspect, lost: readonly TreeAction[]])[];
   readonly owners: readonly OwnerSuspect[];
 } {
-  const rows = (['user', 'role', 'workspace'] as const).flatMap((type) =>
+  const rows = PRINCIPAL_TYPES.flatMap((type) =>
     world
       .all(type)
       .flatMap(({ id, grants }) =>

@@ -2,7 +2,14 @@
  * The shape of each kind of record, as decisions and management rely on it (CONS-6). A record that has another shape,
  * or carries the id of another record, is never believed.
  */
-import type { Kind } from '../../engine/records.ts';
+import {
+  EFFECTS,
+  KEY_ROLES,
+  MODES,
+  TREE_ACTIONS,
+  USER_TYPES,
+  type Kind,
+} from '../../engine/records.ts';
 import type { FactKey } from '../store.ts';
 import {
   fields,
@@ -20,8 +27,8 @@ import {
 } from './shape.ts';
 
 const texts = listOf(text);
-const mode = oneOf('off', 'report_only', 'enforce');
-const treeActions = listOf(oneOf('read', 'write', 'create', 'delete', 'admin'));
+const mode = oneOf(...MODES);
+const treeActions = listOf(oneOf(...TREE_ACTIONS));
 const grants = listOf(
   fields(
     { path: text, actions: treeActions, grantor: text, grantOption: flag },
@@ -30,7 +37,7 @@ const grants = listOf(
 );
 const session = fields({ id: text, hash: text, createdAt: number, expiresAt: number });
 const rule = fields(
-  { id: text, effect: oneOf('allow', 'deny'), actions: listOf(text, 1) },
+  { id: text, effect: oneOf(...EFFECTS), actions: listOf(text, 1) },
   { description: text, attributes: listOf(pair(text, listOf(scalar, 1)), 1) },
 );
 const policySet = fields(
@@ -46,7 +53,7 @@ const SHAPES: Readonly<Record<Kind, Shape>> = {
   user: fields(
     {
       id: text,
-      type: oneOf('user', 'developerUser', 'agent'),
+      type: oneOf(...USER_TYPES),
       superuser: flag,
       createrole: flag,
       suspended: flag,
@@ -81,7 +88,7 @@ const SHAPES: Readonly<Record<Kind, Shape>> = {
   owner: fields({ path: text, owner: text }, { grantor: text }),
   policy_set: policySet,
   key: fields(
-    { id: text, role: oneOf('default_allow', 'default_deny'), mode, policySets: texts },
+    { id: text, role: oneOf(...KEY_ROLES), mode, policySets: texts },
     {
       description: text,
       user: text,

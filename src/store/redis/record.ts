@@ -3,10 +3,15 @@
  * shape is kept as JSON, so that nothing is ever lost.
  */
 import type { FactValue } from '../store.ts';
-import type { GrantRow, TreeAction, UserRecord } from '../../engine/records.ts';
+import {
+  TREE_ACTIONS,
+  type GrantRow,
+  type TreeAction,
+  type UserRecord,
+} from '../../engine/records.ts';
 
 /** In the order that records list them; a grant's actions are a mask of these. */
-const ACTIONS: readonly TreeAction[] = ['read', 'write', 'create', 'delete', 'admin'];
+const ACTIONS: readonly TreeAction[] = TREE_ACTIONS;
 const FLAGS = ['superuser', 'createrole', 'suspended', 'deleted'] as const;
 
 /** @throws TypeError where a value is no JSON */
