@@ -1,5 +1,4 @@
 /** The management half of the composition: who calls, what it may do, and the records of both. */
-import { timingSafeEqual, createHash } from 'node:crypto';
 import type { Actor } from './admin/actor.ts';
 import { openAdmin, type Admin, type AdminRequest, type ManagementEvent } from './admin/admin.ts';
 import type { Baseline } from './admin/baseline.ts';
@@ -17,6 +16,7 @@ import { storedIdProblem } from './engine/id.ts';
 import { printable, requestIdProblem } from './engine/validate.ts';
 import type { KeyRecord, UserRecord } from './engine/records.ts';
 import type { Claim, Identity, Unproven } from './identity/identity.ts';
+import { bearerOf, openOperator } from './identity/operator.ts';
 import { mintKey, mintSession, newId } from './identity/token.ts';
 import type { FactKey, Store } from './store/store.ts';
 import type { ThreadStore } from './admin/threads/tasks.ts';
@@ -166,7 +166,7 @@ export function openManagement(options: ManageOptions): Management {
     const user = id === undefined ? undefined : (values.at(-1) as UserRecord | undefined);
     if (own === undefined)
       return { problem: 'unproven' in claim ? claim.unproven : 'wrong_tenant' };
-    if (!own.proves({ key, user })) return { problem: own.problemOf({ key, user }) };
+    if (!own.proves({ key, user })) return { problem: own.problemOf({ key, user }) ?? 'unknown' };
     if (keyId === undefined) return { user: id, keyId: undefined, via: own.via };
     if (key?.user === undefined)
       throw denied(
@@ -176,8 +176,7 @@ export function openManagement(options: ManageOptions): Management {
     return { user: key.user, keyId, via: `key ${keyId}` };
   };
 
-  const isOperator = (token: string): boolean =>
-    options.adminToken !== undefined && sameSecret(token, options.adminToken);
+  const isOperator = openOperator(options.adminToken);
 
   const admit = async (authorization: string): Promise<void> => {
     const token = bearerOf(authorization);
@@ -261,13 +260,4 @@ function userOf(actor: string): string {
       'postern-actor',
     );
   }
-}
-
-function bearerOf(authorization: string): string | undefined {
-  return /^bearer ([^\s]+)$/i.exec(authorization)?.[1];
-}
-
-function sameSecret(one: string, other: string): boolean {
-  const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
-  return timingSafeEqual(digest(one), digest(other));
 }

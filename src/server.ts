@@ -23,6 +23,7 @@ import { steadyNow } from './identity/clock.ts';
 import type { CredentialProblem } from './engine/credential-problem.ts';
 import { openIdentity, type Identity } from './identity/identity.ts';
 import type { JwtVerifier } from './identity/jwt.ts';
+import { bearerOf, openOperator } from './identity/operator.ts';
 import { openRateLimits } from './identity/rate.ts';
 import { openUsage, type Usage } from './identity/usage.ts';
 import { defaultMemoryBound, watchMemory, type MemoryWatch } from './memory.ts';
@@ -530,6 +531,7 @@ async function serveDecisions(
   ];
   const { cert, key, client_ca: clientCa, reload_ms: reloadMs } = grpc.tls;
   const callers = grpc.callers.map(({ name, token_sha256: hash }) => ({ name, hash }));
+  const isOperator = openOperator(options.adminToken);
   const known = ofSettings(options, 'grpc.callers', () => openCallers(callers));
   const unary = { ...methods.unary, ...envoyMethods(options, parts, service) };
   return serveGrpc(connections, { ...methods, unary }, health.unary, extras, {
@@ -537,6 +539,10 @@ async function serveDecisions(
     receivingBytes: limits.receiving_bytes,
     compression: grpc.compression,
     ownCallers: management?.callers ?? {},
+    isOperator: (authorization) => {
+      const token = bearerOf(authorization);
+      return token !== undefined && isOperator(token);
+    },
     maxConcurrentStreams: grpc.max_concurrent_streams,
     streamInFlight: limits.stream_in_flight,
     maxConnectionAgeMs: grpc.max_connection_age_ms,
@@ -550,7 +556,7 @@ async function serveDecisions(
       callers.length === 0
         ? undefined
         : (authorization) => {
-            const token = /^bearer ([^\s]+)$/i.exec(authorization)?.[1];
+            const token = bearerOf(authorization);
             const may = token !== undefined && known.nameOf(token) !== undefined;
             if (!may) {
               metrics.unauthenticated();

@@ -6,6 +6,7 @@ import { contentOf, eventOf, itemText, type Api, type FilteredObjects } from './
 import type { Redact } from './audit/fields.ts';
 import type { AuditLog } from './audit/log.ts';
 import type { Sampling } from './audit/sampling.ts';
+import { actingSubject } from './engine/abac.ts';
 import type { CredentialProblem } from './engine/credential-problem.ts';
 import { decide } from './engine/decide.ts';
 import { explainInSteps } from './engine/explain.ts';
@@ -30,6 +31,7 @@ import {
   type Problem,
   type RequestLimits,
 } from './engine/validate.ts';
+import type { KeyRecord } from './engine/records.ts';
 import type { Stamp } from './engine/subject.ts';
 import type { FactsRoom, Loaded, LoadedFacts, Unavailability } from './facts/facts.ts';
 import type { Claim, Credential, Identity, Unproven } from './identity/identity.ts';
@@ -114,6 +116,12 @@ export interface CheckAnswer extends Answered {
   readonly detail?: string | undefined;
 }
 
+export interface ExplainAnswer extends CheckAnswer {
+  readonly explanation: Explanation;
+  /** Why the credential proves nobody: for the operator alone. `undefined`: it does, or there is none. */
+  readonly credentialProblem: CredentialProblem | undefined;
+}
+
 export interface FilterAnswer extends Answered {
   readonly result: FilterResult;
   /** Index → what is wrong with an object that is malformed; in the order of the objects (FILT-5). */
@@ -152,10 +160,7 @@ export interface Service {
   /** The answers in order, up to where the semantic stops. A failure of the store fails the batch. */
   batch(call: BatchCall, waitMs: number): MaybePromise<readonly CheckAnswer[] | Failure>;
   filter(call: FilterCall, waitMs: number): MaybePromise<FilterAnswer | Failure>;
-  explain(
-    call: CheckCall,
-    waitMs: number,
-  ): MaybePromise<(CheckAnswer & { readonly explanation: Explanation }) | Failure>;
+  explain(call: CheckCall, waitMs: number): MaybePromise<ExplainAnswer | Failure>;
 }
 
 export interface ServiceOptions {
@@ -371,7 +376,9 @@ export function createService(options: ServiceOptions): Service {
         user: known?.record,
       };
       if (own?.proves(evidence) === true) return answer(asked, loaded);
-      const credentialProblem = problem ?? own?.problemOf(evidence) ?? 'unknown';
+      const stored = { ...evidence, key: evidence.key ?? loaded.invalidKey };
+      const credentialProblem =
+        problem ?? own?.problemOf(stored) ?? unusableFor(asked.request, loaded.invalidKey);
       options.onCredential(credentialProblem, own?.via ?? '');
       return answer(
         { ...asked, credentialProblem },
@@ -611,10 +618,7 @@ export function createService(options: ServiceOptions): Service {
       });
     },
 
-    explain(
-      call,
-      waitMs,
-    ): MaybePromise<(CheckAnswer & { readonly explanation: Explanation }) | Failure> {
+    explain(call, waitMs): MaybePromise<ExplainAnswer | Failure> {
       const problem = check(call, options.limits);
       if (problem !== undefined) return invalid(problem);
       return answer('explain', call, waitMs, (taken, loaded) => {
@@ -627,6 +631,7 @@ export function createService(options: ServiceOptions): Service {
             id: call.id,
             decision,
             explanation,
+            credentialProblem: taken.call.credentialProblem,
             ...answered,
           }));
         });
@@ -879,6 +884,16 @@ function unprovenBy(
   if ('unproven' in claim) return claim.unproven;
   if (claim.tenant !== tenant) return 'wrong_tenant';
   return agrees(claim.subject, subject) ? undefined : 'wrong_subject';
+}
+
+/** Why a key whose secret was right may not be used: it is another user's, or a policy set of it is lost. */
+function unusableFor(
+  { subject }: Request,
+  key: KeyRecord | undefined,
+): Extract<CredentialProblem, 'wrong_subject' | 'unknown'> {
+  return key !== undefined && actingSubject(key, subject) === 'mismatch'
+    ? 'wrong_subject'
+    : 'unknown';
 }
 
 /** A credential of one subject asks for no other. */

@@ -94,6 +94,8 @@ export interface LoadedFacts {
   readonly facts: Facts;
   /** All groups of the tenant: for Explain, which looks beyond the subject's own. */
   readonly directory: Directory;
+  /** The stored record of a key that is `invalid`; `undefined`: it is not, or there is none. It only tells why. */
+  readonly invalidKey: KeyRecord | undefined;
   readonly revision: number;
   readonly ageMs: number;
 }
@@ -611,6 +613,7 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
       subject: undefined,
     },
     directory: EMPTY_DIRECTORY,
+    invalidKey: undefined,
     revision: 0,
     ageMs: 0,
   });
@@ -618,6 +621,7 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
   /** Facts from what is here, or the keys that must be read first. */
   const fromCaches = (plane: Plane, { subject, keyId }: Who, at: number): Loaded | OnDemand[] => {
     let key: Facts['key'];
+    let invalidKey: KeyRecord | undefined;
     let asking = subject;
     if (keyId !== undefined) {
       const cached = cachedKey(plane, keyId, at);
@@ -629,8 +633,10 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
         return missing;
       }
       const acting = askingWith(cached.compiled, subject, options.wallNow);
-      if (acting === 'invalid') key = 'invalid';
-      else {
+      if (acting === 'invalid') {
+        key = 'invalid';
+        invalidKey = cached.record;
+      } else {
         key = cached.compiled;
         asking = acting;
       }
@@ -645,6 +651,7 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
     return {
       facts: { catalog, tenantExists: true, key, subject: known },
       directory: plane.directory,
+      invalidKey,
       revision: plane.head.revision,
       ageMs: at - plane.confirmedAt,
     };

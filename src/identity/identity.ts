@@ -35,8 +35,8 @@ export interface Claim {
   readonly subject?: Subject;
   /** Whether the records of this tenant's key and user prove the claim, now. */
   proves(evidence: Evidence): boolean;
-  /** Why they do not, where they do not. */
-  problemOf(evidence: Evidence): CredentialProblem;
+  /** Why they do not, where they do not; `undefined`: there is nothing wrong with the credential itself. */
+  problemOf(evidence: Evidence): CredentialProblem | undefined;
 }
 
 /** A credential that names nobody, whatever is stored. */
@@ -86,8 +86,8 @@ function claimOf(token: Token, now: () => number): Claim {
     const { keyId } = token;
     const proves = ({ key }: Evidence): boolean =>
       provesKey(key?.id === keyId ? key : undefined, hash, now());
-    const problemOf = ({ key }: Evidence): CredentialProblem =>
-      keyProblem(key?.id === keyId ? key : undefined, hash);
+    const problemOf = ({ key }: Evidence): CredentialProblem | undefined =>
+      keyProblem(key?.id === keyId ? key : undefined, hash, now());
     return { tenant, via: `key ${keyId}`, keyId, proves, problemOf };
   }
   const { user: id, sessionId } = token;

@@ -111,13 +111,27 @@ export function provesSession(
   return !record.deleted && !record.suspended && isLive(session.expiresAt, now);
 }
 
-/** Why a secret proves no key. */
-export function keyProblem(record: KeyRecord | undefined, hash: string): CredentialProblem {
-  if (record === undefined) return 'unknown';
+/** Why a secret proves no key; `undefined`: it does. As `provesKey` in time. */
+export function keyProblem(
+  record: KeyRecord | undefined,
+  hash: string,
+  now: number,
+): CredentialProblem | undefined {
   const given = Buffer.from(hash, 'base64url');
-  if (!(record.secrets ?? []).some((secret) => sameDigest(secret.hash, given)))
-    return 'wrong_secret';
-  return record.revoked === true ? 'revoked' : 'expired';
+  const secrets = record?.secrets ?? [];
+  let found = false;
+  let live = false;
+  for (let at = 0; at < Math.max(COMPARED, secrets.length); at++) {
+    const secret = secrets[at];
+    const same = sameDigest(secret?.hash, given);
+    found = same || found;
+    live = (same && isLive(secret?.expiresAt, now)) || live;
+  }
+  if (record === undefined) return 'unknown';
+  // Its secrets are gone: nobody can tell any more whether this was one.
+  if (record.revoked === true) return 'revoked';
+  if (!found) return 'wrong_secret';
+  return live && keyIsLive(record, now) ? undefined : 'expired';
 }
 
 /** Why a secret proves no session. */

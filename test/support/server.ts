@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import {
   credentials,
   loadPackageDefinition,
+  Metadata,
   type Client,
   type ClientDuplexStream,
   type ServiceError,
@@ -26,7 +27,12 @@ export interface TestServer {
 
 export interface TestClient {
   /** Resolves with the answer, rejects with the `ServiceError`. */
-  call(method: string, request: object, deadlineMs?: number): Promise<Answer>;
+  call(
+    method: string,
+    request: object,
+    deadlineMs?: number,
+    headers?: Readonly<Record<string, string>>,
+  ): Promise<Answer>;
   /** Bytes as they are, to any path. */
   raw(path: string, bytes: Buffer, deadlineMs?: number): Promise<Buffer>;
   stream(): ClientDuplexStream<object, Answer>;
@@ -78,6 +84,7 @@ export async function startTestServer(
 
 type UnaryMethod = (
   request: object,
+  metadata: Metadata,
   options: object,
   done: (error: ServiceError | null, answer: Answer) => void,
 ) => void;
@@ -107,10 +114,10 @@ export function connectTo(
   };
   const same = (bytes: Buffer): Buffer => bytes;
   return {
-    call: (method, request, deadlineMs = 10_000) =>
+    call: (method, request, deadlineMs = 10_000, headers = {}) =>
       new Promise((done, failed) => {
         const options = { deadline: Date.now() + deadlineMs };
-        methods[method]?.call(client, request, options, (error, answer) =>
+        methods[method]?.call(client, request, metadataOf(headers), options, (error, answer) =>
           error === null ? done(answer) : failed(error),
         );
       }),
@@ -124,4 +131,10 @@ export function connectTo(
     stream: () => methods.CheckStream.call(client),
     close: () => client.close(),
   };
+}
+
+function metadataOf(headers: Readonly<Record<string, string>>): Metadata {
+  const metadata = new Metadata();
+  for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
+  return metadata;
 }

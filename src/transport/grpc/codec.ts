@@ -2,6 +2,7 @@
  * The messages of `proto/postern/v1/authorization.proto`, read straight into the engine's types and written
  * straight from its decisions. A test holds every message against a second, general codec.
  */
+import { credentialProblemText, type CredentialProblem } from '../../engine/credential-problem.ts';
 import type { Explanation, LayerVerdict } from '../../engine/explanation.ts';
 import type {
   Attributes,
@@ -561,14 +562,19 @@ export function encodeFilter(call: FilterCall, answer: FilterAnswer): Buffer {
 
 const VERDICT: Readonly<Record<LayerVerdict, number>> = { allow: 1, deny: 2, silent: 3 };
 
-export function encodeExplain(answer: CheckAnswer & { readonly explanation: Explanation }): Buffer {
+/** @param problem why the credential proves nobody, where the caller may know: for others it is left out */
+export function encodeExplain(
+  answer: CheckAnswer & { readonly explanation: Explanation },
+  problem?: CredentialProblem,
+): Buffer {
   const { layers, missing, missingComplete } = answer.explanation;
   writer.message(1, () => writeCheck(answer));
   for (const layer of layers)
     writer.message(2, () => {
       writer.string(1, layer.name);
       writer.uint(2, VERDICT[layer.verdict]);
-      writer.string(3, layer.summary);
+      const isToldWhy = problem !== undefined && layer.name === 'credential';
+      writer.string(3, isToldWhy ? credentialProblemText(problem) : layer.summary);
       for (const fact of layer.facts)
         writer.message(4, () => {
           writer.string(1, fact.kind);
@@ -582,5 +588,6 @@ export function encodeExplain(answer: CheckAnswer & { readonly explanation: Expl
       writer.string(2, text);
     });
   writer.bool(4, missingComplete);
+  writer.string(5, problem ?? '');
   return writer.finish();
 }

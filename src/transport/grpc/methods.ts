@@ -30,6 +30,8 @@ export type Method = (bytes: Buffer, waitMs: number) => MaybePromise<Buffer>;
 export interface Methods {
   /** By full path. */
   readonly unary: Readonly<Record<string, Method>>;
+  /** What the operator is answered by, in place of the methods of the same paths. */
+  readonly operator: Readonly<Record<string, Method>>;
   /** Each message of the stream is answered by one. */
   readonly stream: Readonly<Record<string, Method>>;
   /** The answer to a message of a stream that is not to be read any more: it is denied, and told why. */
@@ -67,6 +69,13 @@ export function authorizationMethods(
         later(service.explain(decodeCheck(bytes, limits), waitMs), (answer) =>
           encodeExplain(orThrow(answer)),
         ),
+    },
+    operator: {
+      [path('Explain')]: (bytes, waitMs) =>
+        later(service.explain(decodeCheck(bytes, limits), waitMs), (answer) => {
+          const explained = orThrow(answer);
+          return encodeExplain(explained, explained.credentialProblem);
+        }),
     },
     stream: {
       [path('CheckStream')]: (bytes, waitMs) => streamed(service, bytes, readCheck, waitMs),

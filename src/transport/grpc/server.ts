@@ -18,6 +18,7 @@ import type { Connections } from './connections.ts';
 import { guard, meteredBy, takeMessage, type Compression } from './gate.ts';
 import { openBudget, type Budget } from './metering.ts';
 import type { Method, Methods } from './methods.ts';
+import { byCaller, type IsOperator } from './operator.ts';
 import { openOverload, type Overload, type OverloadCause } from './overload.ts';
 import { CODE, RpcError, withReason } from './status.ts';
 import { reloading, type TlsFiles } from './tls.ts';
@@ -47,6 +48,8 @@ export interface GrpcOptions {
   readonly tls: TlsFiles | undefined;
   /** Whether a caller with this `authorization` may ask; `undefined`: whoever connects may. */
   readonly mayCall: ((authorization: string) => boolean) | undefined;
+  /** Whether a caller is the operator, who may call the methods that tell it more, and is told more by them. */
+  readonly isOperator: IsOperator;
   /** Services that judge their callers by themselves, by the first part of their paths: `/postern.v1.AdminService/`. */
   readonly ownCallers: Readonly<Record<string, JudgeCaller>>;
   /** Makes a method one whose calls are traced; metadata is read there alone. `undefined`: none is. */
@@ -92,12 +95,21 @@ export function serveGrpc(
   const overload = openOverload(asked.maxLagMs, asked.isFull);
   const options = { ...asked, overload, budget };
   const server = openServer(options, methods);
-  guard(server, { compression: asked.compression, judge: judgeOf(options) });
+  guard(server, { compression: asked.compression, judge: judgeOf(options, methods.operator) });
   const definition: Record<string, ServiceDefinition[string]> = {};
   const implementation: UntypedServiceImplementation = {};
   for (const [path, method] of Object.entries(methods.unary)) {
     definition[path] = rawMethod(path, false);
-    implementation[path] = unaryHandler(method, options, options.traced?.(path, method));
+    const others = unaryHandler(method, options, options.traced?.(path, method));
+    const own = methods.operator[path];
+    implementation[path] =
+      own === undefined
+        ? others
+        : byCaller(
+            options.isOperator,
+            unaryHandler(own, options, options.traced?.(path, own)),
+            others,
+          );
   }
   for (const [path, method] of Object.entries(open)) {
     definition[path] = rawMethod(path, false);
@@ -173,7 +185,7 @@ function openServer(options: Serving, methods: Methods): Server {
 const PROBES = '/grpc.health.v1.Health/';
 
 /** Overload first, then the caller: what is refused costs the reading of its headers. */
-function judgeOf(options: Serving) {
+function judgeOf(options: Serving, forOperator: Methods['operator']) {
   const services = Object.entries(options.ownCallers);
   return (path: string, headers: IncomingHttpHeaders): MaybePromise<RpcError | undefined> => {
     if (path.startsWith(PROBES)) return undefined;
@@ -182,9 +194,9 @@ function judgeOf(options: Serving) {
     const { authorization = '' } = headers;
     for (const [prefix, judge] of services)
       if (path.startsWith(prefix)) return judge(authorization);
-    return options.mayCall === undefined || options.mayCall(authorization)
-      ? undefined
-      : UNKNOWN_CALLER;
+    if (options.mayCall === undefined) return undefined;
+    if (Object.hasOwn(forOperator, path) && options.isOperator(authorization)) return undefined;
+    return options.mayCall(authorization) ? undefined : UNKNOWN_CALLER;
   };
 }
 
