@@ -95,7 +95,7 @@ export interface LoadedFacts {
   /** All groups of the tenant: for Explain, which looks beyond the subject's own. */
   readonly directory: Directory;
   /** The stored record of a key that is `invalid`; `undefined`: it is not, or there is none. It only tells why. */
-  readonly invalidKey: KeyRecord | undefined;
+  readonly invalidKey?: KeyRecord | undefined;
   readonly revision: number;
   readonly ageMs: number;
 }
