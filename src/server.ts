@@ -9,6 +9,7 @@ import { openRefusals, type Refusals } from './audit/refusals.ts';
 import { compileSampling } from './audit/sampling.ts';
 import { counted, MANAGEMENT_OPERATIONS } from './counted.ts';
 import { readSource } from './config/document.ts';
+import { needEnds } from './config/ends.ts';
 import { loadMigrations } from './config/migration.ts';
 import { ConfigError } from './config/problem.ts';
 import { parseDefaultRoles } from './config/roles.ts';
@@ -54,6 +55,8 @@ export interface ServerOptions {
   readonly settings: Settings;
   /** Where they come from, for what is wrong with them. */
   readonly settingsFile?: string | undefined;
+  /** They end with the mark `...`: then each file that they name must, too. */
+  readonly settingsEnded?: boolean | undefined;
   /** The operator's token; it enables AdminService. */
   readonly adminToken?: string | undefined;
   /** State files whose tenants are created if they are absent. */
@@ -112,6 +115,7 @@ export async function startServer(options: ServerOptions): Promise<Running> {
   const hooks = { streamWrite: withoutTokens };
   const log = pino({ level: settings.log.level, base, hooks }, pino.destination(2));
   const onError = errorLogger(log, 'an error was answered with a deny');
+  if (options.settingsEnded === true) needEnds(settings);
   let inForce = readInForce(settings);
   const { catalog } = inForce;
   const defaults = parseDefaultRoles(readSource(settings.default_roles));

@@ -26,7 +26,7 @@ export async function serve(options: ServeOptions): Promise<number> {
   const startedAt = performance.now();
   startLean();
   const { packageRoot, version } = options;
-  const { settings, adminToken, file, warnings, unnamed } = loadSettings(
+  const { settings, adminToken, file, warnings, unnamed, isEnded } = loadSettings(
     options.config,
     process.env,
     packageRoot,
@@ -34,7 +34,8 @@ export async function serve(options: ServeOptions): Promise<number> {
   if (unnamed.length > 0) throw new ConfigError(unnamed);
   const demo = options.demo === true ? [join(packageRoot, 'config/demo.yaml')] : [];
   const states = [...options.state, ...demo];
-  const server = { settings, settingsFile: file, adminToken, states, packageRoot, version };
+  const read = { settings, settingsFile: file, settingsEnded: isEnded, adminToken };
+  const server = { ...read, states, packageRoot, version };
   const running = settings.workers === 1 ? await alone(server) : await several(server);
   const stopping = stopSignal();
   options.onServing();

@@ -333,6 +333,8 @@ export interface LoadedSettings {
   /** The operator's token; no value of the settings, so that nothing prints it. */
   readonly adminToken: string | undefined;
   readonly warnings: readonly string[];
+  /** They end with the mark `...`: then each file that they name must, too. */
+  readonly isEnded: boolean;
   /** Files that are needed to decide, are not named, and are not where they are looked for; empty: none. */
   readonly unnamed: readonly Problem[];
 }
@@ -383,6 +385,7 @@ export function loadSettings(
     settings: deepFreeze(settings),
     unnamed: unnamedFiles(usable, parsed, dirname(file)),
     adminToken,
+    isEnded: source.isEnded,
     warnings: [
       ...unknownVariables(environment),
       ...ignoredVariables(environment, settings),

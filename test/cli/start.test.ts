@@ -1,6 +1,6 @@
 /** A server that starts: what keeps it from listening is told and nothing is stored; signals meanwhile do no harm. */
 import { execFile } from 'node:child_process';
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { join } from 'node:path';
@@ -73,6 +73,57 @@ describe('a listener that cannot be bound', () => {
       other.close();
     },
   );
+});
+
+describe('files that were cut off at the end of a line', () => {
+  const ROLES = 'roles:\n  - { id: owner, level: 100, permissions: ["*:*"], system: true }\n';
+  const FILES = {
+    'actions.yaml': 'resource_types: {}\nactions:\n  - { name: a.b, permission: "kb:read" }\n',
+    'roles.yaml': `${ROLES}  - { id: guest, level: 1, permissions: ["kb:read"] }\n`,
+    'routes.yaml': 'routes:\n  - { match: { methods: [GET], path: /a }, public: true }\n',
+    'migrations/0001-more.yaml':
+      'migration:\n  description: more\n  steps:\n    - describe_role: { role: guest, description: x }\n',
+  };
+  const SETTINGS =
+    'catalog: actions.yaml\ndefault_roles: roles.yaml\nroutes: routes.yaml\nstore: embedded:store\ngrpc: { address: 127.0.0.1:0 }\nhttp: { address: 127.0.0.1:0 }\naudit: { sinks: [] }\n';
+
+  /** @param cut the files that have no mark at their end */
+  const started = async (settings: string, cut: readonly string[]): Promise<string> => {
+    const directory = temporaryDirectory();
+    mkdirSync(join(directory, 'migrations'));
+    for (const [name, text] of Object.entries(FILES))
+      writeFileSync(join(directory, name), cut.includes(name) ? text : `${text}...\n`);
+    const config = join(directory, 'postern.yaml');
+    writeFileSync(config, settings);
+    const child = launch(['serve', '--config', config], {});
+    let stderr = '';
+    child.stderr?.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+    let ended = false;
+    child.on('close', () => (ended = true));
+    await expect.poll(() => ended || stderr.includes('gRPC on')).toBe(true);
+    const code = ended ? child.exitCode : 'up';
+    child.kill('SIGKILL');
+    expect(existsSync(join(directory, 'store'))).toBe(code === 'up');
+    return code === 'up' ? 'up' : `${String(code)} ${stderr}`;
+  };
+
+  it.each(Object.keys(FILES))(
+    '%s is refused where the settings end with the mark',
+    async (name) => {
+      const told = await started(`${SETTINGS}...\n`, [name]);
+      expect(told).toMatch(/^2 /);
+      expect(told).toContain(`${name}:`);
+      expect(told).toContain('is cut off, or lacks its end: the settings end with `...`');
+      expect(told.match(/is cut off/g)).toHaveLength(1);
+    },
+  );
+
+  it('what is whole starts, with several processes too; settings without the mark ask for none', async () => {
+    expect(await started(`${SETTINGS}...\n`, [])).toBe('up');
+    expect(await started(`${SETTINGS}workers: 2\n...\n`, [])).toBe('up');
+    expect(await started(SETTINGS, Object.keys(FILES))).toBe('up');
+    expect(await started(`${SETTINGS}workers: 2\n...\n`, ['routes.yaml'])).toContain('is cut off');
+  });
 });
 
 describe('signals while it starts', () => {

@@ -1,0 +1,32 @@
+/** The mark `...` at the end of the files that a server reads when it starts: without it a file was cut off. */
+import { endOf } from './document.ts';
+import { migrationFiles } from './migration.ts';
+import { ConfigError, type Problem } from './problem.ts';
+import type { Settings } from './settings.ts';
+import { readStable } from './stable.ts';
+
+/**
+ * Settings that end with the mark vouch for the files that they name: catalog, default roles, routes and migrations.
+ * @throws ConfigError with each file that has no mark at its end
+ */
+export function needEnds(settings: Settings): void {
+  const { catalog, default_roles: roles, routes, migrations } = settings;
+  const named = [catalog, roles, ...(routes === undefined ? [] : [routes])];
+  const problems = [...named, ...migrationFiles(migrations).files].flatMap(endProblem);
+  if (problems.length > 0) throw new ConfigError(problems);
+}
+
+function endProblem(file: string): Problem[] {
+  let text: string;
+  try {
+    text = readStable(file).toString('utf8');
+  } catch {
+    // Whoever parses it says why.
+    return [];
+  }
+  // JSON that is cut off is no JSON.
+  if (endOf(text).isEnded || /^\s*[{[]/.test(text)) return [];
+  const message =
+    'is cut off, or lacks its end: the settings end with `...`, and so must each file that they name: write it whole, with `...` as its last line';
+  return [{ file, line: text.split('\n').length, column: 1, path: '', message, severity: 'error' }];
+}
