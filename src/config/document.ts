@@ -8,17 +8,15 @@ import {
   isNode,
   isPair,
   isScalar,
-  Lexer,
   LineCounter,
-  parseDocument,
   visit,
   type Document,
 } from 'yaml';
 import type * as z from 'zod';
+import { compose, tooMuch } from './compose.ts';
 import { ConfigError, formatPath, type Problem } from './problem.ts';
 import { issueProblems } from './issues.ts';
 import { jsonTooDeep, parseJson } from './json.ts';
-import { yamlProblem } from './yaml-errors.ts';
 import { errorText } from '../util/system-error.ts';
 import { misreadScalars } from './scalars.ts';
 import { readStable } from './stable.ts';
@@ -96,6 +94,8 @@ export interface Shape {
   readonly maxDepth: number;
   /** Aliases: each is a place where a short text stands for a long one. */
   readonly maxAliases: number;
+  /** Words, marks, blanks and ends of lines of YAML; absent: as many as a text may have. */
+  readonly maxTokens?: number;
   /** The settings that raise the two, by name; `undefined`: none does. */
   readonly settings?: { readonly depth: string; readonly aliases: string };
 }
@@ -107,11 +107,11 @@ const SHAPE: Shape = { maxDepth: 200, maxAliases: 10_000 };
  * @throws ConfigError naming each syntax error's place
  */
 export function parseSource(file: string, text: string, shape: Shape = SHAPE): Source {
-  const deep = tooDeep(text, shape);
-  if (deep !== undefined) {
-    const before = text.slice(0, deep).split('\n');
+  const unbuilt = unbuildable(text, shape);
+  if (unbuilt !== undefined) {
+    const before = text.slice(0, unbuilt[0]).split('\n');
     const [line, column] = [before.length, (before.at(-1)?.length ?? 0) + 1];
-    throw new ConfigError([at(file, line, column, [], depthProblem(shape), 'error')]);
+    throw new ConfigError([at(file, line, column, [], unbuilt[1], 'error')]);
   }
   const isJson = text.length > SMALL_CHARS && /^\s*[{[]/.test(text);
   // What is no JSON may still be YAML in braces, up to its limit.
@@ -132,27 +132,21 @@ export function parseSource(file: string, text: string, shape: Shape = SHAPE): S
   let document: Document.Parsed;
   let value: unknown;
   try {
-    document = parseDocument(text, {
-      lineCounter: counter,
-      prettyErrors: false,
-      stringKeys: true,
-      version: '1.2',
-    });
+    const composed = compose(text, counter);
     const broken = [
-      // One mistake may be told many times: the first ones are the ones to mend.
-      ...[...document.errors, ...document.warnings]
-        .slice(0, MAX_SYNTAX_ERRORS)
-        .map(({ pos, code }) => [pos[0], yamlProblem(code)] as const),
-      ...badShape(document, shape),
-      ...misreadScalars(document),
+      ...composed.broken,
+      ...(composed.document === undefined
+        ? []
+        : [...badShape(composed.document, shape), ...misreadScalars(composed.document)]),
     ];
-    if (broken.length > 0)
+    if (composed.document === undefined || broken.length > 0)
       throw new ConfigError(
         broken.map(([offset, message]) => {
           const { line, col } = counter.linePos(offset);
           return at(file, Math.max(line, 1), Math.max(col, 1), [], message, 'error');
         }),
       );
+    ({ document } = composed);
     value = document.toJS({ maxAliasCount: 100 });
   } catch (error) {
     if (error instanceof ConfigError) throw error;
@@ -165,8 +159,6 @@ export function parseSource(file: string, text: string, shape: Shape = SHAPE): S
   return { file, value, ...endOf(text), problem };
 }
 
-const MAX_SYNTAX_ERRORS = 20;
-
 function depthProblem({ maxDepth, settings }: Shape): string {
   return `more than ${maxDepth} maps and lists stand within each other: nest fewer${raise(settings?.depth)}`;
 }
@@ -175,31 +167,23 @@ function raise(setting: string | undefined): string {
   return setting === undefined ? '' : `, or raise \`${setting}\``;
 }
 
-/** A document, its end in a flow, a scalar. */
-const LEXER_MARKS = new Set(['\u{2}', '\u{18}', '\u{1f}']);
-
-/**
- * Where brackets stand deeper within each other than they may, looked at before anything is parsed: the parser takes
- * long for them. Brackets in texts and comments do not count.
- */
-function tooDeep(text: string, { maxDepth }: Shape): number | undefined {
-  // Fewer brackets than that cannot be too deep.
-  let open = 0;
-  for (let at = 0; at < text.length && open <= maxDepth; at++) {
-    const code = text.charCodeAt(at);
-    if (code === 0x5b || code === 0x7b) open++;
+/** Where the text is built of more than may be parsed, and what to do. */
+function unbuildable(
+  text: string,
+  shape: Shape,
+): readonly [offset: number, message: string] | undefined {
+  if (text.length > MAX_YAML_CHARS) {
+    const deep = jsonTooDeep(text, shape.maxDepth);
+    return deep === undefined ? undefined : [deep, depthProblem(shape)];
   }
-  if (open <= maxDepth) return undefined;
-  if (text.length > MAX_YAML_CHARS) return jsonTooDeep(text, maxDepth);
-  let [depth, offset] = [0, 0];
-  for (const token of new Lexer().lex(text)) {
-    if (token === '[' || token === '{') depth++;
-    else if (token === ']' || token === '}') depth--;
-    if (depth > maxDepth) return offset;
-    // The lexer puts marks between: a document, a scalar.
-    if (!LEXER_MARKS.has(token)) offset += token.length;
-  }
-  return undefined;
+  const found = tooMuch(text, shape);
+  if (found === undefined) return undefined;
+  return [
+    found.offset,
+    found.what === 'depth'
+      ? depthProblem(shape)
+      : `more than ${shape.maxTokens ?? 0} words and marks up to here: split it`,
+  ];
 }
 
 /** Too deep; aliases without an anchor before them, within their own anchor, or too many. */

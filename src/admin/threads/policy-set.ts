@@ -21,6 +21,8 @@ export function readPolicySet(document: string, catalog: Catalog, limits: Policy
     const source = parseSource('policy set', document, {
       maxDepth: limits.max_depth,
       maxAliases: limits.max_aliases,
+      // As many as the largest set that is allowed has where each value stands on a line of its own.
+      maxTokens: 6 * (limits.max_actions + limits.max_attributes) + 40 * limits.max_rules,
       settings: {
         depth: 'admin.policy_sets.max_depth',
         aliases: 'admin.policy_sets.max_aliases',
