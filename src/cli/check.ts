@@ -2,7 +2,13 @@
 import { toSubject } from '../config/policy-test.ts';
 import { toValue } from '../proto-value.ts';
 import { parseAttributes, parseSourceArgument, type AttributeArguments } from './attributes.ts';
-import type { CheckResponse, ExplainResponse } from './client.ts';
+import {
+  NoAnswer,
+  type CheckResponse,
+  type DecisionClient,
+  type ExplainResponse,
+} from './client.ts';
+import { decidedBy } from './kit/decided-by.ts';
 import { openAsked, type WhomOptions } from './offline/whom.ts';
 import { CliError, EXIT, paint, print, visible, type Format } from './output.ts';
 
@@ -47,8 +53,17 @@ export async function check(
       print(options.output, explained, () => drawExplanation(explained));
       return exitCode(explained.check);
     }
-    const answer = await client.check(request);
-    print(options.output, answer, () => drawAnswer(answer).replace(EXPLAIN_HINT, CLI_HINT));
+    const explained = options.output === 'table' ? await explainedBy(client, request) : undefined;
+    const answer = explained?.check ?? (await client.check(request));
+    print(options.output, answer, () =>
+      [
+        drawAnswer(answer).replace(EXPLAIN_HINT, CLI_HINT),
+        ...(explained === undefined ? [] : decidedBy(explained)).map(({ text, chain }) => {
+          const way = chain.length > 1 ? `  [${chain.join(' → ')}]` : '';
+          return paint('dim', `  └ ${visible(`${text}${way}`)}`);
+        }),
+      ].join('\n'),
+    );
     await hintAction(answer, action, options.packageRoot);
     return exitCode(answer);
   } finally {
@@ -66,6 +81,27 @@ async function hintAction(
   const { actionHint } = await import('./kit/action-hint.ts');
   const hint = actionHint(action, packageRoot);
   if (hint !== '') process.stderr.write(`note: \`${visible(action)}\`: ${hint}\n`);
+}
+
+/** Explain has more to do, and may be kept from some callers: where it gives no answer, Check does. */
+const WITHOUT_EXPLAIN = new Set([
+  'DEADLINE_EXCEEDED',
+  'INTERNAL',
+  'PERMISSION_DENIED',
+  'UNIMPLEMENTED',
+]);
+
+/** The decision with its evidence, in one call; `undefined`: it is to be had without. */
+async function explainedBy(
+  client: DecisionClient,
+  request: object,
+): Promise<ExplainResponse | undefined> {
+  try {
+    return await client.explain(request);
+  } catch (error) {
+    if (error instanceof NoAnswer && WITHOUT_EXPLAIN.has(error.status)) return undefined;
+    throw error;
+  }
 }
 
 /** What the server says of its own call, as this command has it. */

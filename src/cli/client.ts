@@ -87,7 +87,7 @@ export function connect(options: ConnectionOptions, headers: Headers = {}): Deci
     try {
       return await service.call<T>(method, request, headers, TIMEOUT_MS);
     } catch (error) {
-      throw error instanceof CallError ? new CliError(error.message) : error;
+      throw error instanceof CallError ? new NoAnswer(error) : error;
     }
   };
   return {
@@ -110,6 +110,17 @@ export class CallError extends Error {
     super(message);
     this.status = name;
     this.isReasoned = isReasoned;
+  }
+}
+
+/** A decision that was asked for and did not come. */
+export class NoAnswer extends CliError {
+  /** The name of the gRPC status. */
+  readonly status: string;
+
+  constructor({ message, status: name }: CallError) {
+    super(message);
+    this.status = name;
   }
 }
 

@@ -92,6 +92,22 @@ describe('check --batch', () => {
     expect(none.stderr).toContain('give -f FILE');
   });
 
+  it.each([
+    [['bob', 'kb:write'], 'role member carries kb:write  [user:bob → role:member]'],
+    [['bob', 'write', 'work.backend.db'], "user bob has write on 'work.backend'"],
+    [
+      ['-', 'graph.search', '--key', 'acme-agent', '--attr', 'tenant=acme'],
+      'tenant-acme/read-acme (allow) matches graph.search by readonly, and its attributes hold',
+    ],
+    [
+      ['-', 'graph.search', '--key', 'acme-agent', '--attr', 'tenant=globex'],
+      'no rule decides: the base role is default_deny',
+    ],
+  ])('a plain answer names what decided: %j', async (ask, fact) => {
+    const { stdout } = await demo('check', ...ask);
+    expect(stdout.split('\n')[1]).toBe(`  └ ${fact}`);
+  });
+
   it('a plain denial names the flag that explains it', async () => {
     const { stdout } = await demo('check', 'alice', 'delete', 'work.projects.api');
     expect(stdout).toContain('`--explain` tells what is missing');

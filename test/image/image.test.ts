@@ -129,7 +129,7 @@ describe.skipIf(unable !== undefined)('the image', () => {
 
     const check = run(['/usr/local/bin/postern', 'check', ...CHECK, '--address', SOCKET]);
     expect([check.stdout, check.stderr, check.status]).toEqual([
-      'allowed: a grant or ownership covers the path (revision 1)\n',
+      "allowed: a grant or ownership covers the path (revision 1)\n  └ user alice has read on 'work.projects'\n",
       '',
       0,
     ]);
