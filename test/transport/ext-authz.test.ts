@@ -1177,6 +1177,17 @@ describe('what reaches the upstream', () => {
       expect(remove).toContain(name);
   });
 
+  it('so are those that a server with CGI names takes for ours', async () => {
+    const { ask } = stand({ identity: [{ api_key: 'x-api-key' }], routes: [route, open] });
+    const forged = ['x_postern_subject', 'x-postern_tenant', 'x_original_uri', 'x_http-method'];
+    const headers = Object.fromEntries([...forged, 'x_other'].map((name) => [name, 'root']));
+    for (const path of ['/a', '/open']) {
+      const { remove } = await ask({ path, headers: { ...key, ...headers } });
+      expect(remove).toEqual(expect.arrayContaining(forged));
+      expect(remove).not.toContain('x_other');
+    }
+  });
+
   it('a list of headers to remove takes the place of the default one', async () => {
     const identity = [{ api_key: 'x-api-key' }];
     const { ask } = stand({ identity, routes: [route], remove_headers: ['x-mine'] });

@@ -28,6 +28,7 @@ import {
   type HttpQuestion,
 } from './codec.ts';
 import { cookiesOf, identityOf, isTrusted, type Identified } from './identity.ts';
+import { removedHeaders } from './removed.ts';
 import { compileRoutes, render, resourceOf, TemplateError, type Matched } from './routes.ts';
 
 export interface ExtAuthzOptions {
@@ -237,8 +238,7 @@ function passed(
       else headers.push(['cookie', others.map(({ text }) => text).join('; ')]);
     }
   }
-  const gone = [...remove].filter((name) => !headers.some(([other]) => other === name));
-  return encodeAllowed(headers, gone, facts);
+  return encodeAllowed(headers, removedHeaders(question, remove, headers), facts);
 }
 
 function isSession({ identity = [] }: RoutesFile, cookie: string): boolean {
