@@ -8,8 +8,10 @@ import { parseRedisAddress, withoutSecrets } from './redis/address.ts';
 import { openClient, type Client, type TlsFiles } from './redis/client.ts';
 import { keysOf, KINDS, LAYOUT, type Keys } from './redis/keys.ts';
 import { inChunks } from './redis/chunks.ts';
-import { parseEntry, readRecord, recordText, type StreamEntry } from './redis/stored.ts';
-import { COMMIT, FEED, GET, SCAN } from './redis/scripts.ts';
+import { openStager } from './redis/staged.ts';
+import { changeText, parseEntry, readRecord, type StreamEntry } from './redis/stored.ts';
+import { COMMIT, FEED, FLIP, GET, SCAN } from './redis/scripts.ts';
+import { surely, within } from './redis/surely.ts';
 import { leastReaderOf, READER_VERSION } from './format/version.ts';
 import {
   MAX_NAMED,
@@ -22,6 +24,7 @@ import {
   Unreadable,
   UnusableStoreError,
   VersionError,
+  type Change,
   type Commit,
   type CommitResult,
   type Feed,
@@ -73,7 +76,7 @@ export const REDIS_DEFAULTS = {
 
 /** Redis must keep what it was given: with any other policy it drops keys when it is full. */
 const KEEPS_ALL = 'noeviction';
-/** A script holds up everybody for as long as it runs: so many changes take one to two seconds. */
+/** All of them are in memory here, and Redis needs room for the kinds that they change a second time. */
 const MAX_CHANGES = 500_000;
 /** Time that a change of a commit adds to the time that the commit may take, ms: its way, and its writing. */
 const CHANGE_MS = 0.05;
@@ -83,8 +86,6 @@ const CHUNK = 1_000;
 const MAX_HINTED = 8;
 /** Between two looks at a Redis that was not usable, ms. */
 const RECHECK_MS = 200;
-/** Between two tries of a commit whose outcome is not known, ms. */
-const RETRY_COMMIT_MS = 50;
 
 /**
  * Opens the store; where Redis is away it opens all the same, and answers with errors until Redis is there.
@@ -111,6 +112,7 @@ export function openRedisStore(options: RedisOptions): Store {
   const reader = client(options.readTimeoutMs);
   const read = options.readTimeoutMs;
   const keys = keysOf(options.keyPrefix, options.shards);
+  const stager = openStager(keys, options.commitTimeoutMs);
   const listeners = new Set<OnChange>();
   const notify: OnChange = (...changed) => {
     for (const listener of listeners) listener(...changed);
@@ -157,16 +159,27 @@ export function openRedisStore(options: RedisOptions): Store {
     const { tenant } = asked;
     const nonce = randomBytes(9).toString('base64url');
     const at = [keys.head(tenant), keys.feed(tenant), keys.tenants(keys.shardOf(tenant))];
-    const places = KINDS.flatMap((kind) => [keys.records(tenant, kind), keys.index(tenant, kind)]);
+    const kinds = KINDS.flatMap((kind) => [keys.records(tenant, kind), keys.index(tenant, kind)]);
     const named = namedIn(asked);
-    const hint = hintOf(tenant, named);
-    const args = commitArguments(asked, nonce, options.feedLength, keys.channel, hint);
-    const allowed = options.commitTimeoutMs + asked.changes.length * CHANGE_MS;
-    const deadline = performance.now() + allowed;
-    const left = (): number => Math.max(1, deadline - performance.now());
+    if (asked.changes.length > MAX_CHANGES)
+      throw new StoreError(
+        `the commit has ${asked.changes.length} changes, Redis takes ${MAX_CHANGES} at once: split it`,
+      );
+    const connected = writer;
+    const stage = await stager.prepare(connected, asked, nonce);
+    if (stage !== undefined && 'moved' in stage)
+      return { committed: false, head: parseHead(stage.moved === '' ? null : stage.moved) };
+    const args = [
+      ...commitArguments(asked, nonce, options, keys.channel, named, stage?.nonce),
+      ...(stage?.args ?? []),
+      ...changeArguments(stage?.rest ?? asked.changes),
+    ];
+    const left = within(options.commitTimeoutMs + asked.changes.length * CHANGE_MS);
     const replicas = { count: options.waitReplicas, ms: options.waitMs };
-    const sent = await surely(writer, left, (connected) =>
-      connected.write(left(), COMMIT, [...at, ...places], args, replicas),
+    const script = stage === undefined ? COMMIT : FLIP;
+    const places = [...at, ...kinds, ...(stage?.keys ?? [])];
+    const sent = await stager.end(connected, asked, stage, () =>
+      surely(connected, left, (one) => one.write(left(), script, places, args, replicas)),
     );
     const [committed, revision, name] = sent.answer as [0 | 1 | 2 | 3, string, string];
     if (committed === 3) throw new VersionError(`\`${tenant}\` in the store`, Number(revision));
@@ -393,64 +406,39 @@ function isPrimary(role: unknown): boolean {
   return Array.isArray(role) && role[0] === 'master';
 }
 
-/**
- * Sends a commit again while its outcome is not known and time is left: its nonce makes it one commit.
- * @returns the answer, and whether it was sent more than once
- */
-async function surely<T extends object>(
-  client: Client,
-  left: () => number,
-  send: (client: Client) => Promise<T>,
-): Promise<T & { readonly again: boolean }> {
-  let unknown: UnknownOutcomeError | undefined;
-  for (;;) {
-    try {
-      await client.ready(left());
-      return { ...(await send(client)), again: unknown !== undefined };
-    } catch (error) {
-      if (error instanceof UnknownOutcomeError) {
-        if (error.what !== 'lost') throw error;
-        unknown = error;
-      }
-      // Whatever comes after a try of unknown outcome does not tell what became of that one.
-      if (unknown === undefined) throw error;
-      if (left() < RECHECK_MS) throw unknown;
-      await new Promise((done) => setTimeout(done, RETRY_COMMIT_MS));
-    }
-  }
-}
-
+/** Those before the changes, in the order of `COMMIT`. */
 function commitArguments(
   { tenant, expected, nonce: before, changes, event }: Commit,
   nonce: string,
-  feedLength: number,
+  { feedLength }: RedisOptions,
   channel: string,
-  hint: string,
+  named: readonly FactKey[],
+  stagedOn: string | undefined,
 ): (string | number)[] {
-  if (changes.length > MAX_CHANGES)
-    throw new StoreError(
-      `the commit has ${changes.length} changes, Redis takes ${MAX_CHANGES} at once: split it`,
-    );
   const entry = JSON.stringify({
     keys:
       changes.length > MAX_NAMED ? null : changes.map(({ kind, id }) => [KINDS.indexOf(kind), id]),
     event,
     time: Date.now(),
   });
-  const args: (string | number)[] = [
+  return [
     expected,
     nonce,
     tenant,
     feedLength,
     channel,
     entry,
-    before ?? '',
-    hint,
+    stagedOn ?? before ?? '',
+    hintOf(tenant, named),
     leastReaderOf(changes),
     READER_VERSION,
   ];
-  for (const { kind, id, value } of changes)
-    args.push(KINDS.indexOf(kind) + 1, id, value === undefined ? '' : encoded(kind, id, value));
+}
+
+function changeArguments(changes: readonly Change[]): (string | number)[] {
+  const args: (string | number)[] = [];
+  for (const change of changes)
+    args.push(KINDS.indexOf(change.kind) + 1, change.id, changeText(change));
   return args;
 }
 
@@ -485,14 +473,6 @@ function parseHint(text: string | undefined): Parameters<OnChange> {
 function isNamed(named: unknown): named is Hint[1] {
   const [kind, id] = Array.isArray(named) ? (named as unknown[]) : [];
   return typeof kind === 'number' && kind in KINDS && typeof id === 'string';
-}
-
-function encoded(kind: Kind, id: string, value: FactValue): string {
-  try {
-    return recordText(kind, value);
-  } catch (error) {
-    throw new StoreError(`the ${kind} \`${id}\` cannot be stored`, { cause: error });
-  }
 }
 
 function parseHead(text: string | null | undefined): Head | undefined {

@@ -26,13 +26,35 @@ export const COMMANDS: readonly string[] = [
   'smembers',
   'xadd',
   'xrange',
+  // What a large commit is prepared with.
+  'hlen',
+  'persist',
+  'pexpire',
+  'rename',
+  'unlink',
+  'zcard',
   // Hints.
   'publish',
   'subscribe',
 ];
 
+/** Large commits are prepared by these; without them they are one script. */
+export const COMMANDS_FOR_LARGE: readonly string[] = [
+  'hlen',
+  'persist',
+  'pexpire',
+  'rename',
+  'unlink',
+  'zcard',
+];
+
 /** Without these it works, in more round trips, or with reads that a pause of writes holds up. */
-export const COMFORT: readonly string[] = ['script|load', 'eval_ro', 'evalsha_ro'];
+export const COMFORT: readonly string[] = [
+  'script|load',
+  'eval_ro',
+  'evalsha_ro',
+  ...COMMANDS_FOR_LARGE,
+];
 
 /** Of an instance that decides and never writes: read access to the keys, and no more (CONS-7). */
 export const COMMANDS_TO_READ: readonly string[] = [

@@ -746,6 +746,155 @@ export function describeStore(name: string, open: () => Promise<Subject>): void 
       });
     });
 
+    describe('a large commit (CONS-5)', () => {
+      /** Of each of two kinds, by numbers. */
+      const pairs = (from: number, to: number, generation: string): Change[] =>
+        Array.from({ length: to - from }, (_, at) => [
+          user(`u${from + at}`, { email: generation }),
+          owner(`p${from + at}`, generation),
+        ]).flat();
+      const deletions = (from: number, to: number): Change[] =>
+        pairs(from, to, '').map(({ kind, id }) => gone(kind, id));
+      const read = async (tenant: string): Promise<ReadonlyMap<string, FactValue>> => {
+        const { records } = await readAll(store, tenant, KINDS);
+        return new Map(
+          KINDS.flatMap((kind) => [...records[kind]].map(([id, it]) => [`${kind} ${id}`, it])),
+        );
+      };
+      const model = (...commits: (readonly Change[])[]): ReadonlyMap<string, FactValue> => {
+        const all = new Map<string, FactValue>();
+        for (const { kind, id, value } of commits.flat())
+          if (value === undefined) all.delete(`${kind} ${id}`);
+          else all.set(`${kind} ${id}`, value);
+        return all;
+      };
+      const before = [...pairs(0, 1_500, 'old'), role('r', ['*:*']), role('gone', [])];
+      const change = [
+        ...pairs(500, 2_500, 'new'),
+        ...deletions(0, 500),
+        // The last of several changes counts.
+        user('u2499', { email: 'last' }),
+        user('u2498'),
+        gone('user', 'u2498'),
+        role('r', []),
+        gone('role', 'gone'),
+        role('s', []),
+      ];
+
+      it('puts, replaces and deletes records of several kinds, and leaves the others', async () => {
+        const tenant = freshTenant();
+        const other = freshTenant();
+        await put(store, tenant, ...before);
+        await put(store, other, ...before);
+        await reopen();
+        expect(await read(tenant)).toEqual(model(before));
+        const head = await put(store, tenant, ...change);
+        await reopen();
+        expect(await read(tenant)).toEqual(model(before, change));
+        expect(await read(other)).toEqual(model(before));
+        expect((await store.heads([tenant]))[0]).toEqual(head);
+        const { entries } = await store.feed(tenant, 1, 10);
+        expect(entries).toMatchObject([{ ...head, keys: undefined, event: EVENT }]);
+        // Small ones on top of it, and one that leaves nothing of both kinds.
+        await put(store, tenant, user('u1', { email: 'small' }), gone('owner', 'p1000'));
+        const small = [user('u1', { email: 'small' }), gone('owner', 'p1000')];
+        expect(await read(tenant)).toEqual(model(before, change, small));
+        await put(store, tenant, ...deletions(0, 2_500));
+        expect([...(await read(tenant)).keys()].toSorted()).toEqual(['role r', 'role s']);
+        await put(store, tenant, ...pairs(0, 700, 'again'));
+        expect((await read(tenant)).size).toBe(1_402);
+      });
+
+      it('is seen whole or not at all by who reads meanwhile', async () => {
+        const tenant = freshTenant();
+        await put(store, tenant, ...before);
+        const state = { done: false };
+        const seen = new Set<string>();
+        const watching = (async (): Promise<void> => {
+          while (!state.done) {
+            const keys = [
+              user('u0'),
+              user('u600'),
+              owner('p600', ''),
+              owner('p2400', ''),
+              role('s', []),
+            ];
+            const { head, values } = await store.get(tenant, keys);
+            seen.add(JSON.stringify([head?.revision, ...values.map((it) => it !== undefined)]));
+            const page = await store.scan(tenant, 'owner', undefined, 3);
+            seen.add(JSON.stringify([page.head?.revision, page.entries[0]?.[0]]));
+            await new Promise((next) => setImmediate(next));
+          }
+        })();
+        await put(store, tenant, ...change);
+        state.done = true;
+        await watching;
+        const whole = [
+          JSON.stringify([1, true, true, true, false, false]),
+          JSON.stringify([2, false, true, true, true, true]),
+          JSON.stringify([1, 'p0']),
+          JSON.stringify([2, 'p1000']),
+        ];
+        for (const one of seen) expect(whole).toContain(one);
+      });
+
+      it('is not done at all where another one comes first, is expected of another history, or cannot be stored', async () => {
+        const tenant = freshTenant();
+        const head = await put(store, tenant, ...before);
+        const commit = { tenant, expected: 1, changes: change, event: EVENT };
+        for (const wrong of [{ expected: 0 }, { expected: 2 }, { nonce: 'other' }])
+          expect(await store.commit({ ...commit, ...wrong })).toEqual({ committed: false, head });
+        const circle: Record<string, unknown> = {};
+        circle['self'] = circle;
+        const spoilt = [...change, user('circle', { metadata: circle })];
+        await expect(store.commit({ ...commit, changes: spoilt })).rejects.toThrow(
+          /circular|cannot be stored|could not commit/i,
+        );
+        expect(await read(tenant)).toEqual(model(before));
+        // All at once: one of them is first, whole.
+        const small = [user('small')];
+        const results = await Promise.all([
+          store.commit(commit),
+          store.commit({ ...commit, changes: small }),
+          store.commit({ ...commit, changes: deletions(0, 1_500) }),
+        ]);
+        expect(results.filter(({ committed }) => committed)).toHaveLength(1);
+        const winner = [change, small, deletions(0, 1_500)][
+          results.findIndex(({ committed }) => committed)
+        ];
+        expect(await read(tenant)).toEqual(model(before, winner ?? []));
+        expect((await store.heads([tenant]))[0]).toMatchObject({ revision: 2 });
+      });
+
+      it('comes to its end though small ones come before it again and again', async () => {
+        const tenant = freshTenant();
+        await put(store, tenant, ...before);
+        const state = { done: false };
+        const others = (async (): Promise<void> => {
+          while (!state.done) {
+            await put(store, tenant, user('small')).catch(() => {});
+            await new Promise((next) => setTimeout(next, 50));
+          }
+        })();
+        try {
+          for (let tries = 0; ; tries++) {
+            expect(tries).toBeLessThan(100);
+            const [head] = await store.heads([tenant]);
+            if (head === undefined || head === 'unknown') throw new Error('no head');
+            const expected = head.revision;
+            const result = await store.commit({ tenant, expected, changes: change, event: EVENT });
+            if (result.committed) break;
+          }
+        } finally {
+          state.done = true;
+          await others;
+        }
+        const found = new Map(await read(tenant));
+        found.delete('user small');
+        expect(found).toEqual(model(before, change));
+      });
+    });
+
     it('random commits leave what a plain model of them leaves (CONS-5)', async () => {
       const ids = fc.constantFrom(
         '',

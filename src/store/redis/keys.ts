@@ -26,6 +26,11 @@ export interface Keys {
   records(tenant: string, kind: Kind): string;
   /** A sorted set: the ids of a kind, for pages in byte order. */
   index(tenant: string, kind: Kind): string;
+  /** A string: how far a large commit has been prepared; the nonce is the commit's. All keys of a stage expire. */
+  stage(tenant: string, nonce: string): string;
+  /** As `records` and `index`: what a kind will be once a large commit is done. */
+  stagedRecords(tenant: string, nonce: string, kind: Kind): string;
+  stagedIndex(tenant: string, nonce: string, kind: Kind): string;
 }
 
 /** @param prefix of all keys; without braces, which would move the hash slot */
@@ -44,5 +49,8 @@ export function keysOf(prefix: string, shards: number): Keys {
     feed: (tenant) => at(tenant, 'feed'),
     records: (tenant, kind) => at(tenant, `records:${kind}`),
     index: (tenant, kind) => at(tenant, `index:${kind}`),
+    stage: (tenant, nonce) => at(tenant, `stage:${nonce}:step`),
+    stagedRecords: (tenant, nonce, kind) => at(tenant, `stage:${nonce}:records:${kind}`),
+    stagedIndex: (tenant, nonce, kind) => at(tenant, `stage:${nonce}:index:${kind}`),
   };
 }

@@ -3,14 +3,31 @@ import type { Kind } from '../../engine/records.ts';
 import { KINDS } from '../format/kinds.ts';
 import { fields, integer, listOf, number, pair, text, type Shape } from '../format/shape.ts';
 import { leastReader, versionProblem } from '../format/version.ts';
-import { Unreadable, type FactKey, type FactValue, type FeedEntry } from '../store.ts';
+import {
+  StoreError,
+  Unreadable,
+  type Change,
+  type FactKey,
+  type FactValue,
+  type FeedEntry,
+} from '../store.ts';
 import { decodeRecord, encodeRecord } from './record.ts';
 
 /** A record's text; where it needs a reader above version 1, the version and a colon come first: `2:{…}`. */
-export function recordText(kind: Kind, value: FactValue): string {
+function recordText(kind: Kind, value: FactValue): string {
   const needs = leastReader(kind);
   const json = encodeRecord(value);
   return needs > 1 ? `${needs}:${json}` : json;
+}
+
+/** What is written for a change: `''` deletes. @throws StoreError where it cannot be stored */
+export function changeText({ kind, id, value }: Change): string {
+  if (value === undefined) return '';
+  try {
+    return recordText(kind, value);
+  } catch (error) {
+    throw new StoreError(`the ${kind} \`${id}\` cannot be stored`, { cause: error });
+  }
 }
 
 /** @param record `null` or `undefined`: there is none */
