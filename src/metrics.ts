@@ -10,6 +10,7 @@ import type {
 } from 'prom-client';
 import { APIS, type Api } from './audit/event.ts';
 import type { DESTINATION_COUNTS, Sink } from './audit/queue.ts';
+import { CREDENTIAL_PROBLEMS, type CredentialProblem } from './engine/credential-problem.ts';
 import { REASONS, type Reason } from './engine/model.ts';
 import type { FactsStats } from './facts/facts.ts';
 import { openRuntime } from './runtime.ts';
@@ -58,6 +59,8 @@ export interface Metrics {
   operation(operation: string, result: OperationResult): void;
   /** Somebody could not prove who it is to this process; what decisions say of it is counted with them. */
   unauthenticated(): void;
+  /** The credential of a question proves nobody. */
+  credential(problem: CredentialProblem): void;
   /** The certificate that serves is valid until then, ms since the epoch. */
   certificate(until: number): void;
   /** A call was refused before it was read: the process is late, or has no memory for it. */
@@ -100,6 +103,7 @@ export function createMetrics(gauges: Gauges): Metrics {
   );
   let historiesLost = 0;
   let unauthenticated = 0;
+  const credentials = new Map(CREDENTIAL_PROBLEMS.map((problem) => [problem, 0]));
   /** Infinity: there is no TLS, and no end. */
   let certificateUntil = Infinity;
   let refusals = 0;
@@ -254,6 +258,12 @@ export function createMetrics(gauges: Gauges): Metrics {
     () => [{ labels: {}, value: unauthenticated + decided('KEY_INVALID') }],
   );
   declare(
+    'postern_credential_problems_total',
+    'Credentials of questions that proved nobody, by what is wrong with them.',
+    'counter',
+    () => [...credentials].map(([problem, value]) => ({ labels: { problem }, value })),
+  );
+  declare(
     'postern_rate_limited_total',
     'Questions of keys that asked more often than they may.',
     'counter',
@@ -325,6 +335,9 @@ export function createMetrics(gauges: Gauges): Metrics {
     },
     unauthenticated(): void {
       unauthenticated++;
+    },
+    credential(problem): void {
+      credentials.set(problem, (credentials.get(problem) ?? 0) + 1);
     },
     overloaded(cause): void {
       overloads[cause]++;

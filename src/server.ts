@@ -236,7 +236,11 @@ export async function startServer(options: ServerOptions): Promise<Running> {
     const usage = openUsage(steadyNow);
     const refusals = openRefusals(audit, redact);
     cleanups.push(() => refusals.close());
-    const onCredential = refusalLogger(log);
+    const logged = refusalLogger(log);
+    const onCredential: Parts['onCredential'] = (problem, via) => {
+      metrics.credential(problem);
+      logged(problem, via);
+    };
     const common = { audit, redact, refusals, identity, metrics, onError, onCredential };
     const caches: Cache[] = [{ empty: () => facts.shed(), bytes: () => facts.stats().bytes }];
     const memory = watch(options, caches, metrics, log);

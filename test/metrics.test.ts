@@ -8,7 +8,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { settingsSchema } from '../src/config/settings.ts';
 import { MANAGEMENT_OPERATIONS } from '../src/counted.ts';
+import { CREDENTIAL_PROBLEMS } from '../src/engine/credential-problem.ts';
 import type { Reason } from '../src/engine/model.ts';
+import { mintKey } from '../src/identity/token.ts';
 import { openRuntime } from '../src/runtime.ts';
 import { createMetrics, type Gauges } from '../src/metrics.ts';
 import { startServer, type Running } from '../src/server.ts';
@@ -78,6 +80,7 @@ const CONTRACT: Readonly<
     { operation: [...MANAGEMENT_OPERATIONS].sort(), result: ['failed', 'ok', 'refused'] },
   ],
   postern_authentication_failures_total: ['counter', {}],
+  postern_credential_problems_total: ['counter', { problem: [...CREDENTIAL_PROBLEMS].sort() }],
   postern_rate_limited_total: ['counter', {}],
   postern_overload_refusals_total: ['counter', { cause: ['lag', 'memory'] }],
   postern_cache_sheds_total: ['counter', {}],
@@ -382,7 +385,20 @@ describe('counters agree with what was asked', () => {
       }),
     ).toMatchObject({
       'postern_authentication_failures_total{}': 2,
+      'postern_credential_problems_total{problem=malformed}': 1,
       [decided('check', 'KEY_INVALID')]: 1,
+    });
+    expect(
+      await added(async () => {
+        const api_key = mintKey('acme', 'nobody').token;
+        const checks = [asked({ credential: { api_key } }), asked({ key_id: 'trial' })];
+        await rig.client.call('BatchCheck', { checks });
+        await rig.client.call('Filter', asked({ credential: { api_key }, objects: [{}] }));
+        await rig.client.call('Explain', asked({ credential: { bearer_token: 'a.b.c' } }));
+      }),
+    ).toMatchObject({
+      'postern_credential_problems_total{problem=unknown}': 2,
+      'postern_credential_problems_total{problem=wrong_issuer}': 1,
     });
     const limited = await added(async () => {
       for (let n = 0; n < 5; n++)
