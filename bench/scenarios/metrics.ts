@@ -22,6 +22,7 @@ function noMetrics(): Metrics {
   const nothing = (): void => {};
   return {
     decision: nothing,
+    credential: nothing,
     notAudited: nothing,
     shadow: nothing,
     filtered: nothing,
