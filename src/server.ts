@@ -425,6 +425,10 @@ function openFactsAndMetrics(
     now: () => performance.now(),
     wallNow: steadyNow,
     onResync: (tenant, cause) => {
+      if (cause === 'deleted') {
+        log.warn({ tenant }, 'the tenant was deleted: nothing of it is allowed any more');
+        return;
+      }
       metrics.resync(cause);
       log.warn({ tenant, cause }, 'the change feed broke: reading the tenant again');
     },

@@ -33,6 +33,11 @@ export interface Authority {
   readonly level: number;
 }
 
+/** Whether an actor is the operator. */
+export function isOperator({ user, keyId }: Actor): boolean {
+  return user === undefined && keyId === undefined;
+}
+
 export const OPERATOR: Actor = { user: undefined, keyId: undefined, via: 'operator' };
 
 /**

@@ -4,7 +4,7 @@ import type { DefaultRole } from '../config/roles.ts';
 import type { Catalog } from '../engine/action.ts';
 import type { Kind, TenantRecord } from '../engine/records.ts';
 import type { FactKey, FactValue, Feed, Store } from '../store/store.ts';
-import { authorityOf, requireAdministrator, requireAll, type Actor } from './actor.ts';
+import { authorityOf, isOperator, requireAdministrator, requireAll, type Actor } from './actor.ts';
 import { applyText, exportPieces, unlistedOf, type ApplyFlags, type Exported } from './apply.ts';
 import { utf8Of } from './input.ts';
 import type { Baseline } from './baseline.ts';
@@ -24,10 +24,13 @@ import {
   type WriteOptions,
   UnknownWriteError,
 } from './write.ts';
+import { mustHaveBeen } from './tenant/deleted.ts';
+import { removeRecords, type Removal } from './tenant/remove.ts';
+import { tokenOf } from '../store/format/token.ts';
 import { readOnThread } from './threads/policy-set.ts';
 import { openPool, type PoolOptions } from './threads/pool.ts';
 import type { ThreadStore } from './threads/tasks.ts';
-import { overWorld, type Difference } from './world.ts';
+import { overWorld, type Difference, type World } from './world.ts';
 
 export interface AdminOptions {
   readonly store: Store;
@@ -64,6 +67,8 @@ export interface ManagementEvent {
   readonly differences: readonly Difference[];
   /** Differences that are not listed. */
   readonly moreDifferences?: number;
+  /** Records that were removed with a tenant, by kind (ADM-9). */
+  readonly removed?: ReadonlyMap<Kind, number>;
 }
 
 /** A request as it comes: the fields of its message, by their names in the contract. */
@@ -203,7 +208,7 @@ export function openAdmin(options: AdminOptions): Admin {
         actor,
         options: given,
         asked,
-        creates: name === 'CreateTenant',
+        creates: name === 'CreateTenant' || name === 'DeleteTenant',
         // The transport has made the request of the message that the rule is written for.
         rule: (context) =>
           (rule as (context: unknown, request: unknown) => object)(context, {
@@ -212,6 +217,38 @@ export function openAdmin(options: AdminOptions): Admin {
           }),
       });
     return doWrite(operation, actor, request, run, () => prepared(name, actor, request));
+  };
+
+  /** Deletes a tenant by one commit, then removes what it had, or goes on with that (ADM-9). */
+  const deleting = async (actor: Actor, request: AdminRequest): Promise<AdminAnswer> => {
+    const { tenant } = request;
+    const answer = await writing('DeleteTenant', actor, request);
+    const dryRun = request.options?.dry_run === true;
+    const progress: Removal = { removed: new Map(), head: undefined };
+    const event = { ...plainEvent('tenant.remove_records', actor, request), dryRun };
+    const told = (): Pick<ManagementEvent, 'revision' | 'removed'> => ({
+      revision: progress.head?.revision ?? answer.revision,
+      removed: progress.removed,
+    });
+    try {
+      await serially(tenant, () =>
+        removeRecords(store, tenant, { actor: actorName(actor), dryRun }, progress),
+      );
+    } catch (error) {
+      const message = `the tenant is deleted, and not all of its records are removed yet: do it again to go on: ${String(error)}`;
+      options.record({ ...event, ...told(), refused: { kind: 'failed', rule: '', message } });
+      throw error;
+    }
+    options.record({ ...event, ...told() });
+    const removed = [...progress.removed].map(([kind, count]) => ({ kind, count }));
+    const head = progress.head;
+    return {
+      ...answer,
+      ...(head === undefined
+        ? {}
+        : { revision: head.revision, consistency_token: tokenOf(tenant, head) }),
+      removed,
+    } as AdminAnswer;
   };
 
   /** What of a write is read on a thread before its rule runs, for those who may have it done (ADM-11). */
@@ -269,9 +306,10 @@ export function openAdmin(options: AdminOptions): Admin {
     tenant: string,
     actor: Actor,
     rule: (context: ReadContext) => T,
+    mustBe: (world: World) => void = mustExist,
   ): Promise<{ readonly revision: number; readonly result: T }> => {
     const { head, result } = await overWorld(store, tenant, firstKeys(actor), (world) => {
-      mustExist(world);
+      mustBe(world);
       const authority = authorityOf(world, actor, catalog(), 'postern:read');
       try {
         return rule({ world, authority, catalog: catalog(), now: now() });
@@ -320,7 +358,7 @@ export function openAdmin(options: AdminOptions): Admin {
     actor: Actor,
     request: AdminRequest & { page_size: number; page_token: string },
   ): Promise<AdminAnswer> => {
-    if (actor.user !== undefined || actor.keyId !== undefined)
+    if (!isOperator(actor))
       throw denied('ADM-1', `\`${actorName(actor)}\` may not list tenants`, 'the operator');
     const names = await store.tenants();
     const { page_size: size, page_token: after } = request;
@@ -334,7 +372,8 @@ export function openAdmin(options: AdminOptions): Admin {
         // The store returns a record of the kind that was asked for.
         const record = values[0] as TenantRecord | undefined;
         const migrations = (record?.migrations ?? []).map((one) => one.name);
-        return { name, revision: head?.revision ?? 0, migrations };
+        const deleted = record?.deleted === true;
+        return { name, revision: head?.revision ?? 0, migrations, deleted };
       }),
     );
     const last = page.at(-1);
@@ -348,7 +387,13 @@ export function openAdmin(options: AdminOptions): Admin {
     request: AdminRequest & { after: number; page_size: number },
   ): Promise<AdminAnswer> => {
     const { tenant } = request;
-    await look(tenant, actor, ({ authority }) => mustReadAll(authority, 'list changes'));
+    await look(
+      tenant,
+      actor,
+      ({ authority }) => mustReadAll(authority, 'list changes'),
+      // What became of a tenant is for the operator to read, after it was deleted too (ADM-9).
+      isOperator(actor) ? mustHaveBeen : mustExist,
+    );
     const size = Math.min(request.page_size === 0 ? 100 : request.page_size, 1_000);
     const { head, entries } = await oldestAfter(store, tenant, request.after, size);
     const revision = head?.revision ?? 0;
@@ -358,6 +403,7 @@ export function openAdmin(options: AdminOptions): Admin {
 
   return {
     async call(name, actor, request): Promise<AdminAnswer> {
+      if (name === 'DeleteTenant') return deleting(actor, request);
       if (isWrite(name)) return writing(name, actor, request);
       if (isRead(name)) return recorded(name, actor, request, () => reading(name, actor, request));
       if (isList(name)) return recorded(name, actor, request, () => listing(name, actor, request));
@@ -376,7 +422,7 @@ export function openAdmin(options: AdminOptions): Admin {
     },
     mayApply: (actor, request) =>
       recorded('state.apply', actor, request, async () => {
-        if (actor.user === undefined && actor.keyId === undefined) return;
+        if (isOperator(actor)) return;
         await look(request.tenant, actor, ({ authority }) =>
           requireAll(authority, 'ADM-5', 'apply a whole state'),
         );

@@ -29,6 +29,7 @@ import { KEPT_VERSIONS, versionId } from './policies.ts';
 import { findReceipt, once, receiptChanges, receiptToken } from './receipt.ts';
 import { denied, forbidden, invalid, notFound, Refused } from './refused.ts';
 import { fromDefaults, toFacts, toState, type BaseRole, type TenantFacts } from './state.ts';
+import { mustNotBeDeleted } from './tenant/deleted.ts';
 import { createdAgainBy, tombstonesAfter } from './tombstones.ts';
 import { keepUnlisted } from './state/keep.ts';
 import { describeRemovals, removalsOf, type Removal } from './state/removals.ts';
@@ -137,6 +138,7 @@ export async function planState(
   const { who = OPERATOR_APPLIES, baseline = [], unlisted = 'prune' } = options;
   const { head, records } = await readAll(store, listed.tenant, [...KINDS, ...DERIVED]);
   who.may(records, head);
+  mustNotBeDeleted(records.tenant.get(''));
   const state =
     unlisted === 'keep' && head !== undefined
       ? keepUnlisted(listed, toState(listed.tenant, records))
@@ -419,7 +421,8 @@ export async function exportState(
   tenant: string,
 ): Promise<{ readonly head: Head; readonly state: StateFile } | undefined> {
   const { head, records } = await readAll(store, tenant, KINDS);
-  return head === undefined ? undefined : { head, state: toState(tenant, records) };
+  const isHere = head !== undefined && records.tenant.get('')?.deleted !== true;
+  return !isHere ? undefined : { head, state: toState(tenant, records) };
 }
 
 /** A state that lists a role as `system` restores it as it was; else the default roles are given (RBAC-4). */

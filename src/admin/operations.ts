@@ -23,6 +23,7 @@ import {
 import { addMember, removeMember } from './rules/members.ts';
 import { updatePolicySet } from './rules/policy-set.ts';
 import { grantPermission, revokePermission } from './rules/role-permissions.ts';
+import { deleteTenant } from './tenant/delete.ts';
 import { createTenant } from './tenants.ts';
 import {
   batchCreateUsers,
@@ -45,6 +46,7 @@ function as<Request>(operation: string, rule: Write<Request>['rule']): Write<Req
 
 export const WRITES = {
   CreateTenant: as('tenant.create', createTenant),
+  DeleteTenant: as('tenant.delete', deleteTenant),
   CreateUser: as('user.create', createUser),
   BatchCreateUsers: as('user.batch_create', batchCreateUsers),
   UpdateUser: as('user.update', updateUser),

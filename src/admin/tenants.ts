@@ -7,6 +7,7 @@ import { fromDefaults } from './state.ts';
 import { createUser } from './users.ts';
 import { INDEXED, isOwnerRole } from './links.ts';
 import { idOf } from './input.ts';
+import { mustNotBeDeleted } from './tenant/deleted.ts';
 
 /** A tenant with the default roles, and its first owner. For the operator. */
 export function createTenant(context: Context, { owner }: { readonly owner: string }): object {
@@ -14,8 +15,9 @@ export function createTenant(context: Context, { owner }: { readonly owner: stri
   if (!authority.operator)
     throw denied('ADM-1', `\`${authority.name}\` may not create tenants`, 'the operator');
   idOf('tenant', world.tenant);
-  if (world.get('tenant', '') !== undefined)
-    throw alreadyExists(`tenant \`${world.tenant}\` exists already`);
+  const stored = world.get('tenant', '');
+  mustNotBeDeleted(stored);
+  if (stored !== undefined) throw alreadyExists(`tenant \`${world.tenant}\` exists already`);
   world.put('name', INDEXED.id, INDEXED);
   world.put('tenant', '', newTenant(world.tenant, baseline, now));
   for (const role of fromDefaults(defaults))

@@ -19,7 +19,8 @@ import { factsChanged, type FactCount } from './read/facts-changed.ts';
 import { withSuggestion } from './read/suggestions.ts';
 import { mustBeExpected, whileExpected } from './expected.ts';
 import { findReceipt, once, receiptChanges, receiptToken } from './receipt.ts';
-import { forbidden, notFound, Refused } from './refused.ts';
+import { forbidden, Refused } from './refused.ts';
+import { mustHaveBeen, mustNotBeDeleted } from './tenant/deleted.ts';
 import type { Fallen } from './tree/cascade.ts';
 import { follow, nothingFollows } from './tree/follow.ts';
 import { grantView, ownerView, type GrantView, type OwnerView } from './view.ts';
@@ -283,10 +284,10 @@ function ruled(
   }
 }
 
-/** @throws Refused NOT_FOUND */
+/** @throws Refused NOT_FOUND, FAILED_PRECONDITION where it was deleted (ADM-9) */
 export function mustExist(world: World): void {
-  if (world.get('tenant', '') === undefined)
-    throw notFound(`there is no tenant \`${world.tenant}\``);
+  mustHaveBeen(world);
+  mustNotBeDeleted(world.get('tenant', ''));
 }
 
 /** ADM-5: a tenant that has had an owner keeps one. @throws Refused */

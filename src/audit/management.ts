@@ -33,6 +33,8 @@ export interface ManagementContent {
     { readonly kind: string; readonly rule: string; readonly message: string } | undefined;
   /** Changes that are not listed. */
   readonly moreChanges?: number;
+  /** Records that were removed with a tenant, by kind (ADM-9). */
+  readonly removed?: ReadonlyMap<string, number>;
   readonly changes: readonly {
     readonly kind: string;
     readonly id: string;
@@ -74,6 +76,7 @@ export function managementLine(
     before: told.map(({ kind, id, before }) => ({ kind, id, value: withoutSecrets(before) })),
     after: told.map(({ kind, id, after }) => ({ kind, id, value: withoutSecrets(after) })),
     ...(more > 0 ? { more_changes: more } : {}),
+    ...(content.removed === undefined ? {} : { removed: Object.fromEntries(content.removed) }),
   };
   return withoutTokens(stringify(redact?.record(record) ?? record));
 }

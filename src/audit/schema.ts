@@ -209,6 +209,9 @@ const management = z
     more_changes: z.int().min(1).optional().meta({
       description: 'Changes beyond those that `before` and `after` tell',
     }),
+    removed: z.record(z.string(), z.int().min(1)).optional().meta({
+      description: 'Of `tenant.remove_records`: how many records it removed, by kind (ADM-9)',
+    }),
     omitted,
     erased,
     cut,

@@ -57,6 +57,11 @@ export async function withCandidate<T>(
     const tenants = new Map<string, StaticFacts>();
     const load = async (tenant: string): Promise<StaticFacts> => {
       const { records } = await readAll(store, tenant, KINDS);
+      // A tenant that was deleted decides nothing, whatever is still stored of it (ADM-9).
+      if (records.tenant.get('')?.deleted === true) {
+        tenants.set(tenant, nobody);
+        return nobody;
+      }
       const facts = staticFacts(tenant, edit(tenant, records), catalog);
       tenants.set(tenant, facts);
       return facts;

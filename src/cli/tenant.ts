@@ -2,8 +2,8 @@
 import type { Command } from 'commander';
 import { listAll, type Admin } from './admin-client.ts';
 import { given } from './arguments.ts';
-import { EXIT, print } from './output.ts';
-import { listing, properties, reportWrite, type WriteAnswer } from './report.ts';
+import { EXIT, print, visible } from './output.ts';
+import { listing, properties, reportWrite, yes, type WriteAnswer } from './report.ts';
 import {
   limitOption,
   parseLimit,
@@ -18,6 +18,11 @@ interface Tenant {
   readonly name: string;
   readonly revision: string;
   readonly migrations: readonly string[];
+  readonly deleted: boolean;
+}
+
+interface DeleteAnswer extends WriteAnswer {
+  readonly removed: readonly { readonly kind: string; readonly count: string }[];
 }
 
 /** Adds the verbs of `postern tenant`. */
@@ -32,6 +37,18 @@ export function tenantVerbs(noun: Command, packageRoot: string): void {
   )
     .addHelpText('after', '\nExample:\n  postern tenant create acme --owner alice')
     .action(run(create));
+  writing(
+    noun
+      .command('delete')
+      .description('delete a tenant with all it has; its name stays taken')
+      .argument('<name>', 'its name')
+      .requiredOption('--confirm <name>', 'its name once more'),
+  )
+    .addHelpText(
+      'after',
+      '\nFrom its first commit on nothing of the tenant is allowed. Interrupted, it goes on when it is run again.\n\nExample:\n  postern tenant delete acme --confirm acme',
+    )
+    .action(run(remove));
   noun.command('list').description('list tenants').addOption(limitOption()).action(run(list));
   noun
     .command('show')
@@ -54,6 +71,26 @@ async function create(
   return EXIT.ok;
 }
 
+async function remove(
+  admin: Admin,
+  options: WriteFlags & { confirm: string },
+  tenant: string,
+): Promise<number> {
+  const answer = await admin.send<DeleteAnswer>('DeleteTenant', {
+    options: writeOptions(options),
+    tenant,
+    confirm: options.confirm,
+  });
+  const counts = answer.removed.map(({ kind, count }) => `${count} ${kind}`).join(', ');
+  const words = answer.result?.dry_run === true ? 'records to remove' : 'records removed';
+  reportWrite(admin.output, answer, {
+    what: `tenant ${tenant}`,
+    done: 'deleted',
+    also: visible(`${words}: ${counts === '' ? 'none' : counts}`),
+  });
+  return EXIT.ok;
+}
+
 async function list(admin: Admin, options: LimitFlag): Promise<number> {
   const { items, answer } = await listAll<Tenant>(
     admin.send,
@@ -64,8 +101,13 @@ async function list(admin: Admin, options: LimitFlag): Promise<number> {
   );
   print(admin.output, answer, () =>
     listing(
-      ['NAME', 'REVISION', 'LAST MIGRATION'],
-      items.map(({ name, revision, migrations }) => [name, revision, migrations.at(-1) ?? '']),
+      ['NAME', 'REVISION', 'LAST MIGRATION', 'DELETED'],
+      items.map(({ name, revision, migrations, deleted }) => [
+        name,
+        revision,
+        migrations.at(-1) ?? '',
+        yes(deleted),
+      ]),
       'no tenants',
     ),
   );

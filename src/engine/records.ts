@@ -164,6 +164,12 @@ export interface SecretRow {
 export interface TenantRecord {
   readonly id: string;
   readonly migrations?: readonly AppliedMigration[];
+  /** A tombstone: the tenant was deleted, and its other records are gone or on their way (ADM-9). */
+  readonly deleted?: boolean;
+  /** `operator`, or whom the operator named. */
+  readonly deletedBy?: string;
+  /** Milliseconds since the epoch. */
+  readonly deletedAt?: number;
 }
 
 export interface AppliedMigration {

@@ -412,7 +412,14 @@ export function openFacts(source: Store, firstCatalog: Catalog, options: FactsOp
     const running = planeFlights.get(tenant);
     if (running !== undefined) return running;
     const started = loadPlane(store, tenant, { groups: cache.groups, now })
-      .then(async (plane) => {
+      .then(async (loaded) => {
+        if (loaded === 'deleted') {
+          // Nothing is lost: what it was is not compared with what is there.
+          planes.delete(tenant);
+          absentTenants.set(tenant, now());
+          return undefined;
+        }
+        const plane = loaded;
         const current = planes.peek(tenant);
         if (current !== undefined) histories.left(current);
         await histories.compare(store, tenant, plane);

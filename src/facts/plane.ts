@@ -9,6 +9,7 @@ import type {
   PolicySetRecord,
   Records,
   RoleRecord,
+  TenantRecord,
   UserRecord,
   WorkspaceRecord,
 } from '../engine/records.ts';
@@ -16,6 +17,7 @@ import { groupsOf, type Direct, type GroupFacts, type SubjectFacts } from '../en
 import {
   readPages,
   StoreError,
+  TenantError,
   Unreadable,
   VersionError,
   type FactKey,
@@ -60,31 +62,37 @@ export interface Plane {
 
 type PlaneKind = 'role' | 'workspace' | 'policy_set';
 type PlaneChange = FactKey<PlaneKind> & { readonly value: FactValue | undefined };
-const PLANE_KINDS = ['role', 'workspace', 'policy_set'] as const;
+/** The tenant's own record is looked at last: a deletion that comes while the others are read is seen (ADM-9). */
+const READ_KINDS = ['role', 'workspace', 'policy_set', 'tenant'] as const;
 
 /**
  * Reads a tenant's plane. Commits that come between the pages do not matter: what they changed is read again by the
- * feed, from the first page's revision on. `undefined`: the tenant does not exist.
+ * feed, from the first page's revision on. `undefined`: the tenant does not exist; `deleted`: it exists no more (ADM-9).
  * @throws StoreError where it changes faster than it can be read
  */
 export async function loadPlane(
   store: Store,
   tenant: string,
   options: { readonly groups: number; readonly now: () => number },
-): Promise<Plane | undefined> {
+): Promise<Plane | 'deleted' | undefined> {
   for (let round = 0; round < MAX_ROUNDS; round++) {
     const startedAt = options.now();
     const unreadable: Unreadable[] = [];
     const { first, newest, records } = await readPages(
       store,
       tenant,
-      PLANE_KINDS,
+      READ_KINDS,
       false,
       (record) => void unreadable.push(record),
     );
     mustUnderstand(tenant, unreadable);
     if (first === undefined && newest === undefined) return undefined;
     if (first === undefined || newest === undefined) continue;
+    if (records.tenant.get('')?.deleted === true) return 'deleted';
+    const lost = unreadable.find(({ key }) => key.kind === 'tenant');
+    // Whether it was deleted cannot be known.
+    if (lost !== undefined)
+      throw new TenantError(`the record of tenant \`${tenant}\` cannot be used: ${lost.problem}`);
     const plane = planeOf(tenant, first, startedAt, options.groups, records);
     await lookBack(store, plane);
     for (const { key } of unreadable) noteUnreadable(plane, key);
@@ -154,7 +162,7 @@ export type Followed =
   | { readonly kind: 'advanced'; readonly entries: readonly FeedEntry[] }
   | { readonly kind: 'broken'; readonly cause: Cause };
 
-type Cause = 'wiped' | 'rolled_back' | 'gap' | 'unreadable' | 'version';
+type Cause = 'wiped' | 'rolled_back' | 'gap' | 'unreadable' | 'version' | 'deleted';
 
 /** Who is further behind reads everything again, which costs less; the feed then looks like one with a gap. */
 const MAX_ENTRIES = 1_000;
@@ -214,10 +222,13 @@ export function follow(
       if (overtaken()) return { kind: 'current' };
       if (head === undefined) return breakWith('wiped');
       if (values.some((value) => value instanceof Unreadable)) return breakWith('unreadable');
-      const changes = keys.map((key, index) => ({
-        ...key,
-        value: values[index] as FactValue | undefined,
-      }));
+      const changes: PlaneChange[] = [];
+      for (const [index, key] of keys.entries()) {
+        // The store returns a record of the kind that was asked for, and none is unreadable.
+        const value = values[index] as FactValue | undefined;
+        if (key.kind !== 'tenant') changes.push({ kind: key.kind, id: key.id, value });
+        else if ((value as TenantRecord | undefined)?.deleted === true) return breakWith('deleted');
+      }
       if (head.nonce === entries.at(-1)?.nonce) return arrive(entries, changes);
       return readFeed((more) => {
         const upTo = more.filter(({ revision }) => revision <= head.revision);
@@ -263,11 +274,11 @@ function breakOf(
   return at.nonce === head.nonce ? undefined : 'rolled_back';
 }
 
-function planeKeys(entries: readonly FeedEntry[]): FactKey<PlaneKind>[] {
-  const keys = new Map<string, FactKey<PlaneKind>>();
+function planeKeys(entries: readonly FeedEntry[]): FactKey<PlaneKind | 'tenant'>[] {
+  const keys = new Map<string, FactKey<PlaneKind | 'tenant'>>();
   for (const { keys: changed } of entries)
     for (const { kind, id } of changed ?? [])
-      if (kind === 'role' || kind === 'workspace' || kind === 'policy_set')
+      if (kind === 'role' || kind === 'workspace' || kind === 'policy_set' || kind === 'tenant')
         keys.set(`${kind} ${id}`, { kind, id });
   return [...keys.values()];
 }

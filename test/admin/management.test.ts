@@ -498,6 +498,17 @@ const POLICIES: readonly Case[] = [
   ]),
   no('ADM-1: a key does not act for another than its user', user('key:agent/root', 'x')),
   no('ADM-1: only the operator makes tenants', ['root', 'CreateTenant', {}]),
+  no('ADM-9: only the operator deletes tenants', ['root', 'DeleteTenant', { confirm: TENANT }]),
+  no('ADM-9: no key does', ['key:rootkey/root', 'DeleteTenant', { confirm: TENANT }]),
+  no('ADM-9: a superuser is not asked for the name', ['root', 'DeleteTenant', { confirm: '' }]),
+  ...['', 'other', 'ACME', `${TENANT} `].map((confirm) =>
+    no(
+      `ADM-9: the name is asked for twice: '${confirm}'`,
+      ['operator', 'DeleteTenant', { confirm }],
+      [],
+      INVALID,
+    ),
+  ),
   no('RBAC-4: a tenant is made once', ['operator', 'CreateTenant', {}], [], EXISTS),
 ];
 

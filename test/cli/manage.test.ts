@@ -330,3 +330,34 @@ describe('what a write prints', () => {
     expect(await ok(`--tenant bulk apply -f ${file}`)).toMatch(/^state of bulk applied.*nothing/);
   });
 });
+
+describe('tenant delete (ADM-9)', () => {
+  it('asks for the name twice, counts what it removes, and goes by that name no more', async () => {
+    await ok('tenant create scratch --owner sam');
+    await ok('--tenant scratch user create pat');
+    expect(await refused('tenant delete scratch', 2)).toContain('--confirm');
+    expect(await refused('tenant delete scratch --confirm acme', 2)).toMatch(/confirm.*`scratch`/);
+    expect(await ok('tenant delete scratch --confirm scratch --dry-run')).toMatch(
+      /tenant scratch would be deleted: records to remove: 2 user, .*dry run/,
+    );
+    expect(await ok('--tenant scratch user get pat')).toContain('pat');
+    const done = await ok('tenant delete scratch --confirm scratch');
+    expect(done).toMatch(/^- tenant scratch\n/);
+    expect(done).toMatch(/tenant scratch deleted: records removed: 2 user, .*4 role/);
+    for (const line of [
+      'tenant create scratch',
+      'tenant show scratch',
+      '--tenant scratch user get pat',
+      '--tenant scratch user create pat',
+      '--tenant scratch export',
+    ])
+      expect(await refused(line), line).toContain('tenant `scratch` was deleted by `operator`');
+    expect(await ok('tenant list')).toMatch(/^scratch .*yes/m);
+    expect(await ok('--tenant scratch changes list')).toContain('tenant.delete');
+    expect(await ok('tenant delete scratch --confirm scratch')).toContain('records removed: none');
+    expect(await ok('tenant show acme')).toContain('acme');
+    const records = readFileSync(join(server.directory, 'audit.jsonl'), 'utf8');
+    expect(records).toMatch(/"operation":"tenant.delete".*"allowed":true/);
+    expect(records).toMatch(/"operation":"tenant.remove_records".*"removed":\{.*"user":2/);
+  });
+});

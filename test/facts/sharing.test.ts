@@ -25,7 +25,7 @@ describe('single flight', () => {
     );
     expect(new Set(answers)).toEqual(new Set(['ALLOWED@1']));
     expect(calls.filter(({ method }) => method === 'get')).toHaveLength(1);
-    expect(calls.filter(({ method }) => method === 'scan')).toHaveLength(3);
+    expect(calls.filter(({ method }) => method === 'scan')).toHaveLength(4);
     room.close();
   });
 

@@ -102,6 +102,7 @@ const PAGE = { page_size: 0, page_token: '' };
 /** What the codec makes of fields that are left out. */
 const DEFAULTS: Readonly<Record<string, object>> = {
   CreateTenant: { owner: '' },
+  ListTenants: PAGE,
   GetKey: { action: '' },
   DeleteUser: { reassign_to: '' },
   ListUsers: { external_id: '', email: '', include_deleted: false, ...PAGE },

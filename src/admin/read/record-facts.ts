@@ -105,6 +105,10 @@ function timeText(ms: number | undefined): string | undefined {
 const TENANT: Aspects<TenantRecord> = {
   id: undefined,
   migrations: list('migration', ({ migrations }) => migrations?.map(({ name }) => name)),
+  // A tombstone is a record that is not there.
+  deleted: undefined,
+  deletedBy: undefined,
+  deletedAt: undefined,
 };
 
 const USER: Aspects<UserRecord> = {

@@ -48,7 +48,12 @@ const policySet = fields(
 const SHAPES: Readonly<Record<Kind, Shape>> = {
   tenant: fields(
     { id: text },
-    { migrations: listOf(fields({ name: text, digest: text, at: number })) },
+    {
+      migrations: listOf(fields({ name: text, digest: text, at: number })),
+      deleted: flag,
+      deletedBy: text,
+      deletedAt: number,
+    },
   ),
   user: fields(
     {
