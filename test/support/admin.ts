@@ -23,9 +23,9 @@ export interface Manager {
   readonly admin: Exporting;
   readonly events: ManagementEvent[];
   /** Does a call as `operator`, `alice`, or `key:agent-1/alice`; fields that are left out are the codec's defaults. */
-  as(who: string, call: string, request?: object): Promise<Record<string, unknown>>;
+  readonly as: (who: string, call: string, request?: object) => Promise<Record<string, unknown>>;
   /** The refusal that a call ends with. */
-  refused(who: string, call: string, request?: object): Promise<Refused>;
+  readonly refused: (who: string, call: string, request?: object) => Promise<Refused>;
 }
 
 export const TENANT = 'acme';
