@@ -1,8 +1,11 @@
 /** Every answer of a write names its revision and history (CONS-1). */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { decodeToken } from '../../src/store/format/token.ts';
 import { manager, TENANT } from '../support/admin.ts';
 import { openMemoryStore } from '../support/memory-store.ts';
+import { PACKAGE_ROOT } from '../support/server.ts';
 
 const once = (idempotency_key: string, dry_run = false): object => ({
   options: { idempotency_key, dry_run, expected_revision: 0, request_id: '' },
@@ -31,4 +34,13 @@ it('a write, the same again under its key, one that changes nothing, and a dry r
   for (const id of ['c', 'd', 'e', 'f', 'g']) await as('CreateUser', { user: { id } });
   // The feed no longer has it: nothing is made up.
   expect(await token('CreateUser', { ...alice, ...once('k') })).toBe('');
+});
+
+it('has a field in every answer that tells what a write did', () => {
+  const proto = readFileSync(join(PACKAGE_ROOT, 'proto/postern/v1/admin.proto'), 'utf8');
+  const messages = [...proto.matchAll(/^message (\w+) \{(.*?)^\}/gms)];
+  const writes = messages.filter(([, , body]) => /^ {2}WriteResult result = /m.test(body ?? ''));
+  expect(writes.length).toBeGreaterThan(20);
+  const without = writes.filter(([, , body]) => !/string consistency_token = 15;/.test(body ?? ''));
+  expect(without.map(([, name]) => name)).toEqual([]);
 });
