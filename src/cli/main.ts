@@ -185,7 +185,9 @@ Examples:
       }
       if (subject === undefined || action === undefined) {
         const missing = subject === undefined ? 'subject' : 'action';
-        throw new CliError(`missing required argument \`${missing}\``);
+        throw new CliError(
+          `missing required argument \`${missing}\` (postern check --help tells more)`,
+        );
       }
       const { check } = await import('./check.ts');
       const options = self.optsWithGlobals<

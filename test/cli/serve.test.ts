@@ -124,10 +124,11 @@ describe('audit', () => {
   it('has a line for every decision, and no secret', async () => {
     const client = connectTo(server.grpc);
     await client.call('Check', { ...read, id: 'secret-test', credential: { api_key: 'hunter2' } });
-    await client.call('Check', { ...read, id: 'line\nbreak \u001b[31m' });
+    await expect(client.call('Check', { ...read, id: 'line\nbreak \u001b[31m' })).rejects.toThrow(
+      /INVALID_ARGUMENT: id/,
+    );
     client.close();
     await expect.poll(() => server.audit()).toContain('secret-test');
-    await expect.poll(() => server.audit()).toContain('break');
     const lines = server.audit().trim().split('\n');
     const records = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
     expect(records.map(({ seq }) => seq)).toEqual(records.map((_, index) => index + 1));
@@ -445,7 +446,7 @@ describe('start is refused', () => {
     ['grpc: { address: "4700" }\n', 'grpc.address: `"4700"`'],
     ['audit: { sinks: [{ type: file }] }\n', 'audit.sinks[0].path: is missing'],
     ['facts: { max_staleness_ms: 100 }\n', 'facts.heartbeat_ms: is not below max_staleness_ms'],
-    ['catalog: nope.yaml\n', 'nope.yaml:1:1: cannot be read'],
+    [files.replace(/^catalog: .*$/m, 'catalog: nope.yaml'), 'nope.yaml:1:1: cannot be read'],
     [`${files}store: mysql://x\n`, 'store: `mysql://x` is not supported: use embedded:DIR'],
   ])('%j', async (settings, text) => {
     expect(await start(settings)).toContain(text);

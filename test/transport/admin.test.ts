@@ -624,9 +624,41 @@ describe('robustness', () => {
       expect(await admin.send(name, [Buffer.from([0xff])], OPERATOR), name).toMatchObject({
         code: status.INVALID_ARGUMENT,
         reason: 'google.rpc.BadRequest',
-        details: 'the message cannot be read: send one of this method',
+        details: 'the message cannot be read: send one of this method, with texts in UTF-8',
       });
     expect(await revisionOf(admin)).toBe(before);
+  });
+
+  it('a text that is no UTF-8 is refused: two ids never become one (ID-1)', async () => {
+    const own = await start();
+    const create = METHODS['CreateUser'] ?? expect.fail('there is no CreateUser');
+    const message = (text: string): Buffer =>
+      create.requestSerialize({
+        tenant: 'acme',
+        user: { id: 'aXXX', metadata: toStruct({ text }) },
+      });
+    const placed = (bytes: Buffer, ...wrong: readonly number[]): Buffer => {
+      const at = bytes.indexOf('XXX');
+      return Buffer.concat([bytes.subarray(0, at), Buffer.from(wrong), bytes.subarray(at + 3)]);
+    };
+    for (const wrong of [
+      [0xff, 0x58, 0x58],
+      [0xed, 0xa0, 0x80],
+      [0xc0, 0x80, 0x58],
+      [0xe2, 0x82, 0x58],
+    ])
+      for (const text of ['', '\ufffd'])
+        expect(
+          await own.admin.send('CreateUser', [placed(message(text), ...wrong)], OPERATOR),
+        ).toMatchObject({
+          code: status.INVALID_ARGUMENT,
+          details: expect.stringContaining('with texts in UTF-8') as string,
+        });
+    // The character itself is one like others.
+    expect(
+      await own.admin.send('CreateUser', [placed(message('\ufffd'), 0xef, 0xbf, 0xbd)], OPERATOR),
+    ).toMatchObject({ code: status.OK });
+    await own.close();
   });
 
   it('random messages on every method, by several actors: never INTERNAL, and a refusal changes nothing', async () => {

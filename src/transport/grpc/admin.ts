@@ -26,6 +26,7 @@ import {
   VersionError,
 } from '../../store/store.ts';
 import { Upload, type UploadMessage } from './upload.ts';
+import { hasExactText } from './exact-text.ts';
 import { badRequest, CODE, RpcError, withReason } from './status.ts';
 import { endWith, toServiceError, type Extra, type JudgeCaller } from './server.ts';
 
@@ -99,7 +100,8 @@ const UNREADABLE = Object.freeze({});
 function readable({ requestDeserialize }: LoadedMethod): LoadedMethod['requestDeserialize'] {
   return (bytes) => {
     try {
-      return requestDeserialize(bytes);
+      const message = requestDeserialize(bytes);
+      return hasExactText(bytes, message) ? message : UNREADABLE;
     } catch {
       return UNREADABLE;
     }
@@ -107,7 +109,7 @@ function readable({ requestDeserialize }: LoadedMethod): LoadedMethod['requestDe
 }
 
 function unreadable(): RpcError {
-  return badRequest('', 'the message cannot be read: send one of this method');
+  return badRequest('', 'the message cannot be read: send one of this method, with texts in UTF-8');
 }
 
 type Reply = sendUnaryData<object>;
