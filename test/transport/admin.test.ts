@@ -433,7 +433,7 @@ const REFUSALS = [
 
 describe('every method', () => {
   it('is one of the contract', () => {
-    expect(NAMES.length).toBe(53);
+    expect(NAMES.length).toBe(54);
   });
 
   it.each(NAMES)('%s answers an empty request clearly', async (name) => {
@@ -660,6 +660,28 @@ describe('robustness', () => {
     ).toMatchObject({ code: status.OK });
     await own.close();
   });
+
+  it.each([
+    ['tenant', { tenant: 'other' }],
+    ['prune', { prune: true }],
+    ['keep', { keep: true }],
+    ['options', { options: { dry_run: true } }],
+  ])(
+    'a later message of Apply that says another %s is refused, and nothing is applied',
+    async (field, later) => {
+      const before = await revisionOf(admin);
+      const chunk = Buffer.from('tenant: acme\n');
+      const pieces = [
+        { tenant: 'acme', chunk },
+        { ...later, chunk: Buffer.from('# more\n') },
+      ];
+      expect(await admin.send('Apply', ended(pieces), OPERATOR)).toMatchObject({
+        code: status.INVALID_ARGUMENT,
+        details: expect.stringContaining(`${field}: `) as string,
+      });
+      expect(await revisionOf(admin)).toBe(before);
+    },
+  );
 
   it('random messages on every method, by several actors: never INTERNAL, and a refusal changes nothing', async () => {
     const own = await start();

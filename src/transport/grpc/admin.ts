@@ -25,7 +25,7 @@ import {
   UnreadableError,
   VersionError,
 } from '../../store/store.ts';
-import { Upload, type UploadMessage } from './upload.ts';
+import { mustAgree, Upload, type UploadMessage } from './upload.ts';
 import { hasExactText } from './exact-text.ts';
 import { badRequest, CODE, RpcError, withReason } from './status.ts';
 import { endWith, toServiceError, type Extra, type JudgeCaller } from './server.ts';
@@ -174,6 +174,7 @@ function apply({ admin, authenticate, maxStateBytes, onError }: AdminServiceOpti
         first.actor.catch(fail);
       }
       try {
+        mustAgree(first.request, message);
         upload.add(message);
       } catch (error) {
         fail(error);

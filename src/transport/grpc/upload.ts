@@ -13,7 +13,32 @@ export interface UploadMessage {
   readonly end?: { readonly length: number; readonly sha256: Buffer } | null;
 }
 
+/** What the first message says of the whole upload. */
+interface Head {
+  readonly tenant: string;
+  readonly options?: object | null;
+  readonly prune?: boolean;
+  readonly keep?: boolean;
+}
+
 const NOTHING = 'nothing is applied: send the state again';
+
+/**
+ * A later message may say again what the first one said, and nothing else: what it says would have no effect.
+ * @throws Refused that names the field
+ */
+export function mustAgree(first: Head, message: Head): void {
+  if (message.tenant !== '' && message.tenant !== first.tenant)
+    throw invalid(
+      'tenant',
+      `\`${message.tenant}\` follows a first message with \`${first.tenant}\`; ${NOTHING}`,
+    );
+  for (const field of ['prune', 'keep'] as const)
+    if (message[field] === true && first[field] !== true)
+      throw invalid(field, `is only read in the first message; ${NOTHING}`);
+  if (message.options && JSON.stringify(message.options) !== JSON.stringify(first.options))
+    throw invalid('options', `are only read in the first message; ${NOTHING}`);
+}
 
 export class Upload {
   readonly #maxBytes: number;
