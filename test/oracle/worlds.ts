@@ -303,11 +303,10 @@ const catalogArb: fc.Arbitrary<CatalogFile> = fc
     });
     return {
       actions,
-      ...(types === undefined
-        ? {}
-        : {
-            resource_types: plainObject(types.map(([type, access]) => [type, { access }] as const)),
-          }),
+      // A catalog says that it has none, so that a file that was cut off is not taken for one.
+      resource_types: plainObject(
+        (types ?? []).map(([type, access]) => [type, { access }] as const),
+      ),
       ...(implied.length === 0 ? {} : { implies: plainObject(implied) }),
     };
   });
