@@ -41,12 +41,15 @@ const FILES: Readonly<Record<string, string | Uint8Array>> = {
     'policy_set: { name: p, mode: enforce, rules: [{ id: r, effect: allow, actions: [graph.serch] }] }\n',
   'users.yaml': '- { id: a, emial: x }\n',
   'settings-key.yaml': 'stores: x\n',
-  'settings-store.yaml': `catalog: ${PACKAGE_ROOT}/config/actions.yaml\ndefault_roles: ${PACKAGE_ROOT}/config/roles.yaml\nstore: mysql:x\n`,
+  'settings-store.yaml': `catalog: ${PACKAGE_ROOT}/config/actions.yaml\ndefault_roles: ${PACKAGE_ROOT}/config/roles.yaml\nstore: mysql:x\ngrpc: { address: 127.0.0.1:0 }\nhttp: { address: 127.0.0.1:0 }\n`,
   'settings-catalog.yaml': `catalog: nowhere.yaml\ndefault_roles: ${PACKAGE_ROOT}/config/roles.yaml\nstore: embedded:x\n`,
   'settings-none.yaml': `default_roles: ${PACKAGE_ROOT}/config/roles.yaml\nstore: embedded:x\n`,
   'settings-address.yaml': 'grpc: { address: "localhost" }\n',
   'pem.pem': 'no certificate\n',
 };
+
+/** Other tests have servers on the port that is the default. */
+const OWN_HTTP = 'http: { address: 127.0.0.1:0 }\n';
 
 beforeAll(async () => {
   for (const [name, text] of Object.entries(FILES)) writeFileSync(at(name), text);
@@ -58,15 +61,21 @@ beforeAll(async () => {
   mute = createServer((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'));
   await Promise.all([listening(taken), listening(mute)]);
   writeFileSync(at('settings-ok.yaml'), settings(''));
-  writeFileSync(at('settings-taken.yaml'), settings(`grpc: { address: ${addressOf(taken)} }\n`));
-  writeFileSync(at('settings-http.yaml'), settings(`http: { address: ${addressOf(taken)} }\n`));
+  writeFileSync(
+    at('settings-taken.yaml'),
+    settings(`grpc: { address: ${addressOf(taken)} }\n${OWN_HTTP}`),
+  );
+  writeFileSync(
+    at('settings-http.yaml'),
+    settings(`grpc: { address: 127.0.0.1:0 }\nhttp: { address: ${addressOf(taken)} }\n`),
+  );
   writeFileSync(
     at('settings-lost.yaml'),
-    settings(`grpc: { address: 'unix:${at('gone/x.sock')}' }\n`),
+    settings(`grpc: { address: 'unix:${at('gone/x.sock')}' }\n${OWN_HTTP}`),
   );
   writeFileSync(
     at('settings-long.yaml'),
-    settings(`grpc: { address: 'unix:/tmp/${'s'.repeat(110)}' }\n`),
+    settings(`grpc: { address: 'unix:/tmp/${'s'.repeat(110)}' }\n${OWN_HTTP}`),
   );
   server = await serve([], {
     settings: settings('grpc: { address: 127.0.0.1:0 }\nhttp: { address: 127.0.0.1:0 }\n'),
@@ -146,7 +155,7 @@ const OFFLINE: readonly Wrong[] = [
   ['--tenant t user list --token-file @directory', 2, /--token-file: .* it is a directory/],
   ['--tenant t check alice read --ca @none', 2, /--ca: .* no such file/],
   [
-    '--tenant t check alice read --ca @pem.pem',
+    '--tenant t check alice read --ca @pem.pem --address 127.0.0.1:1',
     2,
     /not usable as PEM files|nothing listens|trusted/,
   ],
