@@ -462,7 +462,11 @@ describe('start is refused', () => {
   it('on a store of another layout', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'postern-layout-'));
     writeFileSync(join(directory, 'postern.mdb'), 'this is no database');
-    const ran = await postern(['serve', '--demo'], { POSTERN_STORE: `embedded:${directory}` });
+    const ran = await postern(['serve', '--demo'], {
+      POSTERN_STORE: `embedded:${directory}`,
+      POSTERN_GRPC_ADDRESS: '127.0.0.1:0',
+      POSTERN_HTTP_ADDRESS: '127.0.0.1:0',
+    });
     expect(ran.code).not.toBe(0);
     expect(ran.stderr).toContain('cannot open the embedded store');
     rmSync(directory, { recursive: true });
