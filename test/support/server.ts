@@ -11,9 +11,9 @@ import {
   type ServiceError,
 } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
+import { yamlText } from '../../src/config/yaml-text.ts';
 import { settingsSchema, type Settings } from '../../src/config/settings.ts';
 import { startServer, type Running } from '../../src/server.ts';
-import { stringify } from 'yaml';
 
 export const PACKAGE_ROOT = resolve(import.meta.dirname, '../..');
 
@@ -60,7 +60,7 @@ export async function startTestServer(
     http: { address: '127.0.0.1:0', ...(overrides['http'] ?? {}) },
   });
   const stateFile = typeof state === 'string' ? state : join(directory, 'state.yaml');
-  if (typeof state !== 'string') writeFileSync(stateFile, stringify(state));
+  if (typeof state !== 'string') writeFileSync(stateFile, yamlText(state));
   const running = await startServer({
     settings,
     states: [stateFile],

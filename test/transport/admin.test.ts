@@ -694,7 +694,9 @@ describe('robustness', () => {
     for (const name of NAMES) {
       const method = METHODS[name] ?? expect.fail(name);
       await fc.assert(
-        fc.asyncProperty(messages(method.requestType), actors, async (message, headers) => {
+        fc.asyncProperty(messages(method.requestType), actors, async (drawn, headers) => {
+          // The tenant that all others are asked of is to stay.
+          const message = name === 'DeleteTenant' ? { ...drawn, confirm: 'another' } : drawn;
           const { code, details, answers } = await own.admin.send(name, [message], headers);
           codes.set(code, (codes.get(code) ?? 0) + 1);
           expect([0, ...REFUSALS], `${name}: ${code} ${details}`).toContain(code);
