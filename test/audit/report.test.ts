@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { stringify } from 'yaml';
+import { yamlText } from '../../src/config/yaml-text.ts';
 import type { Line } from '../../src/audit/files.ts';
 import { reportOn } from '../../src/audit/rollout.ts';
 import { DENIED, openRecorder } from '../support/audit-records.ts';
@@ -55,7 +55,7 @@ describe('from author to enforcement, on a running server', () => {
   let log: string;
   beforeAll(async () => {
     server = await serve([], {
-      settings: stringify({
+      settings: yamlText({
         catalog: join(PACKAGE_ROOT, 'config/actions.yaml'),
         default_roles: join(PACKAGE_ROOT, 'config/roles.yaml'),
         store: 'embedded:store',
@@ -97,7 +97,7 @@ describe('from author to enforcement, on a running server', () => {
     const file = join(directory, 'no-destruction.yaml');
     const rules = [{ id: 'no-delete', effect: 'deny', actions }];
     const set = { name: 'no-destruction', mode, rules };
-    writeFileSync(file, stringify({ policy_set: set }));
+    writeFileSync(file, yamlText({ policy_set: set }));
     return file;
   };
   const reported = (): ReturnType<typeof report> =>
@@ -224,7 +224,7 @@ describe('several sets on trial', () => {
     ],
   };
   beforeAll(async () => {
-    writeFileSync(state, stringify(shop));
+    writeFileSync(state, yamlText(shop));
     const server = await startTestServer(shop, { audit: fileLog(log) });
     await askShop(server.client);
     await server.close();
