@@ -11,6 +11,7 @@ import type { Store } from '../../src/store/store.ts';
 import { manager, type Manager } from '../support/admin.ts';
 import { openMemoryStore } from '../support/memory-store.ts';
 import { startRedis, type RedisServer } from '../support/redis-server.ts';
+import { SEED } from '../support/seed.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import {
   BEGINNING,
@@ -27,7 +28,6 @@ const ACTORS = 8;
 const OPERATIONS = 1_000;
 /** A tenant whose last superuser has gone refuses nearly everything: there are several, one after the other. */
 const TENANTS = 5;
-const SEED = Number(process.env['POSTERN_SEED'] ?? Date.now() % 1_000_000);
 /** Nothing runs out while it is replayed. */
 const now = (): number => Date.UTC(2030, 0, 1);
 

@@ -1,5 +1,4 @@
 /** What counts as a restriction of a key, against the engine itself (ADM-1b). */
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { widening, type Posture } from '../../src/admin/narrower.ts';
 import { compileKey } from '../../src/engine/abac.ts';
@@ -7,6 +6,7 @@ import { compileCatalog } from '../../src/engine/action.ts';
 import { decide } from '../../src/engine/decide.ts';
 import type { Attributes, Scalar } from '../../src/engine/model.ts';
 import type { KeyRecord, PolicySetRecord, RuleRecord } from '../../src/engine/records.ts';
+import fc from '../support/fast-check.ts';
 
 const ACTIONS = ['a.read', 'a.write', 'a.move', 'b:read', 'b:write', 'readonly', 'read'];
 const CATALOGS = [true, false].flatMap((readonly) =>

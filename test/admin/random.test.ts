@@ -20,6 +20,7 @@ import { openRedisStore, REDIS_DEFAULTS } from '../../src/store/redis.ts';
 import type { Store } from '../../src/store/store.ts';
 import { bytesOf, manager, PRUNE } from '../support/admin.ts';
 import { startRedis, type RedisServer } from '../support/redis-server.ts';
+import { SEED } from '../support/seed.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import {
   BEGINNING,
@@ -36,7 +37,6 @@ import {
 } from './cases.ts';
 
 const OPERATIONS = Number(process.env['POSTERN_MANAGEMENT'] ?? 10_000);
-const SEED = Number(process.env['POSTERN_SEED'] ?? Date.now() % 1_000_000);
 /** Operations on one tenant, before the next is begun. */
 const EPISODE = 250;
 

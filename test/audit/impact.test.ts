@@ -2,7 +2,6 @@
  * What a record says of one policy set is what enforcing that set would do: records of random worlds against the oracle,
  * which decides with the set in force and the other sets on trial as they are.
  */
-import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { toFacts } from '../../src/admin/state.ts';
 import { contentOf, eventOf } from '../../src/audit/event.ts';
@@ -14,8 +13,9 @@ import { staticFacts, type StaticFacts } from '../../src/facts/static.ts';
 import { decide, type StateFile, type World } from '../oracle/oracle.ts';
 import { catalogOf, stateOf, toEngine } from '../oracle/translate.ts';
 import { requestArb, worldArb } from '../oracle/worlds.ts';
+import fc from '../support/fast-check.ts';
+import { SEED } from '../support/seed.ts';
 
-const SEED = Number(process.env['POSTERN_SEED'] ?? Date.now() % 1_000_000);
 const WORLDS = 500;
 const REQUESTS = 30;
 

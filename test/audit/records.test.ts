@@ -2,7 +2,6 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CHAIN_START, chainHash, openChain, sealOf } from '../../src/audit/chain.ts';
 import {
@@ -19,6 +18,7 @@ import {
 } from '../../src/audit/management.ts';
 import { compileSampling } from '../../src/audit/sampling.ts';
 import type { Attributes, Resource } from '../../src/engine/model.ts';
+import fc from '../support/fast-check.ts';
 import { startTestServer } from '../support/server.ts';
 
 const NOTHING_SET: RedactOptions = { attributes: false, rules: [], hashKey: Buffer.alloc(32, 7) };

@@ -2,7 +2,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { progressBar } from '../../src/cli/progress.ts';
@@ -10,8 +9,10 @@ import type { Request } from '../../src/engine/model.ts';
 import type { World } from '../oracle/oracle.ts';
 import { toEngine } from '../oracle/translate.ts';
 import { filterRequestArb, makeWorldArb, requestArb } from '../oracle/worlds.ts';
+import fc from '../support/fast-check.ts';
 import { postern } from '../support/process.ts';
 import { startRedis } from '../support/redis-server.ts';
+import { SEED } from '../support/seed.ts';
 import { startTestServer, type TestClient } from '../support/server.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import {
@@ -25,7 +26,6 @@ import {
   type FilterQuestion,
 } from './world-server.ts';
 
-const SEED = Number(process.env['POSTERN_SEED'] ?? Date.now() % 1_000_000);
 /** Over all worlds; the long run has 100,000. */
 const RECORDS = Number(process.env['POSTERN_REPLAY'] ?? 30_000);
 const WORLDS = 3;

@@ -2,7 +2,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { chainHash, CHAIN_START, sealOf } from '../../src/audit/chain.ts';
 import { openEraser } from '../../src/audit/erase.ts';
@@ -10,6 +9,7 @@ import { filesOf, workerName } from '../../src/audit/files.ts';
 import { openSealer, recordDigest } from '../../src/audit/seal.ts';
 import { openVerifier, type Report, type VerifyOptions } from '../../src/audit/verify.ts';
 import { mixed, openRecorder, sealedLog } from '../support/audit-records.ts';
+import fc from '../support/fast-check.ts';
 import { postern, serve } from '../support/process.ts';
 import { connectTo, PACKAGE_ROOT } from '../support/server.ts';
 import { temporaryDirectory } from '../support/temporary.ts';

@@ -4,13 +4,13 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { openChain, sealOf } from '../../src/audit/chain.ts';
 import { rotatedName } from '../../src/audit/files.ts';
 import { openIntervals } from '../../src/audit/intervals.ts';
 import { openVerifier, type Finding, type Report } from '../../src/audit/verify.ts';
 import { mixed, openRecorder } from '../support/audit-records.ts';
+import fc from '../support/fast-check.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { postern } from '../support/process.ts';
 

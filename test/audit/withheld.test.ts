@@ -2,7 +2,6 @@
  * A decision that is said to be independent of what is withheld is the same whatever stood there: requests of random
  * worlds, with the withheld parts of other requests in place of their own.
  */
-import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { toFacts } from '../../src/admin/state.ts';
 import { decide } from '../../src/engine/decide.ts';
@@ -13,8 +12,9 @@ import { staticFacts, type StaticFacts } from '../../src/facts/static.ts';
 import type { World } from '../oracle/oracle.ts';
 import { catalogOf, stateOf, toEngine } from '../oracle/translate.ts';
 import { requestArb, worldArb } from '../oracle/worlds.ts';
+import fc from '../support/fast-check.ts';
+import { SEED } from '../support/seed.ts';
 
-const SEED = Number(process.env['POSTERN_SEED'] ?? Date.now() % 1_000_000);
 const WORLDS = 150;
 const REQUESTS = 20;
 

@@ -1,6 +1,5 @@
 /** Bad files: each error names file, line, column, the field, the value and the remedy; nothing is half-loaded. */
 import { join } from 'node:path';
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { fromDefaults, toFacts } from '../../src/admin/state.ts';
@@ -11,6 +10,7 @@ import { parsePolicyTest } from '../../src/config/policy-test.ts';
 import { ConfigError } from '../../src/config/problem.ts';
 import { parseDefaultRoles } from '../../src/config/roles.ts';
 import { parseState } from '../../src/config/state.ts';
+import fc from '../support/fast-check.ts';
 import { PACKAGE_ROOT } from '../support/server.ts';
 import { problemsOf, source } from '../support/yaml.ts';
 

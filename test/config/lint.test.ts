@@ -1,5 +1,4 @@
 /** Lint of policy sets tells what a naive reading tells, in time that grows with the text (ABAC-5, ADM-11). */
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseSource } from '../../src/config/document.ts';
 import { lintKey, lintPolicySet } from '../../src/config/lint.ts';
@@ -8,6 +7,7 @@ import { parsePolicySet, type PolicySetBody } from '../../src/config/policy-set.
 import { ConfigError } from '../../src/config/problem.ts';
 import { resolveAction } from '../../src/engine/action.ts';
 import { catalog } from '../support/admin.ts';
+import fc from '../support/fast-check.ts';
 
 type Rule = PolicySetBody['rules'][number];
 

@@ -1,9 +1,9 @@
 /** YAML values that are not what they look like are refused with both readings; what is written is read back. */
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseJson } from '../../src/config/json.ts';
 import { parseSource } from '../../src/config/document.ts';
 import { yamlText } from '../../src/config/yaml-text.ts';
+import fc from '../support/fast-check.ts';
 
 const refusal = (text: string): string => {
   try {

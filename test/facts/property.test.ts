@@ -3,7 +3,6 @@
  * is the decision on the facts of the revision that it names, and no answer is older than one given before it was
  * asked for.
  */
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { decide } from '../../src/engine/decide.ts';
 import type { Kind, Records } from '../../src/engine/records.ts';
@@ -11,6 +10,7 @@ import type { FactsOptions } from '../../src/facts/facts.ts';
 import { staticFacts } from '../../src/facts/static.ts';
 import type { Change, FactValue } from '../../src/store/store.ts';
 import { answerOf, requestOf, settled, whoOf, type Question } from '../support/asking.ts';
+import fc from '../support/fast-check.ts';
 import { failing, openMemoryStore, slowly, type Read } from '../support/memory-store.ts';
 import { CATALOG, gone, key, openRoom, policySet, put, role, user } from '../support/records.ts';
 

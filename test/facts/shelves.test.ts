@@ -1,7 +1,7 @@
 /** What is read on demand is found in its own plane, and bounded with that of all others. */
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { openShelves, type Shelf } from '../../src/facts/shelves.ts';
+import fc from '../support/fast-check.ts';
 
 interface Named {
   readonly name: string;

@@ -1,7 +1,7 @@
 /** The clock that credentials expire by. */
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { steadyClock, steadyNow } from '../../src/identity/clock.ts';
+import fc from '../support/fast-check.ts';
 
 /** A clock whose wall and monotonic time the test moves. */
 function clock(): { now: () => number; pass: (ms: number) => void; jump: (ms: number) => void } {

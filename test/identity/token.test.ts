@@ -1,6 +1,5 @@
 /** Postern's own credentials: what parses, and nothing else; what proves, and how alike all refusals are. */
 import * as crypto from 'node:crypto';
-import fc from 'fast-check';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { idProblem } from '../../src/engine/id.ts';
 import type { KeyRecord, SessionRow, UserRecord } from '../../src/engine/records.ts';
@@ -13,6 +12,7 @@ import {
   provesKey,
   provesSession,
 } from '../../src/identity/token.ts';
+import fc from '../support/fast-check.ts';
 import { key, user } from '../support/records.ts';
 
 vi.mock('node:crypto', async (original) => {

@@ -6,7 +6,6 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { applyState } from '../../src/admin/apply.ts';
 import { toFacts } from '../../src/admin/state.ts';
@@ -18,14 +17,15 @@ import { requestProblem } from '../../src/engine/validate.ts';
 import type { FactsRoom } from '../../src/facts/facts.ts';
 import { staticFacts, type StaticFacts } from '../../src/facts/static.ts';
 import { openEmbeddedStore } from '../../src/store/embedded.ts';
+import fc from '../support/fast-check.ts';
 import { decide, evidence, filter, type OracleRequest, type World } from './oracle.ts';
 import { catalogOf, openRoomOf, shown, stateOf, toEngine } from './translate.ts';
 import { filterRequestArb, requestArb, worldArb } from './worlds.ts';
+import { SEED } from '../support/seed.ts';
 
 const REQUESTS = Number(process.env['POSTERN_DIFFERENTIAL'] ?? 10_000);
 const PER_WORLD = 20;
 const WORLDS = Math.ceil(REQUESTS / PER_WORLD);
-const SEED = Number(process.env['POSTERN_SEED'] ?? Date.now() % 1_000_000);
 
 function staticOf(world: World): StaticFacts {
   const built = toFacts(stateOf(world), []);

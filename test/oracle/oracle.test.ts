@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
+import fc from '../support/fast-check.ts';
 import { decide, evidence, filter } from './oracle.ts';
 import type {
   CatalogFile,

@@ -3,19 +3,19 @@
  * oracle's for the revision that it names (CONS-1, CONS-2, CONS-5). One node and a cluster.
  */
 import { createHash } from 'node:crypto';
-import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { applyState } from '../../src/admin/apply.ts';
 import { decide as engineDecide } from '../../src/engine/decide.ts';
 import type { FactsRoom } from '../../src/facts/facts.ts';
 import { openRedisStore, REDIS_DEFAULTS } from '../../src/store/redis.ts';
 import type { Store } from '../../src/store/store.ts';
+import fc from '../support/fast-check.ts';
 import { startCluster, startRedis } from '../support/redis-server.ts';
+import { SEED } from '../support/seed.ts';
 import { decide, type OracleDecision, type OracleRequest, type World } from './oracle.ts';
 import { openRoomOf, shown, stateOf, toEngine } from './translate.ts';
 import { requestArb, worldArb } from './worlds.ts';
 
-const SEED = Number(process.env['POSTERN_SEED'] ?? Date.now() % 1_000_000);
 const WORLDS = Number(process.env['POSTERN_REDIS_WORLDS'] ?? 12);
 const VARIANTS = 6;
 const REQUESTS = 60;

@@ -5,8 +5,7 @@
  * world and lean on what is in it. Every world is valid by the rules; every request is well-formed.
  */
 
-import fc from 'fast-check';
-
+import fc from '../support/fast-check.ts';
 import type {
   Access,
   CatalogAction,
@@ -332,7 +331,7 @@ const permissionArb = fc
   .map(([resource, verb]) => `${resource}:${verb}`);
 
 const userPartsArb = fc.record({
-  type: maybe(20, fc.constantFrom('developerUser', 'serviceUser')),
+  type: maybe(20, fc.constantFrom('developerUser', 'agent')),
   superuser: maybe(20, chance(50)),
   createrole: maybe(10, fc.boolean()),
   suspended: maybe(12, chance(60)),

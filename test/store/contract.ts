@@ -1,5 +1,4 @@
 /** What every store promises (src/store/store.ts), as one suite: each store is one line in contract.test.ts. */
-import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Kind } from '../../src/engine/records.ts';
 import {
@@ -13,6 +12,7 @@ import {
   type Page,
   type Store,
 } from '../../src/store/store.ts';
+import fc from '../support/fast-check.ts';
 import { byteOrder } from '../support/memory-store.ts';
 import { EVENT, gone, put, role, user } from '../support/records.ts';
 

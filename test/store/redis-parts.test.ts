@@ -1,11 +1,11 @@
 /** The parts of the Redis store that need no server: addresses, records, keys. */
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { embeddedDirectory } from '../../src/store/open.ts';
 import { parseRedisAddress, withoutSecrets } from '../../src/store/redis/address.ts';
 import { keysOf, KINDS } from '../../src/store/redis/keys.ts';
 import { decodeRecord, encodeRecord } from '../../src/store/redis/record.ts';
 import { openRedisStore, REDIS_DEFAULTS } from '../../src/store/redis.ts';
+import fc from '../support/fast-check.ts';
 import { user } from '../support/records.ts';
 
 describe('addresses', () => {

@@ -13,7 +13,6 @@ import {
   type ServiceError,
 } from '@grpc/grpc-js';
 import { loadSync, type MessageTypeDefinition } from '@grpc/proto-loader';
-import fc from 'fast-check';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
@@ -22,6 +21,7 @@ import { parseToken } from '../../src/identity/token.ts';
 import { fromStruct, toStruct } from '../../src/proto-value.ts';
 import { startServer, type Running } from '../../src/server.ts';
 import { Reader } from '../../src/transport/grpc/wire.ts';
+import fc from '../support/fast-check.ts';
 import { serve } from '../support/process.ts';
 import { until } from '../support/redis-server.ts';
 import { PACKAGE_ROOT, startTestServer, type Answer } from '../support/server.ts';

@@ -1,5 +1,4 @@
 /** The hand-written codec against a general one, made from the same proto file; and against bytes that are no message. */
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Decision } from '../../src/engine/model.ts';
 import {
@@ -12,6 +11,7 @@ import {
 import { decodeBatch, decodeFilter } from '../../src/transport/grpc/codec-many.ts';
 import { CODE, RpcError } from '../../src/transport/grpc/status.ts';
 import { Reader, WireError, Writer } from '../../src/transport/grpc/wire.ts';
+import fc from '../support/fast-check.ts';
 import { decode, encode } from '../support/general-codec.ts';
 
 const LIMITS = {

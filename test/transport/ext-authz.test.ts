@@ -2,7 +2,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join, posix } from 'node:path';
 import { status, type ServiceError } from '@grpc/grpc-js';
-import fc from 'fast-check';
 import protobuf from 'protobufjs';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
@@ -28,6 +27,7 @@ import {
 } from '../../src/transport/ext-authz/methods.ts';
 import { RpcError } from '../../src/transport/grpc/status.ts';
 import { makeTenant, ROUTES, TENANT, type Tokens } from '../envoy/support.ts';
+import fc from '../support/fast-check.ts';
 import { serve } from '../support/process.ts';
 import { until } from '../support/redis-server.ts';
 import {

@@ -1,5 +1,4 @@
 /** A question that comes again is the same question, and its answer follows the facts (CONS-1). */
-import fc from 'fast-check';
 import { compileRedaction } from '../../src/audit/fields.ts';
 import { collectingLog } from '../support/audit.ts';
 import { describe, expect, it, vi } from 'vitest';
@@ -12,6 +11,7 @@ import { createService } from '../../src/service.ts';
 import { decodeCheck } from '../../src/transport/grpc/codec.ts';
 import { authorizationMethods } from '../../src/transport/grpc/methods.ts';
 import { rememberingRepeats } from '../../src/transport/grpc/repeats.ts';
+import fc from '../support/fast-check.ts';
 import { decode, encode } from '../support/general-codec.ts';
 import { openMemoryStore } from '../support/memory-store.ts';
 import { key, openRoom, policySet, put, role, user } from '../support/records.ts';
