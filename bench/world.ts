@@ -3,11 +3,11 @@
  * eight roles, tree grants at depth one above paths of depth six, objects with access lists, and a key
  * whose rules look at two attributes.
  */
-import { fromDefaults, toFacts, type TenantFacts } from '../src/admin/state.ts';
+import { fromDefaults, toFacts, type TenantFacts } from '../src/admin/state/tenant-state.ts';
 import { compileCatalog, type Catalog, type CatalogEntries } from '../src/engine/action.ts';
 import type { Request, Resource, Scalar } from '../src/engine/model.ts';
 import type { TreeAction } from '../src/engine/records.ts';
-import { staticFacts, type StaticFacts } from '../src/facts/static.ts';
+import { staticFacts, type StaticFacts } from '../src/offline/static-facts.ts';
 import type { StateFile } from '../src/config/state.ts';
 
 export const TENANT = 'bench';

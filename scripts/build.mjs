@@ -6,7 +6,7 @@ import { build } from 'esbuild';
 const { metafile } = await build({
   entryPoints: {
     postern: 'src/cli/main.ts',
-    worker: 'src/cli/worker.ts',
+    worker: 'src/cli/serve/worker.ts',
     'admin-worker': 'src/admin/threads/worker.ts',
   },
   outdir: 'dist',

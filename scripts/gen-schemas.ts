@@ -1,6 +1,6 @@
 /** Writes `config/schema/*.schema.json` from the schemas that the loader and readers enforce, and docs/audit-fields.md. */
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { recordJsonSchema } from '../src/audit/schema.ts';
+import { recordJsonSchema } from '../src/audit/record/schema.ts';
 import { jsonSchema, SCHEMAS, type FileKind } from '../src/config/kinds.ts';
 import { auditFields } from './audit-fields.ts';
 

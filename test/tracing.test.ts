@@ -294,7 +294,7 @@ describe('traces', () => {
       await import(process.argv[1]);
       process.stdout.write(String(loaded.filter((url) => /opentelemetry.(sdk|exporter)|src.tracing/.test(url)).length) + ' of ' + loaded.length);
     `;
-    const file = join(PACKAGE_ROOT, 'src/server.ts');
+    const file = join(PACKAGE_ROOT, 'src/server/compose.ts');
     const [found, , all] = execFileSync(
       process.execPath,
       ['--input-type=module', '-e', program, file],

@@ -3,7 +3,7 @@
  * it writes `allowed`, then the time when the user is first denied; at the end how many checks a second it made.
  */
 import { createInterface } from 'node:readline';
-import { later } from '../../src/later.ts';
+import { later } from '../../src/util/later.ts';
 import type { Store } from '../../src/store/store.ts';
 import { check } from './checks.ts';
 import { nowNs } from './stats.ts';

@@ -1,6 +1,6 @@
 /** Stores and rooms as the scale bench needs them. */
 import { settingsSchema } from '../../src/config/settings.ts';
-import { openRedisStore, REDIS_DEFAULTS } from '../../src/store/redis.ts';
+import { openRedisStore, REDIS_DEFAULTS } from '../../src/store/redis/store.ts';
 import type { Store } from '../../src/store/store.ts';
 import { openRoom, type TestRoom } from '../../test/support/records.ts';
 import { CATALOG } from './world.ts';

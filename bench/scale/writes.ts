@@ -1,6 +1,6 @@
 /** Commits, and how an instance comes back. */
 import { keysOf } from '../../src/store/redis/keys.ts';
-import { REDIS_DEFAULTS } from '../../src/store/redis.ts';
+import { REDIS_DEFAULTS } from '../../src/store/redis/store.ts';
 import type { Store } from '../../src/store/store.ts';
 import type { RedisServer } from '../../test/support/redis-server.ts';
 import { assertAnswer } from '../scenario.ts';

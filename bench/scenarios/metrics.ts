@@ -1,8 +1,8 @@
 /** What counting costs: Checks of a service that counts against those of one that does not, in turns. */
 import type { FactsRoom } from '../../src/facts/facts.ts';
-import type { Metrics } from '../../src/metrics.ts';
-import type { CheckCall, Service } from '../../src/service.ts';
-import { decodeCheck } from '../../src/transport/grpc/codec.ts';
+import type { Metrics } from '../../src/telemetry/metrics.ts';
+import type { CheckCall, Service } from '../../src/service/service.ts';
+import { decodeCheck } from '../../src/transport/codec/codec.ts';
 import { compare, type Effort, type Work } from '../measure.ts';
 import { checks } from '../messages.ts';
 import { assertAnswer, time, type Row, type RunOptions, type Scenario } from '../scenario.ts';

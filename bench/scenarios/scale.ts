@@ -1,5 +1,5 @@
 /** How things grow: tenants of three sizes on one Redis, asked, written to, followed, and read again. */
-import { collectGarbage } from '../../src/memory.ts';
+import { collectGarbage } from '../../src/util/memory.ts';
 import { startRedis, type RedisServer } from '../../test/support/redis-server.ts';
 import type { Store } from '../../src/store/store.ts';
 import {

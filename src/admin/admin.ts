@@ -5,13 +5,19 @@ import type { Catalog } from '../engine/action.ts';
 import type { Kind, TenantRecord } from '../engine/records.ts';
 import type { FactKey, FactValue, Feed, Store } from '../store/store.ts';
 import { authorityOf, isOperator, requireAdministrator, requireAll, type Actor } from './actor.ts';
-import { applyText, exportPieces, unlistedOf, type ApplyFlags, type Exported } from './apply.ts';
+import {
+  applyText,
+  exportPieces,
+  unlistedOf,
+  type ApplyFlags,
+  type Exported,
+} from './state/apply-state.ts';
 import { utf8Of } from './input.ts';
-import type { Baseline } from './baseline.ts';
+import type { Baseline } from './migrations/baseline.ts';
 import type { Mint } from './context.ts';
-import { isList, LISTS, pageOf, type Beside, type ListName, type Scan } from './lists.ts';
+import { isList, LISTS, pageOf, type Beside, type ListName, type Scan } from './read/lists.ts';
 import { isWrite, WRITES, type WriteName } from './operations.ts';
-import { isRead, mustReadAll, READS, type ReadContext, type ReadName } from './read.ts';
+import { isRead, mustReadAll, READS, type ReadContext, type ReadName } from './read/reads.ts';
 import { withSuggestion } from './read/suggestions.ts';
 import { denied, invalid, Refused } from './refused.ts';
 import {
@@ -23,7 +29,7 @@ import {
   type Environment,
   type WriteOptions,
   UnknownWriteError,
-} from './write.ts';
+} from './commit.ts';
 import { mustHaveBeen } from './tenant/deleted.ts';
 import { removeRecords, type Removal } from './tenant/remove.ts';
 import { tokenOf } from '../store/format/token.ts';

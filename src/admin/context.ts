@@ -2,7 +2,7 @@
 import type { DefaultRole } from '../config/roles.ts';
 import type { Catalog } from '../engine/action.ts';
 import type { Authority } from './actor.ts';
-import type { Baseline } from './baseline.ts';
+import type { Baseline } from './migrations/baseline.ts';
 import type { Follows } from './tree/follow.ts';
 import type { World } from './world.ts';
 

@@ -1,6 +1,6 @@
 /** Every write of the AdminService, by the name of its call: the one place that says which rule answers it. */
 import type { Context } from './context.ts';
-import { createGrant, revokeGrant } from './grants.ts';
+import { createGrant, revokeGrant } from './rules/grants.ts';
 import { removeOwner, setOwner } from './tree/owners.ts';
 import {
   createRole,
@@ -9,7 +9,7 @@ import {
   deleteWorkspace,
   updateRole,
   updateWorkspace,
-} from './groups.ts';
+} from './rules/groups.ts';
 import {
   attachPolicySet,
   createKey,
@@ -19,12 +19,12 @@ import {
   revokeKey,
   rotateKey,
   updateKey,
-} from './policies.ts';
+} from './rules/policies.ts';
 import { addMember, removeMember } from './rules/members.ts';
 import { updatePolicySet } from './rules/policy-set.ts';
 import { grantPermission, revokePermission } from './rules/role-permissions.ts';
 import { deleteTenant } from './tenant/delete.ts';
-import { createTenant } from './tenants.ts';
+import { createTenant } from './rules/tenants.ts';
 import {
   batchCreateUsers,
   createSession,
@@ -32,7 +32,7 @@ import {
   deleteUser,
   revokeSession,
   updateUser,
-} from './users.ts';
+} from './rules/users.ts';
 
 /** A rule and how its call is named in the log. */
 interface Write<Request> {

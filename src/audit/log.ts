@@ -1,7 +1,7 @@
 /** The audit log of a process: numbers its records, gives each to all sinks, and says when an answer may go. */
 import { randomBytes } from 'node:crypto';
-import type { Kept, Sink } from './queue.ts';
-import { openSalts, openSealer, type SealOptions } from './seal.ts';
+import type { Kept, Sink } from './sinks/queue.ts';
+import { openSalts, openSealer, type SealOptions } from './seals/seal.ts';
 
 export interface AuditLog {
   /** Names the process in decision ids and records. */

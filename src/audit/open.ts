@@ -1,12 +1,12 @@
 /** The audit log that the settings describe. What is not used is not loaded. */
 import { existsSync, readFileSync } from 'node:fs';
 import type { TlsFiles } from '../store/redis/client.ts';
-import { openFile, openStdout } from './file.ts';
-import { abandonedLogs, workerName } from './files.ts';
+import { openFile, openStdout } from './sinks/file.ts';
+import { abandonedLogs, workerName } from './logs/names.ts';
 import { newInstance, openLog, type AuditLog } from './log.ts';
-import type { SealOptions } from './seal.ts';
-import { openSink, type Destination, type Sink, type SinkMode } from './queue.ts';
-import type { Spool } from './spool.ts';
+import type { SealOptions } from './seals/seal.ts';
+import { openSink, type Destination, type Sink, type SinkMode } from './sinks/queue.ts';
+import type { Spool } from './sinks/spool.ts';
 
 interface SinkCommon {
   readonly mode: SinkMode;
@@ -113,8 +113,8 @@ async function spooling(
 ): Promise<Destination> {
   if (!('spool_file' in sink) || sink.spool_file === undefined) return destination;
   const { spool_file: file, spool_bytes: maxBytes } = sink;
-  const { openSpool } = await import('./spool.ts');
-  const { withSpools } = await import('./spooled.ts');
+  const { openSpool } = await import('./sinks/spool.ts');
+  const { withSpools } = await import('./sinks/spooled.ts');
   const onProblem = (problem: string): void => onError(new Error(problem));
   const open = (path: string): Spool => openSpool({ path, maxBytes, onProblem });
   const own = open(worker === undefined ? file : workerName(file, worker));
@@ -156,7 +156,7 @@ async function openDestination(
         onError,
       });
     case 'redis': {
-      const { openRedisSink } = await import('./redis.ts');
+      const { openRedisSink } = await import('./sinks/redis.ts');
       return openRedisSink({
         ...redisOf(sink.url, store, redis),
         key: sink.key,
@@ -169,7 +169,7 @@ async function openDestination(
       });
     }
     case 'http': {
-      const { authorizationOf, openHttp } = await import('./http.ts');
+      const { authorizationOf, openHttp } = await import('./sinks/http.ts');
       const { url, authorization_file: file, timeout_ms: timeoutMs } = sink;
       if (file !== undefined) authorizationOf(file);
       const onCut = (problem: string): void => onError(new Error(problem));

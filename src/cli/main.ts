@@ -4,15 +4,15 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Argument, Command, CommanderError, Option } from 'commander';
-import { collect } from './arguments.ts';
-import type { ConnectionOptions } from './client.ts';
+import { collect } from './kit/arguments.ts';
+import type { ConnectionOptions } from './kit/client.ts';
 import { applyContext } from './context/resolve.ts';
 import type { Shell } from './completion.ts';
-import { tellFailure } from './failure.ts';
-import { NOUNS } from './nouns.ts';
-import { CliError, EXIT, type Format } from './output.ts';
-import type { ReplayOptions } from './replay.ts';
-import { endAtOnce, holdHangUp, withoutInspector } from './signals.ts';
+import { tellFailure } from './kit/failure.ts';
+import { NOUNS } from './nouns/nouns.ts';
+import { CliError, EXIT, type Format } from './kit/output.ts';
+import type { ReplayOptions } from './offline/replay.ts';
+import { endAtOnce, holdHangUp, withoutInspector } from './serve/signals.ts';
 import { usageError } from './kit/usage-error.ts';
 
 interface GlobalOptions extends Omit<ConnectionOptions, 'packageRoot'> {
@@ -111,7 +111,7 @@ program
       // Before what it takes to serve is loaded.
       const onServing = endAtOnce();
       const hungUp = holdHangUp();
-      const { serve } = await import('./serve.ts');
+      const { serve } = await import('./serve/serve.ts');
       return serve({ ...options, packageRoot, version, onServing, hungUp });
     }),
   );
@@ -174,7 +174,7 @@ Examples:
       if (own.batch === true) {
         if (own.file === undefined)
           throw new CliError('--batch needs a file of questions: give -f FILE');
-        const { batch } = await import('./many.ts');
+        const { batch } = await import('./ask/many.ts');
         const options = self.optsWithGlobals<GlobalOptions & { key?: string; file: string }>();
         process.exitCode = await batch(subject, action, {
           ...options,
@@ -189,7 +189,7 @@ Examples:
           `missing required argument \`${missing}\` (postern check --help tells more)`,
         );
       }
-      const { check } = await import('./check.ts');
+      const { check } = await import('./ask/check.ts');
       const options = self.optsWithGlobals<
         GlobalOptions & { attr: string[]; source: string[]; resource?: string; key?: string }
       >();
@@ -211,7 +211,7 @@ program
   .option('--limit <n>', 'visible objects to return at most')
   .option('--offset <n>', 'index of the first object to look at')
   .action(async (subject: string, action: string, _own: object, self: Command) => {
-    const { filter } = await import('./many.ts');
+    const { filter } = await import('./ask/many.ts');
     const options = self.optsWithGlobals<GlobalOptions & { key?: string; file: string }>();
     process.exitCode = await filter(subject, action, {
       ...options,
@@ -225,7 +225,7 @@ program
   .description('check and lint all files of a configuration directory')
   .argument('<dir>', 'directory, or one file; - reads standard input')
   .action(async (directory: string, _own: object, self: Command) => {
-    const { validate } = await import('./validate.ts');
+    const { validate } = await import('./offline/validate.ts');
     const { output } = self.optsWithGlobals<GlobalOptions>();
     process.exitCode = await validate(directory, { output, packageRoot });
   });
@@ -251,7 +251,7 @@ program
       },
       self: Command,
     ) => {
-      const { test } = await import('./test.ts');
+      const { test } = await import('./offline/test.ts');
       const { output } = self.optsWithGlobals<GlobalOptions>();
       process.exitCode = await test(directory, { ...own, output, packageRoot });
     },
@@ -297,7 +297,7 @@ Examples:
   )
   .action(
     run(async (options: ReplayOptions) =>
-      (await import('./replay.ts')).replayCommand({ ...options, packageRoot }),
+      (await import('./offline/replay.ts')).replayCommand({ ...options, packageRoot }),
     ),
   );
 
@@ -344,9 +344,9 @@ program
   .addHelpText('after', UNLISTED)
   .action(
     run(async (options: ApplyFlags & GlobalOptions) => {
-      if (options.config === undefined && (await import('./admin-client.ts')).hasToken(options))
-        return (await import('./apply-remote.ts')).applyRemote({ ...options, packageRoot });
-      return (await import('./apply.ts')).apply({ ...options, packageRoot });
+      if (options.config === undefined && (await import('./kit/admin-client.ts')).hasToken(options))
+        return (await import('./state/apply-remote.ts')).applyRemote({ ...options, packageRoot });
+      return (await import('./state/apply.ts')).apply({ ...options, packageRoot });
     }),
   );
 
@@ -357,9 +357,9 @@ program
   .addHelpText('after', WHERE)
   .action(
     run(async (options: GlobalOptions & { config?: string }) => {
-      if (options.config === undefined && (await import('./admin-client.ts')).hasToken(options))
-        return (await import('./apply-remote.ts')).exportRemote({ ...options, packageRoot });
-      return (await import('./apply.ts')).exportCommand({
+      if (options.config === undefined && (await import('./kit/admin-client.ts')).hasToken(options))
+        return (await import('./state/apply-remote.ts')).exportRemote({ ...options, packageRoot });
+      return (await import('./state/apply.ts')).exportCommand({
         ...options,
         tenant: options.tenant,
         packageRoot,
@@ -384,7 +384,7 @@ Example:
   )
   .action(
     run(async (options: { output: Format; admin: string; ttl?: string; config?: string }) =>
-      (await import('./init.ts')).init({ ...options, packageRoot }),
+      (await import('./offline/init.ts')).init({ ...options, packageRoot }),
     ),
   );
 
@@ -398,7 +398,7 @@ program
   )
   .action(
     run(async (options: { output: Format; http: string }) =>
-      (await import('./healthcheck.ts')).healthcheck(options),
+      (await import('./serve/healthcheck.ts')).healthcheck(options),
     ),
   );
 
@@ -407,10 +407,10 @@ const migrate = program
   .command('migrate')
   .description('apply changes of roles and permissions to tenants, once each');
 if (allVerbs || given.includes('migrate'))
-  (await import('./migrate.ts')).migrateVerbs(migrate, packageRoot);
+  (await import('./nouns/migrate.ts')).migrateVerbs(migrate, packageRoot);
 const audit = program.command('audit').description('read, verify and erase what was recorded');
 if (allVerbs || given.includes('audit'))
-  (await import('./audit.ts')).auditVerbs(audit, packageRoot);
+  (await import('./audit/audit.ts')).auditVerbs(audit, packageRoot);
 const context = program.command('context').description('servers by name: address, tenant, token');
 if (allVerbs || given.includes('context'))
   (await import('./context/verbs.ts')).contextVerbs(context, program);

@@ -1,8 +1,8 @@
 /** The part of the settings that says what is recorded, and where. */
 import * as z from 'zod';
-import { APIS } from '../audit/event.ts';
+import { APIS } from '../audit/record/event.ts';
 import { REDACTABLE } from '../audit/fields.ts';
-import { MAX_SEALED } from '../audit/seal.ts';
+import { MAX_SEALED } from '../audit/seals/seal.ts';
 
 const amount = (fallback: number, description: string): z.ZodDefault<z.ZodInt> =>
   z.int().min(0).default(fallback).meta({ description });

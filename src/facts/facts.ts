@@ -39,7 +39,7 @@ import {
 import { openShelves, type Entry, type Shelf } from './shelves.ts';
 import { follow, groupsIn, isOfHistory, loadPlane, planeOf, type Plane } from './plane.ts';
 import type { TenantSnapshot } from './snapshot.ts';
-import { later, type MaybePromise } from '../later.ts';
+import { later, type MaybePromise } from '../util/later.ts';
 
 export interface FactsOptions {
   /** Beyond this age nothing is answered (CONS-3), ms. */

@@ -27,7 +27,7 @@ import {
   type Store,
 } from '../store/store.ts';
 import { READER_VERSION } from '../store/format/version.ts';
-import { later, type MaybePromise } from '../later.ts';
+import { later, type MaybePromise } from '../util/later.ts';
 import { bounded } from './bounded.ts';
 import { namesOf } from './history.ts';
 import type { Shelf } from './shelves.ts';

@@ -1,5 +1,5 @@
 /** A store whose reads end: an answer that does not come in time is a failure, and a failure denies (CONS-3). */
-import type { MaybePromise } from '../later.ts';
+import type { MaybePromise } from '../util/later.ts';
 import { StoreError, type Store } from '../store/store.ts';
 
 export function timed(store: Store, timeoutMs: number): Store {

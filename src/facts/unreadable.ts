@@ -1,5 +1,5 @@
 /** Users and keys whose records cannot be used: they are denied until they can be read, and looked for again (CONS-6). */
-import type { MaybePromise } from '../later.ts';
+import type { MaybePromise } from '../util/later.ts';
 import type { KeyRecord, UserRecord } from '../engine/records.ts';
 import {
   Unreadable,

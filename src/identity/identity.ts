@@ -2,7 +2,7 @@
 import type { CredentialProblem } from '../engine/credential-problem.ts';
 import type { Subject } from '../engine/model.ts';
 import type { KeyRecord, UserRecord } from '../engine/records.ts';
-import { later, type MaybePromise } from '../later.ts';
+import { later, type MaybePromise } from '../util/later.ts';
 import type { JwtVerifier } from './jwt.ts';
 import {
   isOwnToken,

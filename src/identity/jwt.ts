@@ -15,7 +15,7 @@ import {
 import { LRUCache } from 'lru-cache';
 import type { CredentialProblem } from '../engine/credential-problem.ts';
 import { storedIdProblem } from '../engine/id.ts';
-import type { MaybePromise } from '../later.ts';
+import type { MaybePromise } from '../util/later.ts';
 import { issuerProblem, withDefaults, type FullIssuer, type Issuer } from './issuer.ts';
 import { openKeys, type Keys, type KeySource } from './jwks.ts';
 

@@ -1,10 +1,10 @@
 /** The decisions of a server on facts at hand: the same codec, the same checks of a request, the same answers. No I/O. */
 import { newInstance, openLog } from '../audit/log.ts';
 import type { LoadedFacts } from '../facts/facts.ts';
-import type { StaticFacts } from '../facts/static.ts';
+import type { StaticFacts } from './static-facts.ts';
 import { openIdentity } from '../identity/identity.ts';
-import { createService } from '../service.ts';
-import type { CodecLimits } from '../transport/grpc/codec.ts';
+import { createService } from '../service/service.ts';
+import type { CodecLimits } from '../transport/codec/codec.ts';
 import { authorizationMethods, type Methods } from '../transport/grpc/methods.ts';
 
 export interface OfflineOptions {

@@ -1,5 +1,5 @@
 /** A store whose calls are told to somebody: what was asked, whether it answered, how long it took. */
-import type { MaybePromise } from '../later.ts';
+import type { MaybePromise } from '../util/later.ts';
 import type { Store } from './store.ts';
 
 export const OPERATIONS = ['get', 'scan', 'commit', 'feed', 'heads', 'tenants'] as const;

@@ -3,7 +3,7 @@
  * not their meaning. Every implementation passes `test/store/contract.ts`.
  */
 import type { Kind, Records } from '../engine/records.ts';
-import type { MaybePromise } from '../later.ts';
+import type { MaybePromise } from '../util/later.ts';
 
 /** Names one record of a tenant. */
 export interface FactKey<K extends Kind = Kind> {

@@ -1,9 +1,9 @@
 /** A cascade's work grows with what falls, holds nobody up, and ends although others commit (ADM-3, ADM-11). */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { applyState } from '../../src/admin/apply.ts';
+import { applyState } from '../../src/admin/state/apply-state.ts';
 import type { StateFile } from '../../src/config/state.ts';
-import { openEmbeddedStore } from '../../src/store/embedded.ts';
-import { openRedisStore, REDIS_DEFAULTS } from '../../src/store/redis.ts';
+import { openEmbeddedStore } from '../../src/store/embedded/store.ts';
+import { openRedisStore, REDIS_DEFAULTS } from '../../src/store/redis/store.ts';
 import type { Store } from '../../src/store/store.ts';
 import { defaults, manager, TENANT, type Manager } from '../support/admin.ts';
 import { startRedis, type RedisServer } from '../support/redis-server.ts';

@@ -5,8 +5,8 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Refused } from '../../src/admin/refused.ts';
-import { openEmbeddedStore } from '../../src/store/embedded.ts';
-import { openRedisStore, REDIS_DEFAULTS } from '../../src/store/redis.ts';
+import { openEmbeddedStore } from '../../src/store/embedded/store.ts';
+import { openRedisStore, REDIS_DEFAULTS } from '../../src/store/redis/store.ts';
 import type { Store } from '../../src/store/store.ts';
 import { manager, type Manager } from '../support/admin.ts';
 import { openMemoryStore } from '../support/memory-store.ts';

@@ -1,6 +1,6 @@
 /** Operations on much at once read what they need at once: their time grows with what they touch, and no faster. */
 import { expect, it } from 'vitest';
-import { applyState } from '../../src/admin/apply.ts';
+import { applyState } from '../../src/admin/state/apply-state.ts';
 import { defaults, manager, TENANT } from '../support/admin.ts';
 import { openMemoryStore } from '../support/memory-store.ts';
 

@@ -8,8 +8,8 @@ import type { ChangeView } from '../../src/admin/admin.ts';
 import { IdempotencyError } from '../../src/admin/receipt.ts';
 import { Refused, type RefusalKind } from '../../src/admin/refused.ts';
 import { decide } from '../../src/engine/decide.ts';
-import { staticFacts } from '../../src/facts/static.ts';
-import { openEmbeddedStore } from '../../src/store/embedded.ts';
+import { staticFacts } from '../../src/offline/static-facts.ts';
+import { openEmbeddedStore } from '../../src/store/embedded/store.ts';
 import { parse, stringify } from 'yaml';
 import {
   actorOf,

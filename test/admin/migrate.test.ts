@@ -4,19 +4,23 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { applyState, exportState } from '../../src/admin/apply.ts';
+import { applyState, exportState } from '../../src/admin/state/apply-state.ts';
 import { deriveAll } from '../../src/admin/links.ts';
-import { migrateUp, migrationStatus, type Migrated } from '../../src/admin/migrate.ts';
+import {
+  migrateUp,
+  migrationStatus,
+  type Migrated,
+} from '../../src/admin/migrations/migrations.ts';
 import { openAdmin } from '../../src/admin/admin.ts';
 import { OPERATOR } from '../../src/admin/actor.ts';
-import type { Environment } from '../../src/admin/write.ts';
+import type { Environment } from '../../src/admin/commit.ts';
 import { parseSource } from '../../src/config/document.ts';
 import { parseMigration, type Migration } from '../../src/config/migration.ts';
 import { settingsSchema } from '../../src/config/settings.ts';
 import type { RoleRecord, TenantRecord } from '../../src/engine/records.ts';
 import { mintKey, mintSession, newId } from '../../src/identity/token.ts';
-import { openEmbeddedStore } from '../../src/store/embedded.ts';
-import { openStore } from '../../src/store/open.ts';
+import { openEmbeddedStore } from '../../src/store/embedded/store.ts';
+import { openStore } from '../../src/store/registry.ts';
 import { readAll, UnknownOutcomeError, type Store } from '../../src/store/store.ts';
 import { bytesOf, catalog, defaults, manager, PRUNE, TENANT } from '../support/admin.ts';
 import { openMemoryStore } from '../support/memory-store.ts';

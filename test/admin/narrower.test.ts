@@ -1,6 +1,6 @@
 /** What counts as a restriction of a key, against the engine itself (ADM-1b). */
 import { describe, expect, it } from 'vitest';
-import { widening, type Posture } from '../../src/admin/narrower.ts';
+import { widening, type Posture } from '../../src/admin/rules/narrower.ts';
 import { compileKey } from '../../src/engine/abac.ts';
 import { compileCatalog } from '../../src/engine/action.ts';
 import { decide } from '../../src/engine/decide.ts';

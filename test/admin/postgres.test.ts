@@ -5,10 +5,10 @@
  * POSTERN_POSTGRES sets how many histories are drawn for each mode, POSTERN_SEED which.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { applyState } from '../../src/admin/apply.ts';
+import { applyState } from '../../src/admin/state/apply-state.ts';
 import { Refused } from '../../src/admin/refused.ts';
 import { optionsOf } from '../../src/admin/tree/rows.ts';
-import { openEmbeddedStore } from '../../src/store/embedded.ts';
+import { openEmbeddedStore } from '../../src/store/embedded/store.ts';
 import { readAll, type Store } from '../../src/store/store.ts';
 import { defaults, manager, type Manager } from '../support/admin.ts';
 import { PostgresError, startPostgres, type PostgresServer } from '../support/postgres-server.ts';

@@ -15,8 +15,8 @@ import type {
   TreeAction,
   UserRecord,
 } from '../../src/engine/records.ts';
-import { openEmbeddedStore } from '../../src/store/embedded.ts';
-import { openRedisStore, REDIS_DEFAULTS } from '../../src/store/redis.ts';
+import { openEmbeddedStore } from '../../src/store/embedded/store.ts';
+import { openRedisStore, REDIS_DEFAULTS } from '../../src/store/redis/store.ts';
 import type { Store } from '../../src/store/store.ts';
 import { bytesOf, manager, PRUNE } from '../support/admin.ts';
 import { startRedis, type RedisServer } from '../support/redis-server.ts';

@@ -1,13 +1,13 @@
 /** A tenant that is deleted denies from the first commit on, whatever becomes of the rest, and stays deleted (ADM-9). */
 import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, it } from 'vitest';
-import { applyState, exportState } from '../../src/admin/apply.ts';
+import { applyState, exportState } from '../../src/admin/state/apply-state.ts';
 import type { Refused } from '../../src/admin/refused.ts';
 import type { StateFile } from '../../src/config/state.ts';
 import type { Kind } from '../../src/engine/records.ts';
 import { readSnapshot, writeSnapshot } from '../../src/facts/snapshot.ts';
-import { openEmbeddedStore } from '../../src/store/embedded.ts';
+import { openEmbeddedStore } from '../../src/store/embedded/store.ts';
 import { KINDS } from '../../src/store/redis/keys.ts';
-import { openRedisStore, REDIS_DEFAULTS } from '../../src/store/redis.ts';
+import { openRedisStore, REDIS_DEFAULTS } from '../../src/store/redis/store.ts';
 import { readAll, StoreError, type Store } from '../../src/store/store.ts';
 import { bytesOf, defaults, manager, PRUNE, TENANT } from '../support/admin.ts';
 import { OPERATOR } from '../../src/admin/actor.ts';

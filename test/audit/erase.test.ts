@@ -14,8 +14,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { CHAIN_START, chainHash, sealOf } from '../../src/audit/chain.ts';
-import { rotatedName, workerName } from '../../src/audit/files.ts';
+import { CHAIN_START, chainHash, sealOf } from '../../src/audit/seals/chain.ts';
+import { rotatedName, workerName } from '../../src/audit/logs/names.ts';
 import { openRecorder } from '../support/audit-records.ts';
 import { postern, serve, type Ran } from '../support/process.ts';
 import { startRedis } from '../support/redis-server.ts';

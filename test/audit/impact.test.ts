@@ -3,13 +3,13 @@
  * which decides with the set in force and the other sets on trial as they are.
  */
 import { expect, it } from 'vitest';
-import { toFacts } from '../../src/admin/state.ts';
-import { contentOf, eventOf } from '../../src/audit/event.ts';
-import { carriersOf, impactOf } from '../../src/audit/impact.ts';
-import { readRecord, type DecisionRecord } from '../../src/audit/recorded.ts';
+import { toFacts } from '../../src/admin/state/tenant-state.ts';
+import { contentOf, eventOf } from '../../src/audit/record/event.ts';
+import { carriersOf, impactOf } from '../../src/audit/reports/impact.ts';
+import { readRecord, type DecisionRecord } from '../../src/audit/record/recorded.ts';
 import { decide as engineDecide } from '../../src/engine/decide.ts';
 import type { Request } from '../../src/engine/model.ts';
-import { staticFacts, type StaticFacts } from '../../src/facts/static.ts';
+import { staticFacts, type StaticFacts } from '../../src/offline/static-facts.ts';
 import { decide, type StateFile, type World } from '../oracle/oracle.ts';
 import { catalogOf, stateOf, toEngine } from '../oracle/translate.ts';
 import { requestArb, worldArb } from '../oracle/worlds.ts';

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { filesOf, linesOf } from '../../src/audit/files.ts';
+import { filesOf, linesOf } from '../../src/audit/logs/names.ts';
 import { serve, type Serving } from '../support/process.ts';
 import { connectTo, PACKAGE_ROOT, type TestClient } from '../support/server.ts';
 

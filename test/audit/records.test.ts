@@ -3,20 +3,20 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { CHAIN_START, chainHash, openChain, sealOf } from '../../src/audit/chain.ts';
+import { CHAIN_START, chainHash, openChain, sealOf } from '../../src/audit/seals/chain.ts';
 import {
   contentOf,
   eventOf,
   type DecisionContent,
   type FilteredObjects,
-} from '../../src/audit/event.ts';
+} from '../../src/audit/record/event.ts';
 import { compileRedaction, type FieldRule, type RedactOptions } from '../../src/audit/fields.ts';
 import {
   authenticationLine,
   managementLine,
   type ManagementContent,
-} from '../../src/audit/management.ts';
-import { compileSampling } from '../../src/audit/sampling.ts';
+} from '../../src/audit/record/management-record.ts';
+import { compileSampling } from '../../src/audit/record/sampling.ts';
 import type { Attributes, Resource } from '../../src/engine/model.ts';
 import fc from '../support/fast-check.ts';
 import { startTestServer } from '../support/server.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { progressBar } from '../../src/cli/progress.ts';
+import { progressBar } from '../../src/cli/kit/progress.ts';
 import type { Request } from '../../src/engine/model.ts';
 import type { World } from '../oracle/oracle.ts';
 import { toEngine } from '../oracle/translate.ts';

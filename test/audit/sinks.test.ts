@@ -17,11 +17,22 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { openFile, type FileOptions } from '../../src/audit/file.ts';
-import { abandonedLogs, filesOf, linesOf, rotatedName, workerName } from '../../src/audit/files.ts';
-import { openHttp } from '../../src/audit/http.ts';
-import { openSink, type Destination, type Sink, type SinkMode } from '../../src/audit/queue.ts';
-import { openRedisSink } from '../../src/audit/redis.ts';
+import { openFile, type FileOptions } from '../../src/audit/sinks/file.ts';
+import {
+  abandonedLogs,
+  filesOf,
+  linesOf,
+  rotatedName,
+  workerName,
+} from '../../src/audit/logs/names.ts';
+import { openHttp } from '../../src/audit/sinks/http.ts';
+import {
+  openSink,
+  type Destination,
+  type Sink,
+  type SinkMode,
+} from '../../src/audit/sinks/queue.ts';
+import { openRedisSink } from '../../src/audit/sinks/redis.ts';
 import { scrape, seriesIn } from '../support/exposition.ts';
 import { postern, serve, type Serving } from '../support/process.ts';
 import { startRedis, until } from '../support/redis-server.ts';

@@ -12,9 +12,9 @@ import {
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { workerName } from '../../src/audit/files.ts';
-import { openSpool, type Spool } from '../../src/audit/spool.ts';
-import { openVerifier } from '../../src/audit/verify.ts';
+import { workerName } from '../../src/audit/logs/names.ts';
+import { openSpool, type Spool } from '../../src/audit/sinks/spool.ts';
+import { openVerifier } from '../../src/audit/logs/verify-log.ts';
 import { postern, serve, type Serving } from '../support/process.ts';
 import { freePort, startRedis } from '../support/redis-server.ts';
 import { connectTo, PACKAGE_ROOT } from '../support/server.ts';

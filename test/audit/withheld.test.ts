@@ -3,12 +3,12 @@
  * worlds, with the withheld parts of other requests in place of their own.
  */
 import { expect, it } from 'vitest';
-import { toFacts } from '../../src/admin/state.ts';
+import { toFacts } from '../../src/admin/state/tenant-state.ts';
 import { decide } from '../../src/engine/decide.ts';
 import { filter } from '../../src/engine/filter.ts';
 import type { Resource } from '../../src/engine/model.ts';
 import { isIndependent, refusalOfAll, type Withheld } from '../../src/engine/withheld.ts';
-import { staticFacts, type StaticFacts } from '../../src/facts/static.ts';
+import { staticFacts, type StaticFacts } from '../../src/offline/static-facts.ts';
 import type { World } from '../oracle/oracle.ts';
 import { catalogOf, stateOf, toEngine } from '../oracle/translate.ts';
 import { requestArb, worldArb } from '../oracle/worlds.ts';

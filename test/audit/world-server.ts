@@ -1,10 +1,10 @@
 /** Real servers of random worlds that write real audit logs, and questions to them by every way there is. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { applyState } from '../../src/admin/apply.ts';
+import { applyState } from '../../src/admin/state/apply-state.ts';
 import type { Request, Resource } from '../../src/engine/model.ts';
-import { openEmbeddedStore } from '../../src/store/embedded.ts';
-import { Writer } from '../../src/transport/grpc/wire.ts';
+import { openEmbeddedStore } from '../../src/store/embedded/store.ts';
+import { Writer } from '../../src/transport/codec/wire.ts';
 import type { World } from '../oracle/oracle.ts';
 import { stateOf } from '../oracle/translate.ts';
 import { checkRequest, filterRequest, readMessage } from '../support/messages.ts';

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { parseCatalog } from '../../src/config/catalog.ts';
 import { readSource } from '../../src/config/document.ts';
 import { parseDefaultRoles } from '../../src/config/roles.ts';
-import { loadSuite, runSuite } from '../../src/policy-test.ts';
+import { loadSuite, runSuite } from '../../src/offline/policy-tests.ts';
 
 const CONFIG = join(import.meta.dirname, '../../config');
 

@@ -11,7 +11,7 @@ import {
   type FilterTest,
 } from '../../src/config/policy-test.ts';
 import { parseDefaultRoles } from '../../src/config/roles.ts';
-import { loadSuite } from '../../src/policy-test.ts';
+import { loadSuite } from '../../src/offline/policy-tests.ts';
 import { checkRequest, filterRequest, readMessage } from '../support/messages.ts';
 import { postern } from '../support/process.ts';
 import { PACKAGE_ROOT, startTestServer } from '../support/server.ts';

@@ -4,8 +4,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { openFile } from '../../src/audit/file.ts';
-import { openSink, type Sink } from '../../src/audit/queue.ts';
+import { openFile } from '../../src/audit/sinks/file.ts';
+import { openSink, type Sink } from '../../src/audit/sinks/queue.ts';
 import { postern, serve } from '../support/process.ts';
 import { connectTo, PACKAGE_ROOT } from '../support/server.ts';
 

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { fromDefaults, toFacts } from '../../src/admin/state.ts';
+import { fromDefaults, toFacts } from '../../src/admin/state/tenant-state.ts';
 import { parseCatalog } from '../../src/config/catalog.ts';
 import { readSource, parseSource } from '../../src/config/document.ts';
 import { parsePolicySet } from '../../src/config/policy-set.ts';

@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { ConfigError } from '../../src/config/problem.ts';
 import { loadSettings, type LoadedSettings } from '../../src/config/settings.ts';
-import { startServer } from '../../src/server.ts';
+import { startServer } from '../../src/server/compose.ts';
 import { postern } from '../support/process.ts';
 import { PACKAGE_ROOT } from '../support/server.ts';
 import { temporaryDirectory } from '../support/temporary.ts';

@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { describe, expect, it } from 'vitest';
-import { lintMigrations } from '../../src/admin/migration-lint.ts';
+import { lintMigrations } from '../../src/admin/migrations/migration-lint.ts';
 import { jsonSchema, kindOf } from '../../src/config/kinds.ts';
 import { loadMigrations, parseMigration } from '../../src/config/migration.ts';
 import { formatProblem } from '../../src/config/problem.ts';

@@ -1,13 +1,13 @@
 /** One reading of a key (resolve-key.ts): facts of files, of a store, and replays agree on when it is none. */
 import { describe, expect, it } from 'vitest';
-import { toFacts } from '../../src/admin/state.ts';
+import { toFacts } from '../../src/admin/state/tenant-state.ts';
 import { parseCatalog } from '../../src/config/catalog.ts';
 import { parseSource } from '../../src/config/document.ts';
 import { compileCatalog } from '../../src/engine/action.ts';
 import { decide } from '../../src/engine/decide.ts';
 import { askingWith, hasExpired, usableKey } from '../../src/engine/resolve-key.ts';
-import { staticFacts } from '../../src/facts/static.ts';
-import { loadSuite, runSuite } from '../../src/policy-test.ts';
+import { staticFacts } from '../../src/offline/static-facts.ts';
+import { loadSuite, runSuite } from '../../src/offline/policy-tests.ts';
 import { openMemoryStore } from '../support/memory-store.ts';
 import { key, openRoom, policySet, put } from '../support/records.ts';
 

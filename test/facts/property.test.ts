@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { decide } from '../../src/engine/decide.ts';
 import type { Kind, Records } from '../../src/engine/records.ts';
 import type { FactsOptions } from '../../src/facts/facts.ts';
-import { staticFacts } from '../../src/facts/static.ts';
+import { staticFacts } from '../../src/offline/static-facts.ts';
 import type { Change, FactValue } from '../../src/store/store.ts';
 import { answerOf, requestOf, settled, whoOf, type Question } from '../support/asking.ts';
 import fc from '../support/fast-check.ts';

@@ -1,10 +1,10 @@
 /** What a question costs Redis: nothing when warm, two round trips at most when cold, one read for a herd. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { applyState } from '../../src/admin/apply.ts';
-import { openRedisStore, REDIS_DEFAULTS } from '../../src/store/redis.ts';
+import { applyState } from '../../src/admin/state/apply-state.ts';
+import { openRedisStore, REDIS_DEFAULTS } from '../../src/store/redis/store.ts';
 import { keysOf, KINDS } from '../../src/store/redis/keys.ts';
 import type { Change, Store } from '../../src/store/store.ts';
-import type { MaybePromise } from '../../src/later.ts';
+import type { MaybePromise } from '../../src/util/later.ts';
 import { ask, askNow, settled } from '../support/asking.ts';
 import { gone, key, openRoom, put, role, user, type TestRoom } from '../support/records.ts';
 import { startRedis, until, type RedisServer } from '../support/redis-server.ts';

@@ -1,9 +1,9 @@
 /** A warm cache: no promise and no read, and every committed change is in force after its commit (CONS-4). */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { applyState } from '../../src/admin/apply.ts';
+import { applyState } from '../../src/admin/state/apply-state.ts';
 import type { StateFile } from '../../src/config/state.ts';
 import type { Store } from '../../src/store/store.ts';
-import { openEmbeddedStore } from '../../src/store/embedded.ts';
+import { openEmbeddedStore } from '../../src/store/embedded/store.ts';
 import { ask, askNow, settled, type Question } from '../support/asking.ts';
 import { openMemoryStore, slowly } from '../support/memory-store.ts';
 import {

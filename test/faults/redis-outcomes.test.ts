@@ -4,7 +4,7 @@
  * never said to be known (CONS-5); what it changed is in force in every other instance (CONS-1, CONS-4).
  */
 import { beforeAll, describe, expect, it } from 'vitest';
-import { applyState } from '../../src/admin/apply.ts';
+import { applyState } from '../../src/admin/state/apply-state.ts';
 import type { StateFile } from '../../src/config/state.ts';
 import {
   StoreError,

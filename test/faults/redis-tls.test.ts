@@ -9,7 +9,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { RedisOptions } from '../../src/store/redis.ts';
+import type { RedisOptions } from '../../src/store/redis/store.ts';
 import { ask } from '../support/asking.ts';
 import { postern, serve } from '../support/process.ts';
 import { put, role, user } from '../support/records.ts';

@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { afterAll, afterEach } from 'vitest';
-import { openRedisStore, REDIS_DEFAULTS, type RedisOptions } from '../../src/store/redis.ts';
+import { openRedisStore, REDIS_DEFAULTS, type RedisOptions } from '../../src/store/redis/store.ts';
 import { keysOf } from '../../src/store/redis/keys.ts';
 import { StoreError, type Change, type Head, type Store } from '../../src/store/store.ts';
 import { askWithin, type Answer, type Question } from '../support/asking.ts';

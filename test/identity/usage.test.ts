@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { openUsage, type Usage } from '../../src/identity/usage.ts';
 import type { Store } from '../../src/store/store.ts';
-import { keepUsage } from '../../src/usage.ts';
+import { keepUsage } from '../../src/identity/usage-writer.ts';
 import { openMemoryStore } from '../support/memory-store.ts';
 import { key, NEVER_MS, put, user } from '../support/records.ts';
 import { until } from '../support/redis-server.ts';

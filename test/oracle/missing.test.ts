@@ -3,14 +3,14 @@
  * that it does not name would not; and the same of a role's permission. Large tenants cost time in proportion.
  */
 import { describe, expect, it } from 'vitest';
-import { toFacts } from '../../src/admin/state.ts';
+import { toFacts } from '../../src/admin/state/tenant-state.ts';
 import { compileCatalog } from '../../src/engine/action.ts';
 import { explain, explainInSteps } from '../../src/engine/explain.ts';
 import type { Explanation } from '../../src/engine/explanation.ts';
 import type { Facts, Request } from '../../src/engine/model.ts';
 import type { GrantRow, RoleRecord, UserRecord } from '../../src/engine/records.ts';
 import { compileUser, groupsOf, type Directory } from '../../src/engine/subject.ts';
-import { staticFacts } from '../../src/facts/static.ts';
+import { staticFacts } from '../../src/offline/static-facts.ts';
 import fc from '../support/fast-check.ts';
 import { decide, type World } from './oracle.ts';
 import { catalogOf, stateOf, toEngine } from './translate.ts';

@@ -4,10 +4,10 @@
  */
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { applyState } from '../../src/admin/apply.ts';
+import { applyState } from '../../src/admin/state/apply-state.ts';
 import { decide as engineDecide } from '../../src/engine/decide.ts';
 import type { FactsRoom } from '../../src/facts/facts.ts';
-import { openRedisStore, REDIS_DEFAULTS } from '../../src/store/redis.ts';
+import { openRedisStore, REDIS_DEFAULTS } from '../../src/store/redis/store.ts';
 import type { Store } from '../../src/store/store.ts';
 import fc from '../support/fast-check.ts';
 import { startCluster, startRedis } from '../support/redis-server.ts';

@@ -1,6 +1,6 @@
 /** The contract on real servers: one node, a primary behind Sentinel, a cluster of three. */
 import { afterAll, beforeAll, describe } from 'vitest';
-import { openRedisStore, REDIS_DEFAULTS } from '../../src/store/redis.ts';
+import { openRedisStore, REDIS_DEFAULTS } from '../../src/store/redis/store.ts';
 import type { Store } from '../../src/store/store.ts';
 import {
   startCluster,

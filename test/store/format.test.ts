@@ -5,9 +5,9 @@
 import { open, type Database, type Key } from 'lmdb';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { openEmbeddedStore } from '../../src/store/embedded.ts';
+import { openEmbeddedStore } from '../../src/store/embedded/store.ts';
 import { checked } from '../../src/store/format/checked.ts';
-import { openRedisStore, REDIS_DEFAULTS } from '../../src/store/redis.ts';
+import { openRedisStore, REDIS_DEFAULTS } from '../../src/store/redis/store.ts';
 import { keysOf } from '../../src/store/redis/keys.ts';
 import { VersionError, type FactKey, type Store } from '../../src/store/store.ts';
 import { ask } from '../support/asking.ts';

@@ -17,7 +17,7 @@ import {
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { openEmbeddedStore } from '../../src/store/embedded.ts';
+import { openEmbeddedStore } from '../../src/store/embedded/store.ts';
 import { checkDatabase } from '../../src/store/embedded/file.ts';
 import { readAll, type Store } from '../../src/store/store.ts';
 import { gone, put, user } from '../support/records.ts';

@@ -1,11 +1,11 @@
 /** Audit records as servers make them: by the same functions, numbered and sealed. */
-import { openChain } from '../../src/audit/chain.ts';
-import { contentOf, eventOf, type DecisionContent } from '../../src/audit/event.ts';
+import { openChain } from '../../src/audit/seals/chain.ts';
+import { contentOf, eventOf, type DecisionContent } from '../../src/audit/record/event.ts';
 import {
   authenticationLine,
   managementLine,
   type ManagementContent,
-} from '../../src/audit/management.ts';
+} from '../../src/audit/record/management-record.ts';
 import { openLog } from '../../src/audit/log.ts';
 import type { Resource } from '../../src/engine/model.ts';
 import { collectingSink } from './audit.ts';

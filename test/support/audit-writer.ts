@@ -1,5 +1,5 @@
 /** Writes records by the file sink of servers: `FILE COUNT ROTATE_BYTES`. Says `done` at the end. */
-import { openFile } from '../../src/audit/file.ts';
+import { openFile } from '../../src/audit/sinks/file.ts';
 import { openRecorder } from './audit-records.ts';
 
 const [file = '', count = '', rotateBytes = ''] = process.argv.slice(2);

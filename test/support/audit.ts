@@ -1,6 +1,6 @@
 /** An audit log whose records a test reads. */
 import { openLog, type AuditLog } from '../../src/audit/log.ts';
-import type { Sink } from '../../src/audit/queue.ts';
+import type { Sink } from '../../src/audit/sinks/queue.ts';
 
 /** Lines are there as soon as they are written. */
 export function collectingLog(lines: string[]): AuditLog {

@@ -4,7 +4,7 @@
  * acknowledged the revision is written to standard output.
  */
 import { writeSync } from 'node:fs';
-import { openEmbeddedStore } from '../../src/store/embedded.ts';
+import { openEmbeddedStore } from '../../src/store/embedded/store.ts';
 import { counters, EVENT } from './records.ts';
 
 const [directory = '', tenant = '', commits = 'Infinity'] = process.argv.slice(2);

@@ -3,7 +3,7 @@
  * array of changes a line on standard input. It answers with the time of the commit (epoch, ms) a line.
  */
 import { createInterface } from 'node:readline';
-import { openEmbeddedStore } from '../../src/store/embedded.ts';
+import { openEmbeddedStore } from '../../src/store/embedded/store.ts';
 import type { Change } from '../../src/store/store.ts';
 import { put } from './records.ts';
 

@@ -5,9 +5,9 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openUsage } from '../../src/identity/usage.ts';
-import { openEmbeddedStore } from '../../src/store/embedded.ts';
+import { openEmbeddedStore } from '../../src/store/embedded/store.ts';
 import type { Store } from '../../src/store/store.ts';
-import { keepUsage } from '../../src/usage.ts';
+import { keepUsage } from '../../src/identity/usage-writer.ts';
 import { ask } from './asking.ts';
 import { key, openRoom, put, user } from './records.ts';
 

@@ -1,6 +1,6 @@
 /** A process of its own that reads the store and never ends to: `held-read.ts DIRECTORY`. It is killed. */
 import { writeSync } from 'node:fs';
-import { openEmbeddedStore } from '../../src/store/embedded.ts';
+import { openEmbeddedStore } from '../../src/store/embedded/store.ts';
 
 const store = openEmbeddedStore(process.argv[2] ?? '');
 await store.get('t', [{ kind: 'user', id: 'large' }]);

@@ -18,7 +18,7 @@ import {
   type Snapshot,
   type Store,
 } from '../../src/store/store.ts';
-import type { MaybePromise } from '../../src/later.ts';
+import type { MaybePromise } from '../../src/util/later.ts';
 
 export interface MemoryOptions {
   /** Feed entries kept a tenant. */

@@ -2,7 +2,7 @@
 import { join, resolve } from 'node:path';
 import protobuf from 'protobufjs';
 import type { Attributes, Request, Resource, Scalar } from '../../src/engine/model.ts';
-import { Writer } from '../../src/transport/grpc/wire.ts';
+import { Writer } from '../../src/transport/codec/wire.ts';
 
 const root = new protobuf.Root();
 root.resolvePath = (_origin, target): string =>

@@ -13,7 +13,7 @@ import {
 import { loadSync } from '@grpc/proto-loader';
 import { yamlText } from '../../src/config/yaml-text.ts';
 import { settingsSchema, type Settings } from '../../src/config/settings.ts';
-import { startServer, type Running } from '../../src/server.ts';
+import { startServer, type Running } from '../../src/server/compose.ts';
 
 export const PACKAGE_ROOT = resolve(import.meta.dirname, '../..');
 

@@ -1,7 +1,7 @@
 /** Messages made to hurt: each is refused by a limit that is named, quickly, and hurts no other call. */
 import { status, type ServiceError } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Writer } from '../../src/transport/grpc/wire.ts';
+import { Writer } from '../../src/transport/codec/wire.ts';
 import { startTestServer, type Answer, type TestServer } from '../support/server.ts';
 
 const CHECK = '/postern.v1.AuthorizationService/Check';

@@ -7,10 +7,10 @@ import {
   encodeCheck,
   encodeExplain,
   encodeFilter,
-} from '../../src/transport/grpc/codec.ts';
-import { decodeBatch, decodeFilter } from '../../src/transport/grpc/codec-many.ts';
+} from '../../src/transport/codec/codec.ts';
+import { decodeBatch, decodeFilter } from '../../src/transport/codec/codec-many.ts';
 import { CODE, RpcError } from '../../src/transport/grpc/status.ts';
-import { Reader, WireError, Writer } from '../../src/transport/grpc/wire.ts';
+import { Reader, WireError, Writer } from '../../src/transport/codec/wire.ts';
 import fc from '../support/fast-check.ts';
 import { decode, encode } from '../support/general-codec.ts';
 

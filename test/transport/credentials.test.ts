@@ -26,7 +26,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { settingsSchema } from '../../src/config/settings.ts';
 import { mintKey, mintSession, parseToken } from '../../src/identity/token.ts';
-import { startServer, type Running } from '../../src/server.ts';
+import { startServer, type Running } from '../../src/server/compose.ts';
 import { startRedis, until, type RedisServer } from '../support/redis-server.ts';
 import { connectTo, PACKAGE_ROOT, type Answer, type TestClient } from '../support/server.ts';
 import { temporaryDirectory } from '../support/temporary.ts';

@@ -7,7 +7,7 @@ import { CREDENTIAL_PROBLEMS } from '../../src/engine/credential-problem.ts';
 import { digest } from '../../src/identity/callers.ts';
 import { mintKey, mintSession } from '../../src/identity/token.ts';
 import { keyServer, raw, sign, signer, type Signer } from '../identity/support.ts';
-import { openService, type Service } from '../../src/cli/client.ts';
+import { openService, type Service } from '../../src/cli/kit/client.ts';
 import { PACKAGE_ROOT, startTestServer, type Answer, type TestServer } from '../support/server.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 

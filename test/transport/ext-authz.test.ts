@@ -10,8 +10,14 @@ import { parseSource, readSource } from '../../src/config/document.ts';
 import { ConfigError } from '../../src/config/problem.ts';
 import { parsePathTemplate, parseRoutes, type RoutesFile } from '../../src/config/routes.ts';
 import type { Reason } from '../../src/engine/model.ts';
-import { readInForce } from '../../src/in-force.ts';
-import type { CheckAnswer, CheckCall, Failure, Refusal, Service } from '../../src/service.ts';
+import { readInForce } from '../../src/server/reloadable.ts';
+import type {
+  CheckAnswer,
+  CheckCall,
+  Failure,
+  Refusal,
+  Service,
+} from '../../src/service/service.ts';
 import { canonicalRequest } from '../../src/transport/ext-authz/canonical.ts';
 import {
   decodeQuestion,

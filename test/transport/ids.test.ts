@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findOldIds, type OldIds } from '../../src/admin/old-ids.ts';
 import { idProblem } from '../../src/engine/id.ts';
 import type { Change } from '../../src/store/store.ts';
-import { openEmbeddedStore } from '../../src/store/embedded.ts';
+import { openEmbeddedStore } from '../../src/store/embedded/store.ts';
 import { manager, TENANT, bytesOf } from '../support/admin.ts';
 import { openMemoryStore } from '../support/memory-store.ts';
 import { put, role, user } from '../support/records.ts';

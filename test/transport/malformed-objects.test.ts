@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { status, type ServiceError } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { decodeBatch, decodeFilter } from '../../src/transport/grpc/codec-many.ts';
-import { Writer } from '../../src/transport/grpc/wire.ts';
+import { decodeBatch, decodeFilter } from '../../src/transport/codec/codec-many.ts';
+import { Writer } from '../../src/transport/codec/wire.ts';
 import { readMessage } from '../support/messages.ts';
 import { startTestServer, type Answer, type TestServer } from '../support/server.ts';
 

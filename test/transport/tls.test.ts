@@ -14,7 +14,7 @@ import {
   type ServiceError,
 } from '@grpc/grpc-js';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { Writer } from '../../src/transport/grpc/wire.ts';
+import { Writer } from '../../src/transport/codec/wire.ts';
 import { until } from '../support/redis-server.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { temporaryDirectory } from '../support/temporary.ts';

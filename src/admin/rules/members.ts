@@ -4,7 +4,7 @@ import type { RoleRecord, UserRecord } from '../../engine/records.ts';
 import { isAdministrator } from '../actor.ts';
 import { closureOf, MAX_CLOSURE, type Edges } from '../closure.ts';
 import type { Context } from '../context.ts';
-import { existingRole, mayManageGroup, mustOutrank, rankOf } from '../groups.ts';
+import { existingRole, mayManageGroup, mustOutrank, rankOf } from './groups.ts';
 import { nameOf, principalOf, readings } from '../principals.ts';
 import { denied, forbidden, invalid, notFound } from '../refused.ts';
 import type { World } from '../world.ts';

@@ -3,9 +3,9 @@ import { MODES } from '../../engine/records.ts';
 import { requireAdministrator } from '../actor.ts';
 import type { Context } from '../context.ts';
 import { oneOf, textOf } from '../input.ts';
-import { existingSet, storeSet } from '../policies.ts';
+import { existingSet, storeSet } from './policies.ts';
 import { invalid } from '../refused.ts';
-import { policySetView } from '../view.ts';
+import { policySetView } from '../read/view.ts';
 
 export interface UpdatePolicySet {
   readonly name: string;

@@ -1,6 +1,6 @@
 /** Single permissions of a role, added and taken away without a look at the others (RBAC-1, ADM-5). */
 import type { Context } from '../context.ts';
-import { existingRole, setRole, viewOfRole } from '../groups.ts';
+import { existingRole, setRole, viewOfRole } from './groups.ts';
 import { permissionsOf } from '../input.ts';
 import { invalid, notFound } from '../refused.ts';
 

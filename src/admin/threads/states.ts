@@ -1,9 +1,9 @@
 /** Whole states on a thread: read, checked, planned and committed, and exported, on a store that the thread opens. */
-import { openStore } from '../../store/open.ts';
+import { openStore } from '../../store/registry.ts';
 import type { Store } from '../../store/store.ts';
-import { applyText, exportPieces, type Exported } from '../apply.ts';
+import { applyText, exportPieces, type Exported } from '../state/apply-state.ts';
 import { utf8Of } from '../input.ts';
-import { isTold, type Done } from '../write.ts';
+import { isTold, type Done } from '../commit.ts';
 import type { Tasks, ThreadStore } from './tasks.ts';
 
 /** Changes and removals that an answer lists; it tells how many more there are. */

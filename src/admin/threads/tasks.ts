@@ -4,11 +4,11 @@ import type { Problem } from '../../config/problem.ts';
 import type { DefaultRole } from '../../config/roles.ts';
 import type { Catalog } from '../../engine/action.ts';
 import type { PolicySetRecord } from '../../engine/records.ts';
-import type { StoreSettings } from '../../store/open.ts';
+import type { StoreSettings } from '../../store/registry.ts';
 import type { Actor } from '../actor.ts';
-import type { Exported, Unlisted } from '../apply.ts';
-import type { Baseline } from '../baseline.ts';
-import type { Done, WriteOptions } from '../write.ts';
+import type { Exported, Unlisted } from '../state/apply-state.ts';
+import type { Baseline } from '../migrations/baseline.ts';
+import type { Done, WriteOptions } from '../commit.ts';
 import type { ErrorData } from './errors.ts';
 
 export interface Tasks {

@@ -4,7 +4,7 @@ import type { Context } from '../context.ts';
 import { pathOf } from '../input.ts';
 import { existingUser, userIn } from '../principals.ts';
 import { denied, notFound } from '../refused.ts';
-import { ownerView } from '../view.ts';
+import { ownerView } from '../read/view.ts';
 import type { World } from '../world.ts';
 import { Rights, whoManages } from './rights.ts';
 

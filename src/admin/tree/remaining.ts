@@ -3,7 +3,7 @@ import { TREE_BIT, type Catalog } from '../../engine/action.ts';
 import type { GrantRow, TreeAction } from '../../engine/records.ts';
 import type { Subject } from '../../engine/model.ts';
 import { groupsOf, nameOf, userIn, type Groups } from '../principals.ts';
-import { grantView, ownerView, type GrantView, type OwnerView } from '../view.ts';
+import { grantView, ownerView, type GrantView, type OwnerView } from '../read/view.ts';
 import type { World } from '../world.ts';
 import { upwards } from './rights.ts';
 

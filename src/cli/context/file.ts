@@ -6,7 +6,7 @@ import { stringify } from 'yaml';
 import * as z from 'zod';
 import { parseAs, readSource } from '../../config/document.ts';
 import { errorText } from '../../util/system-error.ts';
-import { CliError } from '../output.ts';
+import { CliError } from '../kit/output.ts';
 
 const context = z.strictObject({
   address: z.string().optional(),

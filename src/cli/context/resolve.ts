@@ -1,7 +1,7 @@
 /** What a command works with, and where each value comes from: flags, then the environment, then the context in use. */
 import type { Command } from 'commander';
 import { suggest } from '../../config/problem.ts';
-import { CliError, visible } from '../output.ts';
+import { CliError, visible } from '../kit/output.ts';
 import { readContexts, type Context } from './file.ts';
 
 /** Options of the program that a context may give, by their names there. */

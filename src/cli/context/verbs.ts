@@ -3,8 +3,8 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { suggest } from '../../config/problem.ts';
 import { addressProblem } from '../../util/address.ts';
-import { CliError, EXIT, print, visible, type Format } from '../output.ts';
-import { listing } from '../report.ts';
+import { CliError, EXIT, print, visible, type Format } from '../kit/output.ts';
+import { listing } from '../kit/results.ts';
 import { contextsFile, readContexts, writeContexts, type Context } from './file.ts';
 import { applyContext, CONTEXT_OPTIONS, contextInUse, VARIABLES } from './resolve.ts';
 

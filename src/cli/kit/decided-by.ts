@@ -1,7 +1,7 @@
 /** Of an explanation, the facts that decided: the grant, role, list or rule. */
 import { detailOf } from '../../engine/detail.ts';
 import { MODELS } from '../../engine/model.ts';
-import type { ExplainResponse } from '../client.ts';
+import type { ExplainResponse } from './client.ts';
 
 type Fact = ExplainResponse['layers'][number]['facts'][number];
 

@@ -6,12 +6,12 @@ import { parseCatalog } from '../../config/catalog.ts';
 import { readSource } from '../../config/document.ts';
 import { ConfigError } from '../../config/problem.ts';
 import { parseDefaultRoles } from '../../config/roles.ts';
-import { staticFacts } from '../../facts/static.ts';
+import { staticFacts } from '../../offline/static-facts.ts';
 import { offlineMethods } from '../../offline/methods.ts';
-import { statesOf } from '../candidate.ts';
-import { loadProto, type DecisionClient } from '../client.ts';
-import { loadConfiguration, type Configuration } from '../configuration.ts';
-import { CliError, visible } from '../output.ts';
+import { statesOf } from './candidate.ts';
+import { loadProto, type DecisionClient } from '../kit/client.ts';
+import { loadConfiguration, type Configuration } from '../kit/configuration.ts';
+import { CliError, visible } from '../kit/output.ts';
 
 export interface OfflineFiles {
   /** A directory with `postern.yaml`, or with `actions.yaml` and `roles.yaml`; or a settings file. */

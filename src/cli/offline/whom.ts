@@ -1,7 +1,7 @@
 /** Who answers a question of the command line: a running server, or files. */
-import { callerHeaders } from '../admin-client.ts';
-import { connect, type ConnectionOptions, type DecisionClient } from '../client.ts';
-import { CliError } from '../output.ts';
+import { callerHeaders } from '../kit/admin-client.ts';
+import { connect, type ConnectionOptions, type DecisionClient } from '../kit/client.ts';
+import { CliError } from '../kit/output.ts';
 
 export interface WhomOptions extends ConnectionOptions {
   readonly tenant: string | undefined;

@@ -1,5 +1,5 @@
 /** A store whose records are looked at before anybody believes them (CONS-6), whatever store it is. */
-import type { MaybePromise } from '../../later.ts';
+import type { MaybePromise } from '../../util/later.ts';
 import {
   StoreError,
   Unreadable,

@@ -1,6 +1,6 @@
 /** Envoy's messages, read and written by hand: every request that passes through Envoy waits for them. */
-import { readStruct } from '../grpc/codec.ts';
-import { Reader, Writer } from '../grpc/wire.ts';
+import { readStruct } from '../codec/codec.ts';
+import { Reader, Writer } from '../codec/wire.ts';
 
 /** What Envoy asks. */
 export interface HttpQuestion {

@@ -7,17 +7,17 @@ import type { CredentialProblem } from '../../engine/credential-problem.ts';
 import { REMOVED_HEADERS, type IdentitySource, type RoutesFile } from '../../config/routes.ts';
 import type { Reason, Request } from '../../engine/model.ts';
 import { requestIdProblem } from '../../engine/validate.ts';
-import { later, type MaybePromise } from '../../later.ts';
+import { later, type MaybePromise } from '../../util/later.ts';
 import type {
   CheckAnswer,
   Credential,
   Failure,
   Refusal as Refused,
   Service,
-} from '../../service.ts';
+} from '../../service/service.ts';
 import type { Method } from '../grpc/methods.ts';
 import { CODE, RpcError, withReason } from '../grpc/status.ts';
-import { WireError } from '../grpc/wire.ts';
+import { WireError } from '../codec/wire.ts';
 import { canonicalRequest, type Canonical } from './canonical.ts';
 import {
   decodeQuestion,

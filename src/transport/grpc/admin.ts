@@ -15,10 +15,10 @@ import { loadPackageDefinition } from '@grpc/grpc-js';
 import { load } from '@grpc/proto-loader';
 import type { Actor } from '../../admin/actor.ts';
 import type { Admin, AdminRequest } from '../../admin/admin.ts';
-import type { ApplyFlags } from '../../admin/apply.ts';
+import type { ApplyFlags } from '../../admin/state/apply-state.ts';
 import { IdempotencyError } from '../../admin/receipt.ts';
 import { Refused, type RefusalKind } from '../../admin/refused.ts';
-import { fromStruct, toStruct, toValue } from '../../proto-value.ts';
+import { fromStruct, toStruct, toValue } from '../../util/proto-value.ts';
 import {
   StoreError,
   UnknownOutcomeError,
@@ -26,7 +26,7 @@ import {
   VersionError,
 } from '../../store/store.ts';
 import { mustAgree, Upload, type UploadMessage } from './upload.ts';
-import { hasExactText } from './exact-text.ts';
+import { hasExactText } from '../codec/exact-text.ts';
 import { badRequest, CODE, RpcError, withReason } from './status.ts';
 import { endWith, toServiceError, type Extra, type JudgeCaller } from './server.ts';
 

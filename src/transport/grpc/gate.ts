@@ -11,7 +11,7 @@ import {
   type ServerInterceptor,
 } from '@grpc/grpc-js';
 import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2';
-import { later, type MaybePromise } from '../../later.ts';
+import { later, type MaybePromise } from '../../util/later.ts';
 import { isOneMessage, Meter, type Budget, type Holding } from './metering.ts';
 import { CODE, RpcError } from './status.ts';
 

@@ -6,7 +6,7 @@ import { Metadata, type Server, type ServerWritableStream } from '@grpc/grpc-js'
 import type { Method } from './methods.ts';
 import { endWith, rawMethod, type Extra } from './server.ts';
 import { badRequest, CODE, RpcError } from './status.ts';
-import { Reader, WireError, Writer } from './wire.ts';
+import { Reader, WireError, Writer } from '../codec/wire.ts';
 
 const SERVING = 1;
 const NOT_SERVING = 2;

@@ -3,10 +3,10 @@
  * Two translations around one service call, nothing else.
  */
 import type { Reason } from '../../engine/model.ts';
-import type { CheckAnswer, CheckCall, Failure, Refusal, Service } from '../../service.ts';
-import { problemText, valueText } from '../../service.ts';
+import type { CheckAnswer, CheckCall, Failure, Refusal, Service } from '../../service/service.ts';
+import { problemText, valueText } from '../../service/service.ts';
 import { inSlices, type SteppedWork } from '../../util/slices.ts';
-import { decodeBatchInSteps, decodeFilterInSteps } from './codec-many.ts';
+import { decodeBatchInSteps, decodeFilterInSteps } from '../codec/codec-many.ts';
 import {
   decodeCheck,
   decoding,
@@ -16,10 +16,10 @@ import {
   encodeFilter,
   idOf,
   type CodecLimits,
-} from './codec.ts';
-import { rememberingRepeats } from './repeats.ts';
+} from '../codec/codec.ts';
+import { rememberingRepeats } from '../codec/repeats.ts';
 import { badRequest, CODE, RpcError, tooMany, withReason } from './status.ts';
-import { later, type MaybePromise } from '../../later.ts';
+import { later, type MaybePromise } from '../../util/later.ts';
 
 /**
  * One message in, one out. Throws or rejects with `RpcError`.

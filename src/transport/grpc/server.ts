@@ -13,7 +13,7 @@ import { subscribe } from 'node:diagnostics_channel';
 import { EventEmitter } from 'node:events';
 import type { IncomingHttpHeaders } from 'node:http2';
 import type { Socket } from 'node:net';
-import type { MaybePromise } from '../../later.ts';
+import type { MaybePromise } from '../../util/later.ts';
 import type { Connections } from './connections.ts';
 import { guard, meteredBy, takeMessage, type Compression } from './gate.ts';
 import { openBudget, type Budget } from './metering.ts';

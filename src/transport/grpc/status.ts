@@ -1,5 +1,5 @@
 /** gRPC errors: one table of codes, and details as `google.rpc` messages. */
-import { Writer } from './wire.ts';
+import { Writer } from '../codec/wire.ts';
 
 export const CODE = {
   UNKNOWN: 2,

@@ -1,6 +1,6 @@
 /** The HTTP listener for operators: liveness, readiness, metrics. */
 import type { IncomingMessage, Server } from 'node:http';
-import { later, type MaybePromise } from '../../later.ts';
+import { later, type MaybePromise } from '../../util/later.ts';
 import { bind, type BindOptions } from '../bind.ts';
 
 export interface Readiness {

@@ -1,0 +1,399 @@
+/** Users and their sessions (ID-2, ADM-4, ADM-5, ADM-8). */
+import { isDeepStrictEqual } from 'node:util';
+import { USER_TYPES, type SessionRow, type UserRecord } from '../../engine/records.ts';
+import { printable } from '../../engine/validate.ts';
+import type { FactKey } from '../../store/store.ts';
+import { highest, isAdministrator, requireAll, type Authority } from '../actor.ts';
+import type { Context } from '../context.ts';
+import { createRole } from './groups.ts';
+import { idOf, metadataOf, oneOf, signInOf } from '../input.ts';
+import { emailTwin, externalTwin, idTwin, indexNames, keysOfNames } from './names.ts';
+import { existingUser, groupsOf, nameOf, principalOf } from '../principals.ts';
+import { alreadyExists, denied, invalid, notFound, Refused } from '../refused.ts';
+import { addMember } from './members.ts';
+import { buriedPrincipals, mayCreateAgain } from './tombstones.ts';
+import { sessionView, userView } from '../read/view.ts';
+import type { World } from '../world.ts';
+
+export interface UserInput {
+  readonly id: string;
+  readonly type: string;
+  readonly external_id: string;
+  readonly email: string;
+  readonly metadata?: Readonly<Record<string, unknown>> | undefined;
+  readonly superuser: boolean;
+  readonly createrole: boolean;
+  readonly no_login: boolean;
+  readonly roles: readonly string[];
+  readonly workspaces: readonly string[];
+}
+
+export function createUser(context: Context, { user }: { readonly user: UserInput }): object {
+  if (user.no_login) return createWithoutLogin(context, user);
+  const { world, authority } = context;
+  mayCreateUsers(authority);
+  const id = idOf('user.id', user.id);
+  if (user.superuser) requireAll(authority, 'ADM-4', 'create a superuser');
+  if (user.createrole) requireAll(authority, 'ADM-4', 'create a user with createrole');
+  world.prefetch(keysOfNewUser(user));
+  const stored = world.get('user', id);
+  if (stored !== undefined && !stored.deleted) throw alreadyExists(`user \`${id}\` exists already`);
+  if (world.get('role', id) !== undefined)
+    throw alreadyExists(`\`${id}\` is a role: users and roles share one name space`);
+  indexNames(world);
+  const twin = idTwin(world, id);
+  if (twin !== undefined)
+    throw alreadyExists(`user \`${id}\` differs from \`${twin}\` only in case`, 'ID-2');
+  mayCreateAgain(context, buriedPrincipals(world, id));
+  const externalId = signInOf('user.external_id', user.external_id);
+  const email = signInOf('user.email', user.email);
+  const metadata = metadataOf('user.metadata', user.metadata);
+  maySetProfile(authority, { externalId, email, metadata });
+  mustBeFree(world, id, { externalId, email });
+  world.put('user', id, {
+    id,
+    type: user.type === '' ? 'user' : oneOf('user.type', user.type, USER_TYPES),
+    ...(externalId === undefined ? {} : { externalId }),
+    ...(email === undefined ? {} : { email }),
+    ...(metadata === undefined ? {} : { metadata }),
+    superuser: user.superuser,
+    createrole: user.createrole,
+    suspended: false,
+    deleted: false,
+    roles: [],
+    workspaces: [],
+    grants: [],
+    owns: [],
+  });
+  for (const [prefix, groups] of [
+    ['role', user.roles],
+    ['workspace', user.workspaces],
+  ] as const)
+    for (const group of groups)
+      addMember(context, {
+        group: `${prefix}:${group}`,
+        member: `user:${id}`,
+        admin_option: false,
+      });
+  return { user: userView(existingUser(world, 'user.id', `user:${id}`)) };
+}
+
+/** A user that cannot log in and has members is a role: it is stored as one. */
+function createWithoutLogin(context: Context, user: UserInput): object {
+  if (user.superuser || user.createrole)
+    throw invalid(
+      'user.no_login',
+      'goes with neither superuser nor createrole: roles have no flags',
+    );
+  createRole(context, { role: { id: user.id, level: 0, permissions: [] } });
+  context.warnings.push(`\`${user.id}\` is a role: a user that cannot log in is one`);
+  return { user: { id: user.id, no_login: true } };
+}
+
+/** What is looked at before a user is created. */
+function keysOfNewUser({ id, email, external_id }: UserInput): FactKey[] {
+  return [
+    { kind: 'user', id },
+    { kind: 'role', id },
+    { kind: 'tombstone', id: `role:${id}` },
+    ...keysOfNames({ id, email, externalId: external_id }),
+  ];
+}
+
+/** What conditions and sign-in read of a user; `undefined`: not there. */
+interface Profile {
+  readonly externalId: string | undefined;
+  readonly email: string | undefined;
+  readonly metadata: UserRecord['metadata'];
+}
+
+/** ADM-4: by an e-mail or an external id whoever signs in is somebody, and conditions read metadata. */
+function maySetProfile(authority: Authority, { externalId, email, metadata }: Profile): void {
+  if (isAdministrator(authority)) return;
+  const given = [
+    ...(email === undefined ? [] : ['an e-mail']),
+    ...(externalId === undefined ? [] : ['an external id']),
+    ...(metadata === undefined ? [] : ['metadata']),
+  ];
+  if (given.length > 0)
+    throw denied(
+      'ADM-4',
+      `\`${authority.name}\` may not give a user ${given.join(' or ')}`,
+      'a holder of postern:admin, or a superuser',
+    );
+}
+
+/** ADM-4: nobody changes its own. */
+function mustBeAnothers(authority: Authority, user: UserRecord, next: Profile): void {
+  if (authority.user?.id !== user.id) return;
+  const { externalId, email, metadata } = user;
+  if (isDeepStrictEqual({ externalId, email, metadata }, next)) return;
+  throw denied(
+    'ADM-4',
+    `\`${authority.name}\` may not change its own e-mail, external id or metadata`,
+    'another who may manage it, or the operator',
+  );
+}
+
+/** ID-2, ADM-4: no two users have one external id, or e-mails that differ only in case. */
+function mustBeFree(
+  world: World,
+  id: string,
+  { externalId, email }: Pick<Profile, 'externalId' | 'email'>,
+): void {
+  const same = externalId === undefined ? undefined : externalTwin(world, id, externalId);
+  if (same !== undefined)
+    throw alreadyExists(
+      `external id \`${printable(externalId ?? '')}\` is that of user \`${same}\``,
+      'ID-2',
+    );
+  const twin = email === undefined ? undefined : emailTwin(world, id, email);
+  if (twin !== undefined)
+    throw alreadyExists(
+      `e-mail \`${printable(email ?? '')}\` is that of user \`${twin}\`, case aside`,
+      'ADM-4',
+    );
+}
+
+function mayCreateUsers(authority: Authority): void {
+  if (isAdministrator(authority) || authority.user?.createrole === true) return;
+  throw denied(
+    'ADM-4',
+    `\`${authority.name}\` may not create users`,
+    'a user with createrole, a holder of postern:admin, or a superuser',
+  );
+}
+
+/** Items of one BatchCreateUsers. */
+const MAX_BATCH = 1_000;
+
+/** Each item for itself: what is refused is told in its place. */
+export function batchCreateUsers(
+  context: Context,
+  { users }: { readonly users: readonly UserInput[] },
+): object {
+  if (users.length > MAX_BATCH)
+    throw invalid('users', `has ${users.length} items: at most ${MAX_BATCH} are allowed`);
+  mayCreateUsers(context.authority);
+  context.world.prefetch(users.flatMap(keysOfNewUser));
+  return {
+    items: users.map((user) => {
+      try {
+        if (user.roles.length > 0 || user.workspaces.length > 0)
+          throw invalid('roles', 'cannot be given in a batch: add members afterwards');
+        return { ...createUser(context, { user }), error: '', rule: '' };
+      } catch (error) {
+        // Checked before anything is written: a refused item has left nothing.
+        if (!(error instanceof Refused)) throw error;
+        return { error: error.message, rule: error.rule };
+      }
+    }),
+  };
+}
+
+export interface UpdateUser {
+  readonly id: string;
+  readonly external_id?: string;
+  readonly email?: string;
+  readonly type?: string;
+  readonly metadata?: Readonly<Record<string, unknown>> | undefined;
+  readonly superuser?: boolean;
+  readonly createrole?: boolean;
+  readonly suspended?: boolean;
+}
+
+export function updateUser(context: Context, request: UpdateUser): object {
+  const { world, authority } = context;
+  const user = existingUser(world, 'id', `user:${request.id}`);
+  const { superuser, createrole, suspended } = request;
+  if (superuser !== undefined && superuser !== user.superuser)
+    requireAll(authority, 'ADM-5', superuser ? 'make a superuser' : 'unmake a superuser');
+  if (createrole !== undefined && createrole !== user.createrole)
+    requireAll(authority, 'ADM-4', 'give or take createrole');
+  mayManageUser(world, authority, user);
+  const { externalId, email, metadata, ...rest } = user;
+  const text = (
+    field: string,
+    given: string | undefined,
+    old: string | undefined,
+  ): string | undefined => (given === undefined ? old : signInOf(field, given));
+  const nextExternal = text('external_id', request.external_id, externalId);
+  const nextEmail = text('email', request.email, email);
+  const nextMetadata =
+    request.metadata === undefined ? metadata : metadataOf('metadata', request.metadata);
+  const profile = { externalId: nextExternal, email: nextEmail, metadata: nextMetadata };
+  mustBeAnothers(authority, user, profile);
+  indexNames(world);
+  // What is as it was may be a twin from before this rule.
+  mustBeFree(world, user.id, {
+    externalId: nextExternal === externalId ? undefined : nextExternal,
+    email: nextEmail === email ? undefined : nextEmail,
+  });
+  world.put('user', user.id, {
+    ...rest,
+    type: request.type === undefined ? user.type : oneOf('type', request.type, USER_TYPES),
+    ...(nextExternal === undefined ? {} : { externalId: nextExternal }),
+    ...(nextEmail === undefined ? {} : { email: nextEmail }),
+    ...(nextMetadata === undefined ? {} : { metadata: nextMetadata }),
+    superuser: superuser ?? user.superuser,
+    createrole: createrole ?? user.createrole,
+    suspended: suspended ?? user.suspended,
+  });
+  if (user.superuser && superuser === false)
+    context.follows.losses.push({ of: { type: 'user', id: user.id }, path: '' });
+  return { user: userView(existingUser(world, 'id', `user:${user.id}`)) };
+}
+
+/** ADM-5: administrators manage users strictly below their own level; superusers are managed by superusers. */
+function mayManageUser(world: World, authority: Authority, user: UserRecord): void {
+  if (authority.all) return;
+  const name = nameOf({ type: 'user', id: user.id });
+  if (!isAdministrator(authority))
+    throw denied(
+      'ADM-5',
+      `\`${authority.name}\` may not manage \`${name}\``,
+      'a holder of postern:admin at a higher level, or a superuser',
+    );
+  if (user.superuser || user.createrole)
+    throw denied(
+      'ADM-4',
+      `\`${name}\` has superuser or createrole: \`${authority.name}\` may not manage it`,
+      'a superuser',
+    );
+  const level = highest(groupsOf(world, user).roles.values());
+  if (level >= authority.level)
+    throw denied(
+      'ADM-5',
+      `\`${name}\` has level ${level} and \`${authority.name}\` has level ${authority.level}`,
+      'an administrator of a level strictly above it, or a superuser',
+    );
+}
+
+export interface DeleteUser {
+  readonly id: string;
+  readonly reassign_to: string;
+}
+
+/** ADM-8, in one commit. */
+export function deleteUser(context: Context, request: DeleteUser): object {
+  const { world, authority } = context;
+  const user = existingUser(world, 'id', `user:${request.id}`);
+  mayManageUser(world, authority, user);
+  const name = nameOf({ type: 'user', id: user.id });
+  const heir =
+    request.reassign_to === ''
+      ? undefined
+      : principalOf(world, 'reassign_to', request.reassign_to, ['user']);
+  if (heir?.id === user.id)
+    throw invalid('reassign_to', `\`${request.reassign_to}\` is the user that is deleted`);
+  const keys = world.get('refs', name)?.keys ?? [];
+  world.prefetch([
+    ...keys.map((id) => ({ kind: 'key' as const, id })),
+    ...user.owns.map((id) => ({ kind: 'owner' as const, id })),
+  ]);
+  world.prefetch(
+    keys.flatMap((id) =>
+      (world.get('key', id)?.policySets ?? []).map((set) => ({
+        kind: 'refs' as const,
+        id: `policy_set:${set}`,
+      })),
+    ),
+  );
+  for (const key of keys) world.put('key', key, undefined);
+  for (const path of user.owns) world.put('owner', path, undefined);
+  forgetCreator(world, name);
+  world.put('user', user.id, {
+    id: user.id,
+    type: user.type,
+    superuser: false,
+    createrole: false,
+    suspended: false,
+    deleted: true,
+    roles: [],
+    workspaces: [],
+    grants: [],
+    owns: [],
+  });
+  const { losses, successions } = context.follows;
+  if (heir !== undefined) successions.push({ from: user.id, to: heir.id, path: '' });
+  losses.push({ of: { type: 'user', id: user.id }, path: '' });
+  return {};
+}
+
+/** Who is created again under the same id manages nothing of the old one's (ADM-4). */
+function forgetCreator(world: World, name: string): void {
+  for (const role of world.all('role'))
+    if (role.creator === name) {
+      const { creator: _gone, ...rest } = role;
+      world.put('role', role.id, rest);
+    }
+  for (const workspace of world.all('workspace'))
+    if (workspace.creator === name) {
+      const { creator: _gone, ...rest } = workspace;
+      world.put('workspace', workspace.id, rest);
+    }
+}
+
+// ── sessions ──────────────────────────────────────────────────────────────────────────────────────
+
+const DEFAULT_TTL_S = 12 * 60 * 60;
+const MAX_TTL_S = 30 * 24 * 60 * 60;
+/** Sessions of a user at once. */
+const MAX_SESSIONS = 50;
+
+export interface CreateSession {
+  readonly user: string;
+  readonly ttl_seconds: number;
+}
+
+export function createSession(context: Context, request: CreateSession): object {
+  const { world, now, mint } = context;
+  const user = sessionUser(context, request.user, 'create a session of');
+  const ttl = request.ttl_seconds === 0 ? DEFAULT_TTL_S : request.ttl_seconds;
+  if (!Number.isSafeInteger(ttl) || ttl < 1 || ttl > MAX_TTL_S)
+    throw invalid('ttl_seconds', `\`${ttl}\` is no time to live: give 1 to ${MAX_TTL_S}`);
+  const good = goodSessions(user, now);
+  if (good.length >= MAX_SESSIONS)
+    throw new Refused(
+      'failed_precondition',
+      `user \`${user.id}\` has ${good.length} sessions, ${MAX_SESSIONS} are allowed: revoke some`,
+    );
+  const id = mint.id('s');
+  const { token, hash } = mint.session(world.tenant, user.id, id);
+  const session: SessionRow = { id, hash, createdAt: now, expiresAt: now + ttl * 1_000 };
+  world.put('user', user.id, { ...user, sessions: [...good, session] });
+  return { session: sessionView(user.id, session), token };
+}
+
+export function revokeSession(
+  context: Context,
+  request: { readonly user: string; readonly id: string },
+): object {
+  const { world, now } = context;
+  const user = sessionUser(context, request.user, 'end sessions of');
+  const good = goodSessions(user, now);
+  if (request.id !== '' && !good.some(({ id }) => id === request.id))
+    throw notFound(`user \`${user.id}\` has no session \`${request.id}\``);
+  const kept = request.id === '' ? [] : good.filter(({ id }) => id !== request.id);
+  const { sessions: _old, ...rest } = user;
+  world.put('user', user.id, { ...rest, ...(kept.length === 0 ? {} : { sessions: kept }) });
+  return {};
+}
+
+export function goodSessions({ sessions = [] }: UserRecord, now: number): readonly SessionRow[] {
+  return sessions.filter(({ expiresAt }) => expiresAt > now);
+}
+
+/** Whoever makes a session of another can act as that one: superusers only, and oneself but by a key. */
+export function sessionUser(
+  { world, authority }: Pick<Context, 'world' | 'authority'>,
+  ref: string,
+  what: string,
+): UserRecord {
+  const { user: self } = authority;
+  if (ref === '' && self === undefined) throw invalid('user', 'is empty: the operator is no user');
+  const user = ref === '' && self !== undefined ? self : existingUser(world, 'user', ref);
+  if (authority.viaKey || user.id !== self?.id)
+    requireAll(authority, 'ADM-1', `${what} \`user:${user.id}\``);
+  return user;
+}

@@ -1,0 +1,85 @@
+/** The options that say which audit records are shown. */
+import { Option, type Command } from 'commander';
+import { APIS } from '../../audit/record/event.ts';
+import type { Filter } from '../../audit/logs/record-filter.ts';
+import type { Range } from '../../audit/logs/log-source.ts';
+
+export interface FilterFlags {
+  /** Of all commands. */
+  readonly tenant?: string;
+  readonly withUnattributed?: boolean;
+  readonly outcome?: 'allowed' | 'denied';
+  readonly mode?: string;
+  readonly key?: string;
+  readonly subject?: string;
+  readonly action?: string;
+  readonly type?: string;
+  readonly reason?: string;
+  readonly api?: string;
+  readonly differs?: boolean;
+  readonly requestId?: string;
+  readonly decisionId?: string;
+}
+
+/** Adds the options. */
+export function filtering(command: Command): Command {
+  return command
+    .optionsGroup('Records that have all of this (and the tenant of --tenant):')
+    .option(
+      '--with-unattributed',
+      'with --tenant: also records that name no tenant, such as refusals of unknown callers',
+    )
+    .addOption(
+      new Option('--outcome <outcome>', 'what was answered').choices(['allowed', 'denied']),
+    )
+    .addOption(
+      new Option('--type <type>', 'what kind of record it is').choices([
+        'decision',
+        'management',
+        'authentication',
+        'seal',
+      ]),
+    )
+    .option('--subject <principal>', 'who asked or changed something: user:alice, or alice')
+    .option('--key <id>', 'the API key that acted')
+    .addOption(
+      new Option('--mode <mode>', 'the mode of that key').choices([
+        'off',
+        'report_only',
+        'enforce',
+      ]),
+    )
+    .option(
+      '--action <glob>',
+      "the action, or a change's operation; * stands for any text: graph.*, *:read, user.*",
+    )
+    .addOption(new Option('--api <api>', 'how it was asked').choices(APIS))
+    .option('--reason <reason>', 'why: NO_GRANT, ACTION_DENIED …')
+    .option('--differs', 'full enforcement would have answered otherwise')
+    .option('--request-id <id>', "the caller's id of the request")
+    .option('--decision-id <id>', 'the id that stands in the answer');
+}
+
+export function filterOf(flags: FilterFlags, range: Range): Filter {
+  const { subject } = flags;
+  return {
+    tenant: flags.tenant,
+    type: flags.type,
+    api: flags.api,
+    outcome: flags.outcome,
+    reason: flags.reason,
+    mode: flags.mode,
+    key: flags.key,
+    subject: subject === undefined ? undefined : principalName(subject),
+    action: flags.action,
+    requestId: flags.requestId,
+    decisionId: flags.decisionId,
+    differs: flags.differs === true,
+    range,
+  };
+}
+
+/** As records name principals: `alice` is `user:alice`; the operator has no type. */
+function principalName(given: string): string {
+  return given === 'operator' || /^(user|role|workspace):/.test(given) ? given : `user:${given}`;
+}

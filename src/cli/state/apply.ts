@@ -1,0 +1,143 @@
+/** `postern apply` and `postern export`: a tenant's whole state, on the store that the settings name. */
+import {
+  applyState,
+  exportPieces,
+  factsOfPlan,
+  planState,
+  StateError,
+  tokenOfPlan,
+  unlistedOf,
+  type Applied,
+} from '../../admin/state/apply-state.ts';
+import { decodeSource } from '../../config/document.ts';
+import { formatProblem } from '../../config/problem.ts';
+import { IdempotencyError } from '../../admin/receipt.ts';
+import { Refused } from '../../admin/refused.ts';
+import { lintState, parseState, refused } from '../../config/state.ts';
+import { UnknownOutcomeError } from '../../store/store.ts';
+import { tellRefusal } from './apply-report.ts';
+import { loadConfiguration, withStore } from '../kit/configuration.ts';
+import { CliError, EXIT, print, type Format } from '../kit/output.ts';
+import { progress } from '../kit/progress.ts';
+import { drawFacts } from '../kit/changed-facts.ts';
+import { onStop } from '../serve/signals.ts';
+import { mustEnd, readState, type UnlistedFlags } from './state-input.ts';
+import { stateWriter } from './state-output.ts';
+
+export interface ApplyOptions extends UnlistedFlags {
+  readonly output: Format;
+  readonly packageRoot: string;
+  readonly config?: string;
+  readonly file: string;
+  readonly dryRun?: boolean;
+  readonly idempotencyKey?: string;
+  /** List each fact that changes, however many. */
+  readonly verbose?: boolean;
+}
+
+/** Exit code 1: the state contradicts itself or a rule, or would remove what it does not list (ADM-10). */
+export async function apply(options: ApplyOptions): Promise<number> {
+  const { prune = false, keep = false, dryRun = false, idempotencyKey } = options;
+  const unlisted = unlistedOf({ prune, keep });
+  const input = readState(options.file);
+  if (prune) mustEnd(options.file, input);
+  const tell = progress(input.bytes.length);
+  const configuration = loadConfiguration(options.config, options.packageRoot);
+  const { catalog, defaults, migrations, settings } = configuration;
+  if (input.bytes.length > settings.admin.max_state_bytes)
+    throw new CliError(
+      `${input.name}: has ${input.bytes.length} bytes, ${settings.admin.max_state_bytes} are read: raise \`admin.max_state_bytes\``,
+    );
+  tell('reading the state');
+  const source = decodeSource(input.name, input.bytes);
+  tell('checking the state');
+  const state = parseState(source, catalog, settings.admin.policy_sets);
+  for (const warning of lintState(source, state, catalog))
+    process.stderr.write(`${formatProblem(warning)}\n`);
+  const given = { baseline: migrations, unlisted, key: idempotencyKey };
+  const report = (
+    { plan, revision, token }: Pick<Applied, 'plan' | 'revision' | 'token'>,
+    verb: string,
+  ): number => {
+    const { summary, removals } = plan;
+    const facts = factsOfPlan(plan, options.verbose === true);
+    const { tenant } = state;
+    const answer = {
+      removals,
+      needs_prune_or_keep: unlisted === 'refuse' && removals.length > 0,
+    };
+    const head = { tenant, revision, consistency_token: token };
+    const shown = { ...head, dry_run: dryRun, changes: summary, ...facts, ...answer };
+    print(options.output, shown, () => {
+      const last = `tenant ${tenant}: ${summary.length} record(s) ${verb}, revision ${revision}`;
+      return [...drawFacts(facts), last].join('\n');
+    });
+    return tellRefusal(answer);
+  };
+  return withStore(configuration, dryRun ? 'empty' : 'create', async (store) => {
+    const stopping = new AbortController();
+    const release = onStop((signal) => {
+      stopping.abort(signal);
+    });
+    try {
+      if (dryRun) {
+        tell('planning the changes');
+        const plan = await planState(store, state, defaults, given);
+        const before = { plan, revision: plan.expected, token: tokenOfPlan(state.tenant, plan) };
+        return report(before, 'would change');
+      }
+      tell('planning and committing the changes');
+      const applied = await applyState(store, state, defaults, 'operator:apply', {
+        ...given,
+        signal: stopping.signal,
+      });
+      const verb = applied.repeated ? 'changed now, for it was done before' : 'changed';
+      return report(applied, verb);
+    } catch (error) {
+      if (stopping.signal.aborted && error instanceof Refused && error.rule === 'CONS-5')
+        throw new CliError(
+          `${String(stopping.signal.reason)}: the state of ${state.tenant} was not applied`,
+        );
+      if (error instanceof StateError) throw refused(source, error.findings);
+      if (error instanceof IdempotencyError) throw new CliError(error.message);
+      if (error instanceof UnknownOutcomeError)
+        throw new CliError(
+          `${error.message}; ${idempotencyKey === undefined ? 'apply again: a state that is there already changes nothing' : 'apply again with the same --idempotency-key'}`,
+        );
+      throw error;
+    } finally {
+      release();
+    }
+  });
+}
+
+export interface ExportOptions {
+  readonly output: Format;
+  readonly packageRoot: string;
+  readonly config?: string;
+  readonly tenant: string | undefined;
+}
+
+export async function exportCommand(options: ExportOptions): Promise<number> {
+  const { tenant } = options;
+  if (tenant === undefined)
+    throw new CliError('no tenant: give --tenant NAME, or set POSTERN_TENANT');
+  const configuration = loadConfiguration(options.config, options.packageRoot);
+  return withStore(configuration, 'refuse', async (store) => {
+    const { head } = await store.get(tenant, []);
+    if (head === undefined) {
+      const known = (await store.tenants()).join(', ');
+      throw new CliError(
+        `tenant \`${tenant}\` does not exist${known === '' ? '' : `: known are ${known}`}`,
+        EXIT.refused,
+      );
+    }
+    // A state file is YAML unless JSON is asked for: what comes out can be applied.
+    const format = options.output === 'json' ? 'json' : 'yaml';
+    const limit = configuration.settings.admin.max_state_bytes;
+    const { pieces, revision } = await exportPieces(store, tenant, format, limit);
+    const writer = stateWriter(format, `# tenant ${tenant} at revision ${revision}\n`);
+    for (const piece of pieces) await writer(piece);
+    return EXIT.ok;
+  });
+}
