@@ -6,7 +6,7 @@ import { Client, credentials, Metadata } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { settingsSchema } from '../src/config/settings.ts';
+import { settingsSchema } from '../src/config/settings/settings-schema.ts';
 import { MANAGEMENT_OPERATIONS } from '../src/management/counted.ts';
 import { CREDENTIAL_PROBLEMS } from '../src/engine/credential-problem.ts';
 import type { Reason } from '../src/engine/model.ts';

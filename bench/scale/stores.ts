@@ -1,5 +1,5 @@
 /** Stores and rooms as the scale bench needs them. */
-import { settingsSchema } from '../../src/config/settings.ts';
+import { settingsSchema } from '../../src/config/settings/settings-schema.ts';
 import { openRedisStore, REDIS_DEFAULTS } from '../../src/store/redis/store.ts';
 import type { Store } from '../../src/store/store.ts';
 import { openRoom, type TestRoom } from '../../test/support/records.ts';

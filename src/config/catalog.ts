@@ -6,7 +6,8 @@ import { READONLY } from '../engine/abac.ts';
 import { idProblem } from '../engine/id.ts';
 import { permissionProblem } from '../engine/rbac.ts';
 import { access, level, permission, treeAction } from './common.ts';
-import { parseAs, type Source } from './document.ts';
+import { parseAs } from './document.ts';
+import type { Source } from './source.ts';
 import { ConfigError, suggest, type Problem } from './problem.ts';
 
 const verb = z.string().regex(/^[A-Za-z0-9_-]+$/, 'is not a verb: use A-Z a-z 0-9 _ -');

@@ -20,27 +20,13 @@ import { jsonTooDeep, parseJson } from './json.ts';
 import { errorText } from '../util/system-error.ts';
 import { misreadScalars } from './scalars.ts';
 import { readStable } from './stable.ts';
+import type { Source } from './source.ts';
 
 /** Longer texts are read as JSON only: YAML with the places of all its parts takes a hundred times its length. */
 export const MAX_YAML_CHARS = 8 * 1024 * 1024;
 
 /** Largest file that is read, in bytes: a state of a million grants fits, a runaway file does not. */
 const MAX_FILE_BYTES = 512 * 1024 * 1024;
-
-export interface Source {
-  readonly file: string;
-  readonly value: unknown;
-  /** SHA-256 of the text, hex: what was read, for a log. */
-  readonly digest: string;
-  /** The text ends with the mark `...`, so that nothing was cut off. */
-  readonly isEnded: boolean;
-  /** A problem at a path inside the value; the nearest place in the file that exists is named. */
-  readonly problem: (
-    path: readonly PropertyKey[],
-    message: string,
-    severity?: Problem['severity'],
-  ) => Problem;
-}
 
 /** Its descriptor. */
 const STDIN = 0;

@@ -2,7 +2,7 @@
 import { endOf } from './document.ts';
 import { migrationFiles } from './migration.ts';
 import { ConfigError, type Problem } from './problem.ts';
-import type { Settings } from './settings.ts';
+import type { Settings } from './settings/settings-schema.ts';
 import { readStable } from './stable.ts';
 
 /**

@@ -1,7 +1,7 @@
 /** Schema violations in our own words: the field, the value, the remedy. */
 import * as z from 'zod';
 import { $ZodType, type $ZodIssue } from 'zod/v4/core';
-import type { Source } from './document.ts';
+import type { Source } from './source.ts';
 import { timeProblem } from '../util/time.ts';
 import { suggest, type Problem } from './problem.ts';
 

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { visit } from 'jsonc-parser';
 import { LineCounter } from 'yaml';
 import { formatPath, ConfigError, type Problem } from './problem.ts';
-import type { Source } from './document.ts';
+import type { Source } from './source.ts';
 import { jsonProblem } from './yaml-errors.ts';
 import { misreadNumber } from './scalars.ts';
 

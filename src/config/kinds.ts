@@ -6,7 +6,7 @@ import { policySetSchema } from './policy-set.ts';
 import { policyTestSchema } from './policy-test.ts';
 import { rolesSchema } from './roles.ts';
 import { routesSchema } from './routes.ts';
-import { settingsSchema } from './settings.ts';
+import { settingsSchema } from './settings/settings-schema.ts';
 import { stateSchema } from './state.ts';
 
 export const SCHEMAS = {

@@ -2,7 +2,7 @@
 import { READONLY } from '../engine/abac.ts';
 import { resolveAction, type Catalog } from '../engine/action.ts';
 import type { Scalar } from '../engine/model.ts';
-import type { Source } from './document.ts';
+import type { Source } from './source.ts';
 import type { PolicySetBody } from './policy-set.ts';
 import type { Problem } from './problem.ts';
 

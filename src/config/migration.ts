@@ -6,7 +6,8 @@ import * as z from 'zod';
 import { isEntry } from './scan.ts';
 import { errorText } from '../util/system-error.ts';
 import { id, level, permission } from './common.ts';
-import { parseAs, readSource, type Source } from './document.ts';
+import { parseAs, readSource } from './document.ts';
+import type { Source } from './source.ts';
 import { ConfigError, type Problem } from './problem.ts';
 
 const OWNER_LEVEL = 100;

@@ -1,5 +1,4 @@
 /** How large one policy set may be: what it costs to read, to check and to compile grows with these numbers (ADM-11). */
-import type { PolicySetBody } from './policy-set.ts';
 
 /** Each has the name of its setting in `admin.policy_sets`. */
 export interface PolicyLimits {
@@ -25,8 +24,16 @@ export const POLICY_LIMITS: PolicyLimits = {
   max_aliases: 1_000,
 };
 
+/** What of a set's body is counted. */
+interface CountedBody {
+  readonly rules: readonly {
+    readonly actions: readonly unknown[];
+    readonly attributes?: Readonly<Record<string, readonly unknown[]>> | undefined;
+  }[];
+}
+
 /** What a set has more of than is allowed, in words that name the setting; `undefined`: nothing. */
-export function sizeProblem({ rules }: PolicySetBody, limits: PolicyLimits): string | undefined {
+export function sizeProblem({ rules }: CountedBody, limits: PolicyLimits): string | undefined {
   let [actions, attributes] = [0, 0];
   for (const rule of rules) {
     actions += rule.actions.length;

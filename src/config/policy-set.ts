@@ -6,7 +6,8 @@ import { ruleActionProblem } from './catalog.ts';
 import { id, knownId, mode, scalar } from './common.ts';
 import { idProblem } from '../engine/id.ts';
 import { printable } from '../engine/validate.ts';
-import { parseAs, type Source } from './document.ts';
+import { parseAs } from './document.ts';
+import type { Source } from './source.ts';
 import { POLICY_LIMITS, sizeProblem, type PolicyLimits } from './policy-limits.ts';
 import { ConfigError, type Problem } from './problem.ts';
 

@@ -1,7 +1,8 @@
 /** `roles.yaml`: the roles that every new tenant gets (RBAC-4). */
 import * as z from 'zod';
 import { id, level, permission } from './common.ts';
-import { parseAs, type Source } from './document.ts';
+import { parseAs } from './document.ts';
+import type { Source } from './source.ts';
 import { ConfigError } from './problem.ts';
 
 const role = z.strictObject({

@@ -2,7 +2,8 @@
 import * as z from 'zod';
 import { resolveAction, type Catalog } from '../engine/action.ts';
 import { pathProblem } from '../engine/path.ts';
-import { parseAs, type Source } from './document.ts';
+import { parseAs } from './document.ts';
+import type { Source } from './source.ts';
 import { ConfigError, type Problem } from './problem.ts';
 
 // Imported as a module, it would load all that it offers, an HTTP client of 3 MiB among it.

@@ -6,7 +6,8 @@ import type { TenantFacts } from '../admin/state/tenant-state.ts';
 import { contentOf, eventOf } from '../audit/record/event.ts';
 import { compileRedaction } from '../audit/fields.ts';
 import { parseCatalog } from '../config/catalog.ts';
-import { readSource, type Source } from '../config/document.ts';
+import { readSource } from '../config/document.ts';
+import type { Source } from '../config/source.ts';
 import {
   parsePolicyTest,
   toRequest,

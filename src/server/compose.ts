@@ -14,7 +14,7 @@ import { loadMigrations } from '../config/migration.ts';
 import { ConfigError } from '../config/problem.ts';
 import { parseDefaultRoles } from '../config/roles.ts';
 import type { DefaultRole } from '../config/roles.ts';
-import type { Settings } from '../config/settings.ts';
+import type { Settings } from '../config/settings/settings-schema.ts';
 import type { Catalog } from '../engine/action.ts';
 import { parseState, refused } from '../config/state.ts';
 import { openFacts, type FactsRoom } from '../facts/facts.ts';

@@ -1,9 +1,10 @@
 /** The files that may change while the server runs: read as one, so that a bad one leaves all of the last in force. */
 import { parseCatalog } from '../config/catalog.ts';
-import { readSource, type Source } from '../config/document.ts';
+import { readSource } from '../config/document.ts';
+import type { Source } from '../config/source.ts';
 import { ConfigError } from '../config/problem.ts';
 import { parseRoutes, type RoutesFile } from '../config/routes.ts';
-import type { Settings } from '../config/settings.ts';
+import type { Settings } from '../config/settings/settings-schema.ts';
 import { catalogWidening } from '../config/widening.ts';
 import type { Catalog } from '../engine/action.ts';
 import { compile, type CompiledRoutes } from '../transport/ext-authz/methods.ts';

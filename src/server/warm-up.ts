@@ -1,6 +1,6 @@
 /** How a server comes to its facts: from the store, from a snapshot while that is away, and how it keeps one. */
 import type { Logger } from 'pino';
-import type { Settings } from '../config/settings.ts';
+import type { Settings } from '../config/settings/settings-schema.ts';
 import type { FactsRoom } from '../facts/facts.ts';
 import { readSnapshot, writeSnapshot } from '../facts/snapshot.ts';
 import { isRedisAddress, withoutSecrets } from '../store/redis/address.ts';

@@ -16,7 +16,7 @@ import { OPERATOR } from '../../src/admin/actor.ts';
 import type { Environment } from '../../src/admin/commit.ts';
 import { parseSource } from '../../src/config/document.ts';
 import { parseMigration, type Migration } from '../../src/config/migration.ts';
-import { settingsSchema } from '../../src/config/settings.ts';
+import { settingsSchema } from '../../src/config/settings/settings-schema.ts';
 import type { RoleRecord, TenantRecord } from '../../src/engine/records.ts';
 import { mintKey, mintSession, newId } from '../../src/identity/token.ts';
 import { openEmbeddedStore } from '../../src/store/embedded/store.ts';

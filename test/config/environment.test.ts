@@ -1,7 +1,7 @@
 /** Variables of the environment: empty ones, unknown ones, and those of others that have no effect. */
 import { describe, expect, it } from 'vitest';
 import { jsonSchema } from '../../src/config/kinds.ts';
-import { loadSettings } from '../../src/config/settings.ts';
+import { loadSettings } from '../../src/config/settings/load-settings.ts';
 import { PACKAGE_ROOT } from '../support/server.ts';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';

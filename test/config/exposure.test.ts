@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { ConfigError } from '../../src/config/problem.ts';
-import { loadSettings, type LoadedSettings } from '../../src/config/settings.ts';
+import { loadSettings, type LoadedSettings } from '../../src/config/settings/load-settings.ts';
 import { startServer } from '../../src/server/compose.ts';
 import { postern } from '../support/process.ts';
 import { PACKAGE_ROOT } from '../support/server.ts';

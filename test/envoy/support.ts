@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { applyState } from '../../src/admin/state/apply-state.ts';
 import type { RoutesFile } from '../../src/config/routes.ts';
-import { settingsSchema } from '../../src/config/settings.ts';
+import { settingsSchema } from '../../src/config/settings/settings-schema.ts';
 import type { StateFile } from '../../src/config/state.ts';
 import { openStore } from '../../src/store/registry.ts';
 import { defaults, manager } from '../support/admin.ts';

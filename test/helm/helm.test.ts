@@ -6,7 +6,7 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'nod
 import { dirname, join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { loadSettings } from '../../src/config/settings.ts';
+import { loadSettings } from '../../src/config/settings/load-settings.ts';
 import { postern, serve } from '../support/process.ts';
 import { PACKAGE_ROOT } from '../support/server.ts';
 import { temporaryDirectory } from '../support/temporary.ts';

@@ -12,7 +12,7 @@ import {
 } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { yamlText } from '../../src/config/yaml-text.ts';
-import { settingsSchema, type Settings } from '../../src/config/settings.ts';
+import { settingsSchema, type Settings } from '../../src/config/settings/settings-schema.ts';
 import { startServer, type Running } from '../../src/server/compose.ts';
 
 export const PACKAGE_ROOT = resolve(import.meta.dirname, '../..');

@@ -1,5 +1,6 @@
 /** Files for tests: text to a source, and what a loader says of it. */
-import { parseSource, type Source } from '../../src/config/document.ts';
+import { parseSource } from '../../src/config/document.ts';
+import type { Source } from '../../src/config/source.ts';
 import { ConfigError, formatProblem } from '../../src/config/problem.ts';
 
 export function source(text: string, file = 'file.yaml'): Source {

@@ -16,7 +16,7 @@ import { loadSync, type MessageTypeDefinition } from '@grpc/proto-loader';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
-import { settingsSchema } from '../../src/config/settings.ts';
+import { settingsSchema } from '../../src/config/settings/settings-schema.ts';
 import { parseToken } from '../../src/identity/token.ts';
 import { fromStruct, toStruct } from '../../src/util/proto-value.ts';
 import { startServer, type Running } from '../../src/server/compose.ts';

@@ -24,7 +24,7 @@ import {
 } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { settingsSchema } from '../../src/config/settings.ts';
+import { settingsSchema } from '../../src/config/settings/settings-schema.ts';
 import { mintKey, mintSession, parseToken } from '../../src/identity/token.ts';
 import { startServer, type Running } from '../../src/server/compose.ts';
 import { startRedis, until, type RedisServer } from '../support/redis-server.ts';

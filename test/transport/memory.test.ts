@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { applyState } from '../../src/admin/state/apply-state.ts';
-import { settingsSchema } from '../../src/config/settings.ts';
+import { settingsSchema } from '../../src/config/settings/settings-schema.ts';
 import { openStore } from '../../src/store/registry.ts';
 import { defaults } from '../support/admin.ts';
 import { scrape, seriesIn } from '../support/exposition.ts';

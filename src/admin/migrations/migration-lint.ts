@@ -2,7 +2,7 @@
  * Whether the default roles are what the migrations make of older ones: else a new tenant, which starts with all
  * migrations applied, would differ from those that were migrated.
  */
-import type { Source } from '../../config/document.ts';
+import type { Source } from '../../config/source.ts';
 import { parseMigration, type Step } from '../../config/migration.ts';
 import { ConfigError, type Problem } from '../../config/problem.ts';
 import type { DefaultRole } from '../../config/roles.ts';

@@ -12,15 +12,13 @@ import { mustBeOwn, mustOnlyRestrict, postureOf } from './key-right.ts';
 import { existingUser } from '../principals.ts';
 import { alreadyExists, forbidden, invalid, notFound, Refused } from '../refused.ts';
 import { keyView, policySetView } from '../read/view.ts';
-import type { ReadSet } from '../threads/tasks.ts';
+import type { PolicySetReading } from './policy-set-reading.ts';
+import { dropVersions, newestVersion, putVersion } from './policy-versions.ts';
 import type { World } from '../world.ts';
-
-/** Versions of a policy set that are kept. */
-export const KEPT_VERSIONS = 100;
 
 export interface PutPolicySet {
   /** The document as it was read before. */
-  readonly read: ReadSet;
+  readonly read: PolicySetReading;
   readonly must_exist: boolean;
   readonly must_not_exist: boolean;
 }
@@ -68,29 +66,8 @@ export function storeSet(context: Context, set: PolicySetRecord): object {
   return { policy_set: policySetView(next) };
 }
 
-/** A set that is deleted and made again counts on, so that a version means one text for ever. */
-function newestVersion(world: World, name: string, stored: PolicySetRecord | undefined): number {
-  return stored?.version ?? world.get('policy_version', versionId(name, 0))?.set.version ?? 0;
-}
-
-export function versionId(name: string, version: number): string {
-  return JSON.stringify([name, version]);
-}
-
-/** Keeps a version, the newest under number 0 as well, and lets one go that is too old. */
-function putVersion(world: World, set: PolicySetRecord, actor: string, at: number): void {
-  const record = { set, actor, at };
-  const { name, version } = set;
-  for (const number of [version, 0]) {
-    const id = versionId(name, number);
-    world.put('policy_version', id, { id, ...record });
-  }
-  const old = version - KEPT_VERSIONS;
-  if (old > 0) world.put('policy_version', versionId(name, old), undefined);
-}
-
 /** @throws Refused INVALID_ARGUMENT with every error by line */
-function readSet(world: World, { set, named, problems }: ReadSet): PolicySetRecord {
+function readSet(world: World, { set, named, problems }: PolicySetReading): PolicySetRecord {
   if (set !== undefined && named !== undefined && world.get('policy_set', set.name) === undefined)
     throw invalid('document', formatProblem(named));
   if (set === undefined) throw invalid('document', problems.map(formatProblem).join('\n'));
@@ -120,9 +97,7 @@ export function deletePolicySet(context: Context, { name }: { readonly name: str
     world.put('key', key.id, without(key));
   }
   world.put('policy_set', set.name, undefined);
-  // Under number 0 the newest stays, so that a set of that name counts on.
-  for (let version = set.version; version > Math.max(0, set.version - KEPT_VERSIONS); version--)
-    world.put('policy_version', versionId(name, version), undefined);
+  dropVersions(world, set);
   return {};
 }
 

@@ -25,7 +25,7 @@ import { tokenOf } from '../../store/format/token.ts';
 import type { Actor } from '../actor.ts';
 import { newTenant, type Baseline } from '../migrations/baseline.ts';
 import { deriveAll } from '../links.ts';
-import { KEPT_VERSIONS, versionId } from '../rules/policies.ts';
+import { KEPT_VERSIONS, versionId } from '../rules/policy-versions.ts';
 import { findReceipt, once, receiptChanges, receiptToken } from '../receipt.ts';
 import { denied, forbidden, invalid, notFound, Refused } from '../refused.ts';
 import { fromDefaults, toFacts, toState, type BaseRole, type TenantFacts } from './tenant-state.ts';

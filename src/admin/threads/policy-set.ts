@@ -8,7 +8,7 @@ import type { Catalog } from '../../engine/action.ts';
 import { idProblem } from '../../engine/id.ts';
 import { printable } from '../../engine/validate.ts';
 import type { Pool } from './pool.ts';
-import type { ReadSet } from './tasks.ts';
+import type { PolicySetReading } from '../rules/policy-set-reading.ts';
 
 /** Documents up to here are read at once: a thread would take longer, characters. */
 const SMALL_CHARS = 1_024;
@@ -16,7 +16,11 @@ const SMALL_CHARS = 1_024;
 const MAX_PROBLEMS = 200;
 
 /** Total: what is wrong is in the answer. */
-export function readPolicySet(document: string, catalog: Catalog, limits: PolicyLimits): ReadSet {
+export function readPolicySet(
+  document: string,
+  catalog: Catalog,
+  limits: PolicyLimits,
+): PolicySetReading {
   try {
     const source = parseSource('policy set', document, {
       maxDepth: limits.max_depth,
@@ -58,7 +62,7 @@ export async function readOnThread(
   document: string,
   catalog: Catalog,
   limits: PolicyLimits,
-): Promise<ReadSet> {
+): Promise<PolicySetReading> {
   const bytes = Buffer.byteLength(document);
   if (bytes > limits.max_bytes)
     return {

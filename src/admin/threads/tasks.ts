@@ -1,12 +1,11 @@
 /** What threads are asked and answer: plain data that is cloned on its way. */
 import type { PolicyLimits } from '../../config/policy-limits.ts';
-import type { Problem } from '../../config/problem.ts';
 import type { DefaultRole } from '../../config/roles.ts';
 import type { Catalog } from '../../engine/action.ts';
-import type { PolicySetRecord } from '../../engine/records.ts';
 import type { StoreSettings } from '../../store/registry.ts';
 import type { Actor } from '../actor.ts';
 import type { Exported, Unlisted } from '../state/apply-state.ts';
+import type { PolicySetReading } from '../rules/policy-set-reading.ts';
 import type { Baseline } from '../migrations/baseline.ts';
 import type { Done, WriteOptions } from '../commit.ts';
 import type { ErrorData } from './errors.ts';
@@ -18,7 +17,7 @@ export interface Tasks {
       readonly catalog: Catalog;
       readonly limits: PolicyLimits;
     };
-    readonly answer: ReadSet;
+    readonly answer: PolicySetReading;
   };
   readonly apply: {
     readonly task: {
@@ -49,15 +48,6 @@ export interface Tasks {
 
 /** The store that a thread opens for itself, so that its reads and its commit hold nobody else. */
 export type ThreadStore = Omit<StoreSettings, 'onProblem'>;
-
-/** A policy set's document as read: its record where it has no error, and what is to be told of it. */
-export interface ReadSet {
-  /** `undefined`: it is refused for its errors. */
-  readonly set: PolicySetRecord | undefined;
-  /** What is wrong with its name, unless there is a set of that name, which may break a rule that is newer (ID-1). */
-  readonly named?: Problem | undefined;
-  readonly problems: readonly Problem[];
-}
 
 export type Task = { [N in keyof Tasks]: { readonly name: N } & Tasks[N]['task'] }[keyof Tasks];
 

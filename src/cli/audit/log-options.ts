@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { redisOf } from '../../audit/open.ts';
 import { openFiles, type Range, type Source } from '../../audit/logs/log-source.ts';
 import type { StreamOptions } from '../../audit/logs/stream.ts';
-import { loadSettings } from '../../config/settings.ts';
+import { loadSettings } from '../../config/settings/load-settings.ts';
 import { collect, parseDuration, parseTime } from '../kit/arguments.ts';
 import { CliError, visible } from '../kit/output.ts';
 

@@ -2,7 +2,7 @@
 import { parseCatalog } from '../../config/catalog.ts';
 import { readSource } from '../../config/document.ts';
 import { suggest } from '../../config/problem.ts';
-import { loadSettings } from '../../config/settings.ts';
+import { loadSettings } from '../../config/settings/load-settings.ts';
 
 /** `''` where there is no catalog to look in, or no name is near. */
 export function actionHint(action: string, packageRoot: string): string {

@@ -8,7 +8,7 @@ import { readSource } from '../../config/document.ts';
 import { loadMigrations, type Migration } from '../../config/migration.ts';
 import { ConfigError } from '../../config/problem.ts';
 import { parseDefaultRoles, type DefaultRole } from '../../config/roles.ts';
-import { loadSettings, type LoadedSettings } from '../../config/settings.ts';
+import { loadSettings, type LoadedSettings } from '../../config/settings/load-settings.ts';
 import type { Catalog } from '../../engine/action.ts';
 import { steadyNow } from '../../identity/clock.ts';
 import { mintKey, mintSession, newId } from '../../identity/token.ts';

@@ -2,7 +2,8 @@
 import { USER_TYPES } from '../../engine/records.ts';
 import * as z from 'zod';
 import { id } from '../../config/common.ts';
-import { endOf, parseAs, parseSource, type Source } from '../../config/document.ts';
+import { endOf, parseAs, parseSource } from '../../config/document.ts';
+import type { Source } from '../../config/source.ts';
 import { toStruct } from '../../util/proto-value.ts';
 import type { Admin } from '../kit/admin-client.ts';
 import { given, readText } from '../kit/arguments.ts';

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import type { SinkSettings } from '../../config/audit.ts';
 import { ConfigError } from '../../config/problem.ts';
-import { loadSettings } from '../../config/settings.ts';
+import { loadSettings } from '../../config/settings/load-settings.ts';
 import type { RunningWorkers } from '../../server/primary.ts';
 import type { ServerOptions } from '../../server/compose.ts';
 import { withoutSecrets } from '../../store/redis/address.ts';

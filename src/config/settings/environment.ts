@@ -1,6 +1,6 @@
 /** Environment variables: those of Postern, and those of others that one could think it reads. */
-import { suggest } from './problem.ts';
-import type { Settings } from './settings.ts';
+import { suggest } from '../problem.ts';
+import type { Settings } from './settings-schema.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
