@@ -2,7 +2,7 @@
 import type { FactsRoom } from '../../src/facts/facts.ts';
 import type { Metrics } from '../../src/telemetry/metrics.ts';
 import type { CheckCall, Service } from '../../src/service/service.ts';
-import { decodeCheck } from '../../src/transport/codec/codec.ts';
+import { decodeCheck } from '../../src/transport/codec/check.ts';
 import { compare, type Effort, type Work } from '../measure.ts';
 import { checks } from '../messages.ts';
 import { assertAnswer, time, type Row, type RunOptions, type Scenario } from '../scenario.ts';

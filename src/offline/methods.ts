@@ -4,7 +4,7 @@ import type { LoadedFacts } from '../facts/facts.ts';
 import type { StaticFacts } from './static-facts.ts';
 import { openIdentity } from '../identity/identity.ts';
 import { createService } from '../service/service.ts';
-import type { CodecLimits } from '../transport/codec/codec.ts';
+import type { CodecLimits } from '../transport/codec/limits.ts';
 import { authorizationMethods, type Methods } from '../transport/grpc/methods.ts';
 
 export interface OfflineOptions {

@@ -95,7 +95,6 @@ export interface FilterCall extends CheckCall {
   readonly invalid: ReadonlyMap<number, string>;
   readonly limit: number;
   readonly offset: number;
-  readonly indexesOnly: boolean;
 }
 
 export type BatchSemantic = 'EXECUTE_ALL' | 'DENY_ON_FIRST_DENY' | 'PERMIT_ON_FIRST_PERMIT';

@@ -1,15 +1,11 @@
 /** The hand-written codec against a general one, made from the same proto file; and against bytes that are no message. */
 import { describe, expect, it } from 'vitest';
 import type { Decision } from '../../src/engine/model.ts';
-import {
-  decodeCheck,
-  encodeBatch,
-  encodeCheck,
-  encodeExplain,
-  encodeFilter,
-} from '../../src/transport/codec/codec.ts';
-import { decodeBatch, decodeFilter } from '../../src/transport/codec/codec-many.ts';
-import { CODE, RpcError } from '../../src/transport/grpc/status.ts';
+import { decodeBatch, encodeBatch } from '../../src/transport/codec/batch.ts';
+import { decodeCheck, encodeCheck } from '../../src/transport/codec/check.ts';
+import { encodeExplain } from '../../src/transport/codec/explain.ts';
+import { decodeFilter, encodeFilter } from '../../src/transport/codec/filter.ts';
+import { DecodeProblem } from '../../src/transport/codec/problem.ts';
 import { Reader, WireError, Writer } from '../../src/transport/codec/wire.ts';
 import fc from '../support/fast-check.ts';
 import { decode, encode } from '../support/general-codec.ts';
@@ -248,6 +244,24 @@ describe('requests', () => {
     expect(checks.map((check) => 'error' in check)).toEqual([false, true, false]);
   });
 
+  it.each([
+    [
+      'a check of a batch',
+      decodeBatch,
+      'BatchCheckRequest',
+      { checks: [{ resource: { sources: [{}] } }] },
+    ],
+    ['an object of a Filter', decodeFilter, 'FilterRequest', { objects: [{ sources: [{}] }] }],
+  ] as const)('tells nobody that a fault of its own is in %s', (_what, decoder, name, message) => {
+    const faulty = {
+      ...LIMITS,
+      get sourcesPerResource(): number {
+        throw new TypeError('a fault of this program');
+      },
+    };
+    expect(() => decoder(encode(name, message), faulty)).toThrow(TypeError);
+  });
+
   it.each(['decodeCheck', 'decodeBatch', 'decodeFilter'] as const)(
     '%s answers any bytes with a message or INVALID_ARGUMENT',
     (name) => {
@@ -272,8 +286,7 @@ describe('requests', () => {
           try {
             decoder(bytes, LIMITS);
           } catch (error) {
-            expect(error).toBeInstanceOf(RpcError);
-            expect((error as RpcError).code).toBe(CODE.INVALID_ARGUMENT);
+            expect(error).toBeInstanceOf(DecodeProblem);
           }
         }),
         { numRuns: 5_000 },

@@ -8,7 +8,7 @@ import { openIdentity } from '../../src/identity/identity.ts';
 import { openRateLimits } from '../../src/identity/rate.ts';
 import { openUsage } from '../../src/identity/usage.ts';
 import { createService } from '../../src/service/service.ts';
-import { decodeCheck } from '../../src/transport/codec/codec.ts';
+import { decodeCheck } from '../../src/transport/codec/check.ts';
 import { authorizationMethods } from '../../src/transport/grpc/methods.ts';
 import { rememberingRepeats } from '../../src/transport/codec/repeats.ts';
 import fc from '../support/fast-check.ts';

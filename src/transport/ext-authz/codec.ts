@@ -1,5 +1,5 @@
 /** Envoy's messages, read and written by hand: every request that passes through Envoy waits for them. */
-import { readStruct } from '../codec/codec.ts';
+import { readStruct } from '../codec/struct.ts';
 import { Reader, Writer } from '../codec/wire.ts';
 
 /** What Envoy asks. */
@@ -34,7 +34,7 @@ interface Draft {
   readonly routeMetadata: Map<string, Readonly<Record<string, unknown>>>;
 }
 
-/** `undefined`: the message has no HTTP request. @throws WireError, RpcError */
+/** `undefined`: the message has no HTTP request. @throws WireError, DecodeProblem */
 export function decodeQuestion(bytes: Buffer): HttpQuestion | undefined {
   const draft: Draft = {
     id: '',

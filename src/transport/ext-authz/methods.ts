@@ -16,8 +16,8 @@ import type {
   Service,
 } from '../../service/service.ts';
 import type { Method } from '../grpc/methods.ts';
-import { CODE, RpcError, withReason } from '../grpc/status.ts';
-import { WireError } from '../codec/wire.ts';
+import { CODE, withReason } from '../grpc/status.ts';
+import { isMalformed } from '../codec/problem.ts';
 import { canonicalRequest, type Canonical } from './canonical.ts';
 import {
   decodeQuestion,
@@ -91,7 +91,7 @@ function read(bytes: Buffer): HttpQuestion | undefined {
   try {
     return decodeQuestion(bytes);
   } catch (error) {
-    if (error instanceof WireError || error instanceof RpcError) return undefined;
+    if (isMalformed(error)) return undefined;
     throw error;
   }
 }

@@ -6,19 +6,21 @@ import type { Reason } from '../../engine/model.ts';
 import type { CheckAnswer, CheckCall, Failure, Refusal, Service } from '../../service/service.ts';
 import { problemText, valueText } from '../../service/service.ts';
 import { inSlices, type SteppedWork } from '../../util/slices.ts';
-import { decodeBatchInSteps, decodeFilterInSteps } from '../codec/codec-many.ts';
-import {
-  decodeCheck,
-  decoding,
-  encodeBatch,
-  encodeCheck,
-  encodeExplain,
-  encodeFilter,
-  idOf,
-  type CodecLimits,
-} from '../codec/codec.ts';
+import { decodeBatchInSteps, encodeBatch } from '../codec/batch.ts';
+import { decodeCheck, encodeCheck, idOf } from '../codec/check.ts';
+import { encodeExplain } from '../codec/explain.ts';
+import { decodeFilterInSteps, encodeFilter } from '../codec/filter.ts';
+import type { CodecLimits } from '../codec/limits.ts';
+import { isMalformed } from '../codec/problem.ts';
 import { rememberingRepeats } from '../codec/repeats.ts';
-import { badRequest, CODE, RpcError, tooMany, withReason } from './status.ts';
+import {
+  badRequest,
+  CODE,
+  malformedAsBadRequest,
+  tooMany,
+  withReason,
+  type RpcError,
+} from './status.ts';
 import { later, type MaybePromise } from '../../util/later.ts';
 
 /**
@@ -50,7 +52,9 @@ export function authorizationMethods(
 ): Methods {
   const path = (name: string): string => `/postern.v1.AuthorizationService/${name}`;
   const repeats = rememberingRepeats((bytes) => decodeCheck(bytes, limits), keptBytes);
-  const { read: readCheck, forget } = repeats;
+  const { read, forget } = repeats;
+  const readCheck = reading(read);
+  const readExplain = reading((bytes) => decodeCheck(bytes, limits));
   return {
     unary: {
       [path('Check')]: (bytes, waitMs) =>
@@ -66,25 +70,36 @@ export function authorizationMethods(
           later(service.filter(call, leftMs), (answer) => encodeFilter(call, orThrow(answer))),
         ),
       [path('Explain')]: (bytes, waitMs) =>
-        later(service.explain(decodeCheck(bytes, limits), waitMs), (answer) =>
+        later(service.explain(readExplain(bytes), waitMs), (answer) =>
           encodeExplain(orThrow(answer)),
         ),
     },
     operator: {
       [path('Explain')]: (bytes, waitMs) =>
-        later(service.explain(decodeCheck(bytes, limits), waitMs), (answer) => {
+        later(service.explain(readExplain(bytes), waitMs), (answer) => {
           const explained = orThrow(answer);
           return encodeExplain(explained, explained.credentialProblem);
         }),
     },
     stream: {
-      [path('CheckStream')]: (bytes, waitMs) => streamed(service, bytes, readCheck, waitMs),
+      [path('CheckStream')]: (bytes, waitMs) => streamed(service, bytes, read, waitMs),
     },
     // Encoders write the id first: no more of the message is looked at.
     refused: (bytes, why) =>
       encodeCheck(denied(idOf(bytes.subarray(0, ID_BYTES)), 'UNAVAILABLE', why.message)),
     forget,
     keptBytes: repeats.bytes,
+  };
+}
+
+/** The same function; where a message is malformed, it throws INVALID_ARGUMENT. */
+function reading<T>(read: (bytes: Buffer) => T): (bytes: Buffer) => T {
+  return (bytes) => {
+    try {
+      return read(bytes);
+    } catch (error) {
+      throw malformedAsBadRequest(error);
+    }
   };
 }
 
@@ -96,19 +111,23 @@ const ID_BYTES = 1_024;
  * @throws RpcError where it cannot be read
  */
 function readInSlices<C>(
-  reading: SteppedWork<C>,
+  work: SteppedWork<C>,
   waitMs: number,
   answer: (call: C, leftMs: number) => MaybePromise<Buffer>,
 ): MaybePromise<Buffer> {
   const deadline = performance.now() + waitMs;
-  const read = decoding(() => inSlices(reading, deadline));
-  if (!(read instanceof Promise)) return answer(read, waitMs);
-  return read.then(
-    (call) => answer(call, Math.max(0, deadline - performance.now())),
-    (error: unknown) =>
-      decoding(() => {
-        throw error;
-      }),
+  let call;
+  try {
+    call = inSlices(work, deadline);
+  } catch (error) {
+    throw malformedAsBadRequest(error);
+  }
+  if (!(call instanceof Promise)) return answer(call, waitMs);
+  return call.then(
+    (read) => answer(read, Math.max(0, deadline - performance.now())),
+    (error: unknown) => {
+      throw malformedAsBadRequest(error);
+    },
   );
 }
 
@@ -123,7 +142,7 @@ function streamed(
   try {
     call = read(bytes);
   } catch (error) {
-    if (!(error instanceof RpcError)) throw error;
+    if (!isMalformed(error)) throw error;
     return malformed(service, { id: idOf(bytes), action: '' }, error.message, waitMs);
   }
   const { id, request } = call;

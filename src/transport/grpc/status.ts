@@ -1,5 +1,6 @@
 /** gRPC errors: one table of codes, and details as `google.rpc` messages. */
-import { Writer } from '../codec/wire.ts';
+import { DecodeProblem } from '../codec/problem.ts';
+import { WireError, Writer } from '../codec/wire.ts';
 
 export const CODE = {
   UNKNOWN: 2,
@@ -55,6 +56,14 @@ export function badRequest(field: string, message: string): RpcError {
       });
     }),
   );
+}
+
+/** What a sender did wrong becomes INVALID_ARGUMENT; an error that is ours stays what it is. */
+export function malformedAsBadRequest(error: unknown): unknown {
+  if (error instanceof DecodeProblem) return badRequest(error.field, error.problem);
+  if (error instanceof WireError)
+    return badRequest('', `the message cannot be read: ${error.message}`);
+  return error;
 }
 
 /** An error with a `google.rpc.ErrorInfo` that carries Postern's reason. */
