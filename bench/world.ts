@@ -5,8 +5,7 @@
  */
 import { fromDefaults, toFacts, type TenantFacts } from '../src/admin/state/tenant-state.ts';
 import { compileCatalog, type Catalog, type CatalogEntries } from '../src/engine/action.ts';
-import type { Request, Resource, Scalar } from '../src/engine/model.ts';
-import type { TreeAction } from '../src/engine/records.ts';
+import type { Request, Resource, Scalar, TreeAction } from '../src/engine/model.ts';
 import { staticFacts, type StaticFacts } from '../src/offline/static-facts.ts';
 import type { StateFile } from '../src/config/state.ts';
 

@@ -3,8 +3,8 @@
  * and users with grants of their own. All of it follows from a user's number, so that nothing has to be kept.
  */
 import { compileCatalog, type CatalogEntries } from '../../src/engine/action.ts';
-import type { Request } from '../../src/engine/model.ts';
-import type { GrantRow, TreeAction } from '../../src/engine/records.ts';
+import type { Request, TreeAction } from '../../src/engine/model.ts';
+import type { GrantRow } from '../../src/engine/records.ts';
 import type { Change, Head, Store } from '../../src/store/store.ts';
 import { role, user } from '../../test/support/records.ts';
 import type { BareMaps } from '../floor.ts';

@@ -2,9 +2,10 @@
 import { compileKey, type KeyFacts } from '../../src/engine/abac.ts';
 import { compileCatalog } from '../../src/engine/action.ts';
 import { decide } from '../../src/engine/decide.ts';
+import type { Facts } from '../../src/engine/decision.ts';
 import { explain } from '../../src/engine/explain.ts';
 import { filter } from '../../src/engine/filter.ts';
-import type { Facts, Request } from '../../src/engine/model.ts';
+import type { Request } from '../../src/engine/model.ts';
 import type { PolicySetRecord } from '../../src/engine/records.ts';
 import { compileUser, groupsOf, type SubjectFacts } from '../../src/engine/subject.ts';
 import {

@@ -1,7 +1,7 @@
 /** Who manages, and with what authority (ADM-1, ADM-4, ADM-5): nothing here looks at what is to be done. */
 import { actionLayer, compileKey } from '../engine/abac.ts';
 import { resolveAction, type Catalog } from '../engine/action.ts';
-import { compilePermissions, type Permissions } from '../engine/rbac.ts';
+import { compilePermissions, type Permissions } from '../engine/permissions.ts';
 import type { RoleRecord, UserRecord } from '../engine/records.ts';
 import { groupsOf, nameOf, userIn, type Groups } from './principals.ts';
 import { denied, Refused } from './refused.ts';

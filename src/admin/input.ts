@@ -1,8 +1,8 @@
 /** What management requests say, checked field by field (ID-1, PATH-1, RBAC-1). */
 import { idProblem } from '../engine/id.ts';
+import { TREE_ACTIONS, type TreeAction } from '../engine/model.ts';
 import { pathProblem } from '../engine/path.ts';
-import { permissionProblem } from '../engine/rbac.ts';
-import { TREE_ACTIONS, type TreeAction } from '../engine/records.ts';
+import { permissionProblem } from '../engine/permissions.ts';
 import { printable } from '../engine/validate.ts';
 import { timeProblem } from '../util/time.ts';
 import { invalid } from './refused.ts';

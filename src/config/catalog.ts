@@ -1,10 +1,10 @@
 /** `actions.yaml`: the action catalog and how resource types join the models (ACT-1, COMB-3). */
 import * as z from 'zod';
-import { TREE_ACTIONS } from '../engine/records.ts';
-import { compileCatalog, type Catalog } from '../engine/action.ts';
 import { READONLY } from '../engine/abac.ts';
+import { compileCatalog, type Catalog } from '../engine/action.ts';
 import { idProblem } from '../engine/id.ts';
-import { permissionProblem } from '../engine/rbac.ts';
+import { TREE_ACTIONS } from '../engine/model.ts';
+import { permissionProblem } from '../engine/permissions.ts';
 import { access, level, permission, treeAction } from './common.ts';
 import { parseAs } from './document.ts';
 import type { Source } from './source.ts';

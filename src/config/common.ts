@@ -1,11 +1,10 @@
 /** Schema pieces that several file kinds share, with the rules of `engine/` as their refinements. */
 import * as z from 'zod';
-import { idProblem, storedIdProblem } from '../engine/id.ts';
 import type { Access } from '../engine/action.ts';
-import { MODELS } from '../engine/model.ts';
-import { MODES, TREE_ACTIONS } from '../engine/records.ts';
+import { idProblem, storedIdProblem } from '../engine/id.ts';
+import { MODELS, MODES, TREE_ACTIONS } from '../engine/model.ts';
 import { pathProblem } from '../engine/path.ts';
-import { permissionProblem } from '../engine/rbac.ts';
+import { permissionProblem } from '../engine/permissions.ts';
 
 function ruled(problem: (value: string) => string | undefined): z.ZodString {
   return z.string().check((context) => {

@@ -1,11 +1,12 @@
 /** Policy set files: named, versioned rules for API keys (ABAC-2). */
 import * as z from 'zod';
 import type { Catalog } from '../engine/action.ts';
-import { EFFECTS, type PolicySetRecord, type RuleRecord } from '../engine/records.ts';
+import { idProblem } from '../engine/id.ts';
+import { EFFECTS } from '../engine/model.ts';
+import type { PolicySetRecord, RuleRecord } from '../engine/records.ts';
+import { printable } from '../engine/validate.ts';
 import { ruleActionProblem } from './catalog.ts';
 import { id, knownId, mode, scalar } from './common.ts';
-import { idProblem } from '../engine/id.ts';
-import { printable } from '../engine/validate.ts';
 import { parseAs } from './document.ts';
 import type { Source } from './source.ts';
 import { POLICY_LIMITS, sizeProblem, type PolicyLimits } from './policy-limits.ts';

@@ -1,7 +1,7 @@
 /** State files: everything that one tenant's facts are made of (`apply`, `export`, `--state`). */
 import * as z from 'zod';
 import type { Catalog } from '../engine/action.ts';
-import { KEY_ROLES, USER_TYPES } from '../engine/records.ts';
+import { KEY_ROLES, USER_TYPES } from '../engine/model.ts';
 import { knownId as id, json, level, mode, permission, treeAction, treePath } from './common.ts';
 import { parseAs } from './document.ts';
 import type { Source } from './source.ts';

@@ -1,8 +1,8 @@
 /** ABAC for API keys: base role, modes, policy sets, deny first (ABAC-1 to ABAC-9). */
 import type { Action } from './action.ts';
 import { allHold, compileConstraints, type Constraint } from './attributes.ts';
-import type { Resource, Subject } from './model.ts';
-import type { Effect, KeyRecord, KeyRole, Mode, PolicySetRecord } from './records.ts';
+import type { Resource, Subject, Effect, KeyRole, Mode } from './model.ts';
+import type { KeyRecord, PolicySetRecord } from './records.ts';
 
 /** The macro that stands for every readonly action (ACT-5). */
 export const READONLY = 'readonly';

@@ -1,7 +1,6 @@
 /** Actions: the catalog, and the derived `resource:verb` (ACT-1 to ACT-5). */
 import { idProblem } from './id.ts';
-import type { Model } from './model.ts';
-import { TREE_ACTIONS, type TreeAction } from './records.ts';
+import { TREE_ACTIONS, type Model, type TreeAction } from './model.ts';
 
 /** Tree actions as bits, so that a grant is one small integer. */
 export const TREE_BIT: ReadonlyMap<TreeAction, number> = new Map(

@@ -3,26 +3,20 @@
  * no exception. `prepare` is the part that no object changes, so that Filter computes it once (FILT-1).
  */
 import { actionLayer, objectLayer, rulesOf, type ActionPolicy } from './abac.ts';
-import { aclAllows } from './acl.ts';
-import { accessOf, resolveAction, type Access, type Action } from './action.ts';
-import type { Decision, Facts, Model, Outcome, Reason, Request, Resource } from './model.ts';
-import { rbacAllows, reachesLevel } from './rbac.ts';
-import type { SubjectFacts } from './subject.ts';
-import { treeAllows } from './tree.ts';
+import { accessOf, resolveAction, type Access } from './action.ts';
+import type { Decision, Facts, Outcome } from './decision.ts';
+import type { Model, Reason, Request, Resource } from './model.ts';
+import { modelAllows, type SettledEvidence } from './models/models.ts';
+import { rbacAllows, reachesLevel } from './models/rbac.ts';
 
 /** What is settled before the object is looked at. */
 export type Prepared = { readonly refused: Reason } | Settled;
 
-export interface Settled {
+export interface Settled extends SettledEvidence {
   readonly refused: undefined;
-  readonly action: Action;
-  /** `undefined`: a key acts alone. */
-  readonly subject: SubjectFacts | undefined;
   readonly access: Access;
   /** The subject may be asked for evidence: a superuser, or its level is the action's `min_level` or above (RBAC-3). */
   readonly isLevelReached: boolean;
-  /** RBAC's word, which no object changes. */
-  readonly rbac: boolean;
   /** The key's rules as enforced, and under full enforcement where that may differ. */
   readonly enforced: ActionPolicy | undefined;
   readonly shadow: ActionPolicy | undefined;
@@ -79,11 +73,6 @@ export function showsObject({ enforced }: Settled, resource: Resource): boolean 
   return enforced === undefined || objectLayer(enforced, resource).effect === 'allow';
 }
 
-/** One model's word by itself, without level and `access`. */
-export function modelAllows(model: Model, settled: Settled, resource: Resource): boolean {
-  return settled.subject !== undefined && allows(model, settled, resource);
-}
-
 /** The rest of COMB-1 for one object, as enforced and, where it could differ, under full enforcement (ABAC-8). */
 function judge(prepared: Prepared, resource: Resource): Decision {
   if (prepared.refused !== undefined) return refusal(prepared.refused);
@@ -119,7 +108,8 @@ function evidence(settled: Settled, resource: Resource): Decision['by'] {
 
 /** The model that makes the `access` expression true: the first of an `any`, the last of an `all`. */
 function grantedBy(access: Access, settled: Settled, resource: Resource): Model | undefined {
-  if (typeof access === 'string') return allows(access, settled, resource) ? access : undefined;
+  if (typeof access === 'string')
+    return modelAllows(access, settled, resource) ? access : undefined;
   let by: Model | undefined;
   if ('any' in access) {
     for (const part of access.any)
@@ -129,20 +119,6 @@ function grantedBy(access: Access, settled: Settled, resource: Resource): Model 
   for (const part of access.all)
     if ((by = grantedBy(part, settled, resource)) === undefined) return undefined;
   return by;
-}
-
-/** One model's word: ALLOW or nothing (section 4). */
-function allows(model: Model, { subject, action, rbac }: Settled, resource: Resource): boolean {
-  if (subject === undefined) return false;
-  // No default: a model that is added says here what it gives, or the types do not hold.
-  switch (model) {
-    case 'rbac':
-      return rbac;
-    case 'tree':
-      return treeAllows(subject, action, resource.path);
-    case 'acl':
-      return aclAllows(subject, action, resource.attributes);
-  }
 }
 
 function outcome(

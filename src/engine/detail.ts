@@ -1,5 +1,6 @@
 /** One sentence for people on why a decision is what it is: constant texts, without ids, so that they cost nothing. */
-import type { Decision, Reason } from './model.ts';
+import type { Decision } from './decision.ts';
+import type { Reason } from './model.ts';
 
 const DENIED: Readonly<Record<Exclude<Reason, 'ALLOWED'>, string>> = {
   ACTION_DENIED: 'the policies of the key deny this action',

@@ -6,6 +6,7 @@ import { READONLY, mayBeConstrained, type KeyFacts } from './abac.ts';
 import { NO_LEVEL, permissionOf, resolveAction, treeActionOf, type Action } from './action.ts';
 import { compileConstraints, holds } from './attributes.ts';
 import { decide } from './decide.ts';
+import type { Facts } from './decision.ts';
 import { evidenceLayers } from './evidence.ts';
 import {
   FactList,
@@ -17,9 +18,9 @@ import {
   type LayerVerdict,
 } from './explanation.ts';
 import { missingFacts } from './missing.ts';
-import type { Facts, Request, Resource } from './model.ts';
+import type { Request, Resource } from './model.ts';
 import type { PolicySetRecord, RuleRecord } from './records.ts';
-import { finish, Meter, type Steps } from './steps.ts';
+import { Meter, finish, type Steps } from './steps.ts';
 import type { Directory, SubjectFacts } from './subject.ts';
 
 /** Units of work that one Explain may take: what is not tried by then is told as not complete (ADM-11). */

@@ -1,5 +1,6 @@
 /** What Explain tells: each layer's verdict with the facts that gave it, and what was missing. */
-import type { Decision } from './model.ts';
+import type { Decision } from './decision.ts';
+import type { Model } from './model.ts';
 
 export type LayerName =
   | 'credential'
@@ -8,9 +9,7 @@ export type LayerName =
   | 'subject'
   | 'min_level'
   | 'abac_action'
-  | 'rbac'
-  | 'tree'
-  | 'acl'
+  | Model
   | 'access'
   | 'abac_object';
 

@@ -1,7 +1,8 @@
 /** Filter: Check over shared evidence (section 6). */
 import { admits, prepare, type Prepared } from './decide.ts';
-import type { Facts, Reason, Resource } from './model.ts';
-import { finish, STEP, type Steps } from './steps.ts';
+import type { Facts } from './decision.ts';
+import type { Reason, Resource } from './model.ts';
+import { STEP, finish, type Steps } from './steps.ts';
 
 export interface FilterQuery {
   readonly action: string;

@@ -1,9 +1,10 @@
 /** What would have let a key do what its rules deny or hide. */
-import { compileKey, mayBeConstrained, READONLY, type KeyFacts } from './abac.ts';
+import { READONLY, compileKey, mayBeConstrained, type KeyFacts } from './abac.ts';
 import type { Action } from './action.ts';
 import { decide } from './decide.ts';
+import type { Decision, Facts } from './decision.ts';
 import type { Missing } from './explanation.ts';
-import type { Decision, Facts, Request, Scalar } from './model.ts';
+import type { Request, Scalar } from './model.ts';
 import type { KeyRecord, PolicySetRecord, RuleRecord } from './records.ts';
 import type { Meter, Steps } from './steps.ts';
 

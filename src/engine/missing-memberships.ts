@@ -2,11 +2,10 @@
  * Groups whose membership would have allowed a request. Each group of the tenant is looked at once: what it gives by
  * itself is kept, and a candidate gives what the groups of its closure give together.
  */
-import { ACL_KEYS } from './acl.ts';
-import { NO_LEVEL, treeActionOf } from './action.ts';
-import { grantCovers, permissionMatches } from './evidence.ts';
+import { NO_LEVEL } from './action.ts';
 import type { Missing } from './explanation.ts';
-import type { GrantRow } from './records.ts';
+import { MODELS } from './model.ts';
+import { MODEL_RULES, perModel } from './models/models.ts';
 import type { Meter, Steps } from './steps.ts';
 import type { Directory } from './subject.ts';
 import { wordsOf, type Question, type Words } from './words.ts';
@@ -50,15 +49,13 @@ export function* memberships(
   }
 }
 
-const NOTHING: Words = { rbac: false, tree: false, acl: false, level: NO_LEVEL };
+const NOTHING: Words = { ...perModel(() => false), level: NO_LEVEL };
 
 function joined(a: Words, b: Words): Words {
   // Most groups add nothing.
   if (b === NOTHING) return a;
   return {
-    rbac: a.rbac || b.rbac,
-    tree: a.tree || b.tree,
-    acl: a.acl || b.acl,
+    ...perModel((model) => a[model] || b[model]),
     level: Math.max(a.level, b.level),
   };
 }
@@ -70,29 +67,19 @@ function lookingAt(
   given: Readonly<Record<'role' | 'workspace', Map<string, Words>>>,
   meter: Meter,
 ): (type: 'role' | 'workspace', id: string) => Steps<Words> {
-  const { path, attributes } = resource;
-  const tree = treeActionOf(action);
-  const keys = action.acl && ACL_KEYS[action.acl];
-  const listed = {
-    role: new Set(keys && attributes.get(keys.role)),
-    workspace: new Set(keys && attributes.get(keys.workspace)),
-  };
-  const covers = (grants: readonly GrantRow[]): boolean =>
-    path !== undefined && tree !== undefined && grants.some((row) => grantCovers(row, tree, path));
+  const gives = perModel((model) => MODEL_RULES[model].givenByGroup(action, resource));
   return function* (type, id) {
     const role = type === 'role' ? directory.roles.get(id) : undefined;
     const group = type === 'role' ? role : directory.workspaces.get(id);
     const permissions = role?.permissions ?? [];
     const grants = group?.grants ?? [];
     if (meter.isStepDue(grants.length + permissions.length + 1)) meter.isLate ||= yield;
-    const words = {
-      rbac: permissions.some((permission) => permissionMatches(permission, action)),
-      tree: covers(grants),
-      acl: group !== undefined && listed[type].has(id),
+    const words: Words = {
+      ...perModel((model) => group !== undefined && gives[model](type, group, permissions)),
       // Where no level is asked for, none counts: then most groups give nothing.
       level: action.minLevel === NO_LEVEL ? NO_LEVEL : (role?.level ?? NO_LEVEL),
     };
-    const isNothing = !words.rbac && !words.tree && !words.acl && words.level === NO_LEVEL;
+    const isNothing = words.level === NO_LEVEL && !MODELS.some((model) => words[model]);
     given[type].set(id, isNothing ? NOTHING : words);
     return words;
   };

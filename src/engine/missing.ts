@@ -2,13 +2,14 @@
  * For a denial: the single facts of which each would have allowed it. Nothing is suggested that would not help:
  * each candidate is decided, by what it adds to the models' words, or by deciding the request again with it.
  */
-import { ACL_KEYS } from './acl.ts';
-import { permissionOf, resolveAction, treeActionOf, type Action } from './action.ts';
+import { resolveAction, type Action } from './action.ts';
 import { decide, prepare } from './decide.ts';
+import type { Decision, Facts } from './decision.ts';
 import type { Missing } from './explanation.ts';
 import { missingForKey } from './missing-for-key.ts';
 import { memberships } from './missing-memberships.ts';
-import type { Decision, Facts, Request, Resource } from './model.ts';
+import { MODELS, type Request, type Resource } from './model.ts';
+import { MODEL_RULES } from './models/models.ts';
 import type { Meter, Steps } from './steps.ts';
 import type { Directory, SubjectFacts } from './subject.ts';
 import { isGranted, wordsOf, type Question, type Words } from './words.ts';
@@ -50,7 +51,7 @@ function* missingEvidence(
   if (settled.refused !== undefined) return [];
   const question: Question = { settled, subject, action, resource: request.resource };
   const found = new Candidates(question);
-  grantAndList(question, found);
+  ownFacts(question, found);
   yield* changedRoles(question, found, meter);
   yield* memberships(question, directory, meter, (candidate, words) =>
     found.consider(candidate, words),
@@ -88,40 +89,29 @@ class Candidates {
   }
 }
 
-function grantAndList(question: Question, found: Candidates): void {
-  const { subject, action, resource } = question;
-  const { type, id } = subject.subject;
-  const words = wordsOf(question, resource);
-  const tree = treeActionOf(action);
-  if (resource.path !== undefined && tree !== undefined)
-    found.consider(
-      { kind: 'grant', text: `a grant of ${tree} on '${resource.path}' to ${type}:${id}` },
-      { ...words, tree: true },
-    );
-  if (action.acl === undefined) return;
-  const key = ACL_KEYS[action.acl][type];
-  const attributes = new Map(resource.attributes);
-  attributes.set(key, [...(attributes.get(key) ?? []), id]);
-  const listed = { ...resource, attributes };
-  const candidate = { kind: 'acl', text: `${id} in the object's ${key}` } as const;
-  found.consider(candidate, wordsOf(question, listed), listed);
+/** Facts of the subject itself, and on the object. */
+function ownFacts(question: Question, found: Candidates): void {
+  const words = wordsOf(question, question.resource);
+  for (const model of MODELS)
+    for (const { missing, resource } of MODEL_RULES[model].candidates(question, question.resource))
+      if (resource === undefined) found.consider(missing, { ...words, [model]: true });
+      else found.consider(missing, wordsOf(question, resource), resource);
 }
 
 /** A role of the closure with the permission, or the level, that it lacks. */
 function* changedRoles(question: Question, found: Candidates, meter: Meter): Steps<void> {
   const { subject, action, resource } = question;
   const words = wordsOf(question, resource);
-  for (const { id, level } of subject.groups.roles.values()) {
+  for (const role of subject.groups.roles.values()) {
     if (meter.isOver) return;
     if (meter.isStepDue(2)) meter.isLate ||= yield;
-    if (action.verbs.length > 0)
+    for (const model of MODELS) {
+      const missing = MODEL_RULES[model].missingOnRole(question, role);
+      if (missing !== undefined) found.consider(missing, { ...words, [model]: true });
+    }
+    if (role.level < action.minLevel)
       found.consider(
-        { kind: 'permission', text: `${permissionOf(action)} on role ${id}` },
-        { ...words, rbac: true },
-      );
-    if (level < action.minLevel)
-      found.consider(
-        { kind: 'level', text: `level ${action.minLevel} on role ${id}` },
+        { kind: 'level', text: `level ${action.minLevel} on role ${role.id}` },
         { ...words, level: action.minLevel },
       );
   }

@@ -1,10 +1,7 @@
 /**
- * The vocabulary of a decision (semantics.md section 1): what is asked, what is known, what is answered.
- * Everything here is readonly data. Stored facts have their own page, `records.ts`.
+ * The vocabulary (semantics.md section 1): every closed list once, its type derived from it, and what is asked.
+ * Everything here is readonly data. Stored facts are in `records.ts`, what a decision reads and answers in `decision.ts`.
  */
-import type { Catalog } from './action.ts';
-import type { KeyFacts, Rule } from './abac.ts';
-import type { SubjectFacts } from './subject.ts';
 
 /** A typed metadata value. `5`, `"5"` and `true` are three different values (ABAC-3). */
 export type Scalar = string | number | boolean;
@@ -44,16 +41,6 @@ export interface Request {
   readonly resource: Resource;
 }
 
-/** Everything a decision may look at, true at one revision of one tenant. */
-export interface Facts {
-  readonly catalog: Catalog;
-  /** The tenant has a state in the store. */
-  readonly tenantExists: boolean;
-  /** `invalid`: the request names a key, and it is unknown or may not act for this subject (KEY_INVALID). */
-  readonly key: KeyFacts | 'invalid' | undefined;
-  readonly subject: SubjectFacts | undefined;
-}
-
 /** Why, in one word. The transports have a table from these to their own codes. */
 export const REASONS = [
   'ALLOWED',
@@ -78,18 +65,20 @@ export type Reason = (typeof REASONS)[number];
 export const MODELS = ['rbac', 'tree', 'acl'] as const;
 export type Model = (typeof MODELS)[number];
 
-/** What the combining rule concluded for one set of rules in force (COMB-1, COMB-2). */
-export interface Outcome {
-  readonly reason: Reason;
-  /** The ABAC rules that spoke at the action and at the object layer; a base role is a rule without a set. */
-  readonly actionRule: Rule | undefined;
-  readonly objectRule: Rule | undefined;
-}
+/** In the order in which records list them. */
+export const TREE_ACTIONS = ['read', 'write', 'create', 'delete', 'admin'] as const;
+export type TreeAction = (typeof TREE_ACTIONS)[number];
 
-export interface Decision extends Outcome {
-  readonly allowed: boolean;
-  /** What made the subject's evidence: a model, the superuser flag, or nothing. */
-  readonly by: Model | 'superuser' | undefined;
-  /** The outcome under full enforcement; set only when it could differ (ABAC-8). */
-  readonly shadow: Outcome | undefined;
-}
+/** How a key's or a policy set's rules count (ABAC-1). */
+export const MODES = ['off', 'report_only', 'enforce'] as const;
+export type Mode = (typeof MODES)[number];
+
+export const EFFECTS = ['allow', 'deny'] as const;
+export type Effect = (typeof EFFECTS)[number];
+
+/** What a key may do where no rule says otherwise (ABAC-4). */
+export const KEY_ROLES = ['default_allow', 'default_deny'] as const;
+export type KeyRole = (typeof KEY_ROLES)[number];
+
+export const USER_TYPES = ['user', 'developerUser', 'agent'] as const;
+export type UserType = (typeof USER_TYPES)[number];

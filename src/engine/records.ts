@@ -3,20 +3,32 @@
  * What a subject's decision needs stands in its own record and in those of its groups, so that a cold
  * check reads one record and no joins. Written by `admin/`, never by a decision.
  */
-import type { Scalar } from './model.ts';
+import type { Effect, KeyRole, Mode, Scalar, TreeAction, UserType } from './model.ts';
 
 /** The kinds that make up a tenant's state: what `export` writes and decisions look at. */
-export type StateKind =
-  'tenant' | 'user' | 'role' | 'workspace' | 'owner' | 'policy_set' | 'key' | 'tombstone';
+export const STATE_KINDS = [
+  'tenant',
+  'user',
+  'role',
+  'workspace',
+  'owner',
+  'policy_set',
+  'key',
+  'tombstone',
+] as const;
+export type StateKind = (typeof STATE_KINDS)[number];
 
 /** Records that follow from the state, so that management need not read all of it. No decision reads them. */
-export type DerivedKind = 'refs' | 'name';
+const DERIVED_KINDS = ['refs', 'name'] as const;
 
-export type Kind = StateKind | DerivedKind | 'policy_version' | 'usage' | 'receipt';
-
-/** In the order in which records list them. */
-export const TREE_ACTIONS = ['read', 'write', 'create', 'delete', 'admin'] as const;
-export type TreeAction = (typeof TREE_ACTIONS)[number];
+export const KINDS = [
+  ...STATE_KINDS,
+  ...DERIVED_KINDS,
+  'policy_version',
+  'usage',
+  'receipt',
+] as const;
+export type Kind = (typeof KINDS)[number];
 
 /** One grant row of a principal: (principal, path, grantor) is its identity (TREE-3). */
 export interface GrantRow {
@@ -29,9 +41,6 @@ export interface GrantRow {
   /** The actions that may be granted on, in the order of records, where these are some and not all. */
   readonly options?: readonly TreeAction[];
 }
-
-export const USER_TYPES = ['user', 'developerUser', 'agent'] as const;
-export type UserType = (typeof USER_TYPES)[number];
 
 export interface UserRecord {
   readonly id: string;
@@ -97,17 +106,6 @@ export interface OwnerRecord {
   /** By whose right it is: `user:alice`; absent: the operator's, or set before this was recorded (ADM-2). */
   readonly grantor?: string;
 }
-
-/** How a key's or a policy set's rules count (ABAC-1). */
-export const MODES = ['off', 'report_only', 'enforce'] as const;
-export type Mode = (typeof MODES)[number];
-
-export const EFFECTS = ['allow', 'deny'] as const;
-export type Effect = (typeof EFFECTS)[number];
-
-/** What a key may do where no rule says otherwise (ABAC-4). */
-export const KEY_ROLES = ['default_allow', 'default_deny'] as const;
-export type KeyRole = (typeof KEY_ROLES)[number];
 
 export interface RuleRecord {
   readonly id: string;

@@ -1,9 +1,9 @@
 /** A subject's evidence, compiled once: what it holds itself, and what its groups hold for all their members. */
 import { NO_LEVEL } from './action.ts';
+import { NO_GRANTS, compileGrants, type Grants } from './grants.ts';
 import type { Subject } from './model.ts';
-import { compilePermissions, type Permissions } from './rbac.ts';
+import { compilePermissions, type Permissions } from './permissions.ts';
 import type { RoleRecord, UserRecord, WorkspaceRecord } from './records.ts';
-import { compileGrants, NO_GRANTS, type Grants } from './tree.ts';
 
 /** All groups of a tenant. */
 export interface Directory {

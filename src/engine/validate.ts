@@ -1,7 +1,8 @@
 /** What a well-formed request is (ID-1, PATH-1, COMB-2). The first problem found, or nothing. */
 import { actionProblem } from './action.ts';
+import type { Facts } from './decision.ts';
 import { correlationIdProblem, idProblem, storedIdProblem } from './id.ts';
-import type { Attributes, Facts, Request, Resource } from './model.ts';
+import type { Attributes, Request, Resource } from './model.ts';
 import { pathProblem } from './path.ts';
 
 /** A field, its value, and what is wrong with it, remedy included. */

@@ -1,17 +1,13 @@
 /** Decisions of which not all inputs are known: whether they could come out differently if the rest were. */
 import { looksAtMetadata } from './abac.ts';
-import { aclAllows } from './acl.ts';
 import type { Access } from './action.ts';
 import { admits, prepare, type Prepared } from './decide.ts';
-import type { Facts, Request, Resource } from './model.ts';
-import { treeAllows } from './tree.ts';
+import type { Facts } from './decision.ts';
+import type { Request, Resource } from './model.ts';
+import { MODEL_RULES } from './models/models.ts';
+import type { Withheld } from './models/rules.ts';
 
-/** Parts of a resource that the request had and that are left out of what is known of it. */
-export interface Withheld {
-  readonly path: boolean;
-  readonly attributes: boolean;
-  readonly sources: boolean;
-}
+export type { Withheld };
 
 /** Whether `decide` has the same reason for this request whatever stood in the parts that are withheld. */
 export function isIndependent(request: Request, facts: Facts, withheld: Withheld): boolean {
@@ -35,20 +31,14 @@ function mayGrant(
   resource: Resource,
   withheld: Withheld,
 ): boolean {
-  const { subject, action, rbac } = settled;
+  const { subject, action } = settled;
   if (typeof access !== 'string')
     return 'any' in access
       ? access.any.some((part) => mayGrant(part, settled, resource, withheld))
       : access.all.every((part) => mayGrant(part, settled, resource, withheld));
   // A key that acts alone needs no evidence.
-  if (subject === undefined || access === 'rbac') return rbac;
-  return access === 'tree'
-    ? withheld.path
-      ? action.treeBit !== 0
-      : treeAllows(subject, action, resource.path)
-    : withheld.attributes
-      ? action.acl !== undefined
-      : aclAllows(subject, action, resource.attributes);
+  if (subject === undefined) return false;
+  return MODEL_RULES[access].mayAllow({ subject, action }, resource, withheld);
 }
 
 /**

@@ -1,8 +1,9 @@
 /** What the models say of a subject on an object, as values: so that "what if" need not compile anything again. */
 import type { Action } from './action.ts';
-import { modelAllows, showsObject, type Settled } from './decide.ts';
+import { showsObject, type Settled } from './decide.ts';
 import { evaluate } from './evidence.ts';
 import type { Model, Resource } from './model.ts';
+import { modelAllows, perModel } from './models/models.ts';
 import type { SubjectFacts } from './subject.ts';
 
 /** Each model's word, and the highest level among the roles. */
@@ -18,9 +19,7 @@ export interface Question {
 
 export function wordsOf({ settled, subject }: Question, resource: Resource): Words {
   return {
-    rbac: modelAllows('rbac', settled, resource),
-    tree: modelAllows('tree', settled, resource),
-    acl: modelAllows('acl', settled, resource),
+    ...perModel((model) => modelAllows(model, settled, resource)),
     level: subject.groups.level,
   };
 }

@@ -3,14 +3,15 @@
  * demand and kept in bounded caches, dropped by the change feed. A warm resolve neither awaits nor reads.
  */
 import type { KeyFacts } from '../engine/abac.ts';
-import { askingWith, usableKey } from '../engine/resolve-key.ts';
 import type { Catalog } from '../engine/action.ts';
-import type { Facts, Reason, Request, Subject } from '../engine/model.ts';
+import type { Facts } from '../engine/decision.ts';
+import type { Reason, Request, Subject } from '../engine/model.ts';
 import type { KeyRecord, UserRecord } from '../engine/records.ts';
+import { askingWith, usableKey } from '../engine/resolve-key.ts';
 import {
+  NO_GROUPS,
   compileUser,
   groupSubject,
-  NO_GROUPS,
   type Directory,
   type SubjectFacts,
 } from '../engine/subject.ts';

@@ -19,10 +19,11 @@ import {
 import type { DefaultRole } from '../config/roles.ts';
 import { parseState, refused, type StateFile } from '../config/state.ts';
 import type { Catalog } from '../engine/action.ts';
+import type { Decision, Facts } from '../engine/decision.ts';
 import { explain } from '../engine/explain.ts';
 import type { Explanation } from '../engine/explanation.ts';
 import { filter } from '../engine/filter.ts';
-import type { Decision, Facts, Request } from '../engine/model.ts';
+import type { Request } from '../engine/model.ts';
 import { staticFacts, type StaticFacts } from './static-facts.ts';
 
 export interface TestResult {

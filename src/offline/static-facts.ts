@@ -1,10 +1,10 @@
 /** Facts of a whole tenant at hand, without a store: for policy tests and replays. */
 import type { KeyFacts } from '../engine/abac.ts';
-import { askingWith, usableKey } from '../engine/resolve-key.ts';
 import type { Catalog } from '../engine/action.ts';
-import type { Facts } from '../engine/model.ts';
+import type { Facts } from '../engine/decision.ts';
 import type { Records, StateKind } from '../engine/records.ts';
-import { compileUser, groupsOf, groupSubject, type Directory } from '../engine/subject.ts';
+import { askingWith, usableKey } from '../engine/resolve-key.ts';
+import { compileUser, groupSubject, groupsOf, type Directory } from '../engine/subject.ts';
 import type { Who } from '../facts/facts.ts';
 
 export interface StaticFacts {

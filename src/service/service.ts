@@ -15,18 +15,13 @@ import type { Sampling } from '../audit/record/sampling.ts';
 import { actingSubject } from '../engine/abac.ts';
 import type { CredentialProblem } from '../engine/credential-problem.ts';
 import { decide } from '../engine/decide.ts';
+import type { Decision, Facts, Outcome } from '../engine/decision.ts';
 import { explainInSteps } from '../engine/explain.ts';
 import type { Explanation } from '../engine/explanation.ts';
 import { filterInSteps, type FilterResult } from '../engine/filter.ts';
-import type {
-  Decision,
-  Facts,
-  Outcome,
-  Reason,
-  Request,
-  Resource,
-  Subject,
-} from '../engine/model.ts';
+import type { Reason, Request, Resource, Subject } from '../engine/model.ts';
+import type { KeyRecord } from '../engine/records.ts';
+import type { Stamp } from '../engine/subject.ts';
 import {
   callerProblem,
   printable,
@@ -37,8 +32,6 @@ import {
   type Problem,
   type RequestLimits,
 } from '../engine/validate.ts';
-import type { KeyRecord } from '../engine/records.ts';
-import type { Stamp } from '../engine/subject.ts';
 import type { FactsRoom, Loaded, LoadedFacts, Unavailability } from '../facts/facts.ts';
 import type { Claim, Credential, Identity, Unproven } from '../identity/identity.ts';
 import type { RateLimits } from '../identity/rate.ts';

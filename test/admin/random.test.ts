@@ -7,12 +7,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { OPERATOR } from '../../src/admin/actor.ts';
 import { Refused } from '../../src/admin/refused.ts';
 import { parse, stringify } from 'yaml';
+import type { TreeAction } from '../../src/engine/model.ts';
 import type {
   GrantRow,
   NameRecord,
   RefsRecord,
   RoleRecord,
-  TreeAction,
   UserRecord,
 } from '../../src/engine/records.ts';
 import { openEmbeddedStore } from '../../src/store/embedded/store.ts';

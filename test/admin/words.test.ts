@@ -4,8 +4,7 @@ import { nameOf, parseName } from '../../src/admin/principals.ts';
 import { unjustified } from '../../src/admin/tree/standing.ts';
 import { factsWorld } from '../../src/admin/world.ts';
 import { ALL_TREE_ACTIONS, TREE_BIT } from '../../src/engine/action.ts';
-import { PRINCIPAL_TYPES } from '../../src/engine/model.ts';
-import { TREE_ACTIONS } from '../../src/engine/records.ts';
+import { PRINCIPAL_TYPES, TREE_ACTIONS } from '../../src/engine/model.ts';
 import { recordProblem } from '../../src/store/format/records.ts';
 import { key, policySet, user } from '../support/records.ts';
 

@@ -5,9 +5,10 @@
 import { describe, expect, it } from 'vitest';
 import { toFacts } from '../../src/admin/state/tenant-state.ts';
 import { compileCatalog } from '../../src/engine/action.ts';
+import type { Facts } from '../../src/engine/decision.ts';
 import { explain, explainInSteps } from '../../src/engine/explain.ts';
 import type { Explanation } from '../../src/engine/explanation.ts';
-import type { Facts, Request } from '../../src/engine/model.ts';
+import type { Request } from '../../src/engine/model.ts';
 import type { GrantRow, RoleRecord, UserRecord } from '../../src/engine/records.ts';
 import { compileUser, groupsOf, type Directory } from '../../src/engine/subject.ts';
 import { staticFacts } from '../../src/offline/static-facts.ts';

@@ -2,7 +2,8 @@
 import { toResource } from '../../src/config/policy-test.ts';
 import type { StateFile } from '../../src/config/state.ts';
 import { compileCatalog, type Catalog } from '../../src/engine/action.ts';
-import type { Decision, Request } from '../../src/engine/model.ts';
+import type { Decision } from '../../src/engine/decision.ts';
+import type { Request } from '../../src/engine/model.ts';
 import { openFacts, type FactsRoom } from '../../src/facts/facts.ts';
 import type { OracleDecision, OracleRequest, World } from './oracle.ts';
 

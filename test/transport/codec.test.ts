@@ -1,6 +1,6 @@
 /** The hand-written codec against a general one, made from the same proto file; and against bytes that are no message. */
 import { describe, expect, it } from 'vitest';
-import type { Decision } from '../../src/engine/model.ts';
+import type { Decision } from '../../src/engine/decision.ts';
 import { decodeBatch, encodeBatch } from '../../src/transport/codec/batch.ts';
 import { decodeCheck, encodeCheck } from '../../src/transport/codec/check.ts';
 import { encodeExplain } from '../../src/transport/codec/explain.ts';

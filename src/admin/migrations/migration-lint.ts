@@ -6,7 +6,7 @@ import type { Source } from '../../config/source.ts';
 import { parseMigration, type Step } from '../../config/migration.ts';
 import { ConfigError, type Problem } from '../../config/problem.ts';
 import type { DefaultRole } from '../../config/roles.ts';
-import { compilePermissions } from '../../engine/rbac.ts';
+import { compilePermissions } from '../../engine/permissions.ts';
 import { covers } from '../actor.ts';
 
 /** What the last step that speaks of something says, and where. */

@@ -1,6 +1,6 @@
 /** What a migration's steps do to the roles of a tenant: the one way by which system roles change (RBAC-4). */
 import type { Step } from '../../config/migration.ts';
-import { compilePermissions } from '../../engine/rbac.ts';
+import { compilePermissions } from '../../engine/permissions.ts';
 import type { RoleRecord } from '../../engine/records.ts';
 import { covers } from '../actor.ts';
 import type { Context } from '../context.ts';

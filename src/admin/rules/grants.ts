@@ -1,6 +1,6 @@
 /** Tree grants: given and revoked row by row (TREE-3, ADM-2, ADM-3). */
-import type { GrantRow, TreeAction } from '../../engine/records.ts';
-import type { Subject } from '../../engine/model.ts';
+import type { TreeAction, Subject } from '../../engine/model.ts';
+import type { GrantRow } from '../../engine/records.ts';
 import type { Context } from '../context.ts';
 import { actionsOf, pathOf } from '../input.ts';
 import { grantsOf, nameOf, principalOf, putGrants } from '../principals.ts';

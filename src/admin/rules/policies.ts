@@ -2,7 +2,7 @@
 import { parseSource } from '../../config/document.ts';
 import { lintKey } from '../../config/lint.ts';
 import { formatProblem } from '../../config/problem.ts';
-import { KEY_ROLES, MODES } from '../../engine/records.ts';
+import { KEY_ROLES, MODES } from '../../engine/model.ts';
 import type { KeyRecord, PolicySetRecord, RateLimit, SecretRow } from '../../engine/records.ts';
 import { isAdministrator, requireAdministrator } from '../actor.ts';
 import { capabilitiesOf, widened, widenedKeys } from './capabilities.ts';

@@ -1,5 +1,5 @@
 /** Fields of a policy set that change while its rules stay, as one more version (ABAC-1, ADM-1, ADM-1b). */
-import { MODES } from '../../engine/records.ts';
+import { MODES } from '../../engine/model.ts';
 import { requireAdministrator } from '../actor.ts';
 import type { Context } from '../context.ts';
 import { oneOf, textOf } from '../input.ts';

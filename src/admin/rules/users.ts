@@ -1,6 +1,7 @@
 /** Users and their sessions (ID-2, ADM-4, ADM-5, ADM-8). */
 import { isDeepStrictEqual } from 'node:util';
-import { USER_TYPES, type SessionRow, type UserRecord } from '../../engine/records.ts';
+import { USER_TYPES } from '../../engine/model.ts';
+import type { SessionRow, UserRecord } from '../../engine/records.ts';
 import { printable } from '../../engine/validate.ts';
 import type { FactKey } from '../../store/store.ts';
 import { highest, isAdministrator, requireAll, type Authority } from '../actor.ts';

@@ -7,6 +7,8 @@ import type { DefaultRole } from '../../config/roles.ts';
 import type { Json } from '../../config/common.ts';
 import { toPolicySet } from '../../config/policy-set.ts';
 import { foldCase } from '../../engine/fold.ts';
+import { idProblem } from '../../engine/id.ts';
+import type { TreeAction } from '../../engine/model.ts';
 import type {
   GrantRow,
   KeyRecord,
@@ -15,10 +17,8 @@ import type {
   Records,
   RoleRecord,
   TombstoneRecord,
-  TreeAction,
   UserRecord,
 } from '../../engine/records.ts';
-import { idProblem } from '../../engine/id.ts';
 import { printable } from '../../engine/validate.ts';
 import { LAST_TIME } from '../../util/time.ts';
 import { closureOf, findCycle, MAX_CLOSURE, type Edges } from '../closure.ts';

@@ -1,7 +1,7 @@
 /** By what a principal may still do what was revoked from it (TREE-3): other rows, groups, ownership, permissions. */
 import { TREE_BIT, type Catalog } from '../../engine/action.ts';
-import type { GrantRow, TreeAction } from '../../engine/records.ts';
-import type { Subject } from '../../engine/model.ts';
+import type { TreeAction, Subject } from '../../engine/model.ts';
+import type { GrantRow } from '../../engine/records.ts';
 import { groupsOf, nameOf, userIn, type Groups } from '../principals.ts';
 import { grantView, ownerView, type GrantView, type OwnerView } from '../read/view.ts';
 import type { World } from '../world.ts';

@@ -1,11 +1,6 @@
 /** Who may give what on a path, and who may set its owner (ADM-2). */
-import {
-  TREE_ACTIONS,
-  type GrantRow,
-  type TreeAction,
-  type UserRecord,
-} from '../../engine/records.ts';
-import type { Subject } from '../../engine/model.ts';
+import { TREE_ACTIONS, type Subject, type TreeAction } from '../../engine/model.ts';
+import type { GrantRow, UserRecord } from '../../engine/records.ts';
 import { groupsOf, nameOf, userIn } from '../principals.ts';
 import type { World } from '../world.ts';
 import { optionsOf } from './rows.ts';

@@ -1,5 +1,6 @@
 /** Grant rows as values: actions, and those of them that were given with the option (TREE-3). */
-import { TREE_ACTIONS, type GrantRow, type TreeAction } from '../../engine/records.ts';
+import { TREE_ACTIONS, type TreeAction } from '../../engine/model.ts';
+import type { GrantRow } from '../../engine/records.ts';
 
 /** Each once, in the order of records. */
 export function inOrder(actions: Iterable<TreeAction>): readonly TreeAction[] {

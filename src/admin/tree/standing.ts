@@ -3,8 +3,8 @@
  * circle does not. Work is in proportion to what is looked at: a fact that comes to stand calls up only those that may
  * stand by it.
  */
-import type { GrantRow, TreeAction } from '../../engine/records.ts';
-import { PRINCIPAL_TYPES, type Subject } from '../../engine/model.ts';
+import { PRINCIPAL_TYPES, type Subject, type TreeAction } from '../../engine/model.ts';
+import type { GrantRow } from '../../engine/records.ts';
 import type { World } from '../world.ts';
 import { Rights, type Relied } from './rights.ts';
 

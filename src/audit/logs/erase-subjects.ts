@@ -4,7 +4,7 @@
  * context that happens to spell the same is not.
  */
 import { createHmac } from 'node:crypto';
-import { ACL_KEYS, OWNER_KEY } from '../../engine/acl.ts';
+import { ACL_KEYS, OWNER_KEY } from '../../engine/models/acl.ts';
 import { sealOf } from '../seals/chain.ts';
 import { stringify } from '../record/json.ts';
 import { isObject, parseRecord } from '../record/line.ts';

@@ -5,7 +5,8 @@
  */
 import type { Rule } from '../../engine/abac.ts';
 import type { CredentialProblem } from '../../engine/credential-problem.ts';
-import type { Attributes, Outcome, Request, Resource, Subject } from '../../engine/model.ts';
+import type { Outcome } from '../../engine/decision.ts';
+import type { Attributes, Request, Resource, Subject } from '../../engine/model.ts';
 import type { Redact } from '../fields.ts';
 import { quote, stringify } from './json.ts';
 import { withoutTokens } from '../../util/tokens.ts';

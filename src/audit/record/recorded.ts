@@ -1,7 +1,6 @@
 /** Records of an audit log as they are read back: what `event.ts` and `management.ts` wrote, checked. Pure. */
 import * as z from 'zod';
-import type { Attributes, Resource, Scalar } from '../../engine/model.ts';
-import { MODES } from '../../engine/records.ts';
+import { MODES, type Attributes, type Resource, type Scalar } from '../../engine/model.ts';
 import type { Line } from '../logs/names.ts';
 import { isObject } from './line.ts';
 

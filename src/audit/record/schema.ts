@@ -4,7 +4,7 @@
  */
 import * as z from 'zod';
 import { CREDENTIAL_PROBLEMS } from '../../engine/credential-problem.ts';
-import { MODES } from '../../engine/records.ts';
+import { MODES } from '../../engine/model.ts';
 import { APIS, AUDIT_VERSION } from './event.ts';
 
 /** What a rule of the field policy leaves in place of a value. */

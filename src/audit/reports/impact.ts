@@ -9,7 +9,8 @@
  * Else the rule that decides the shadow outcome is the one that makes the difference. Where it is another set's, this
  * set may say the same, or not: that is not known, and told as such. Pure.
  */
-import type { KeyRecord, Mode } from '../../engine/records.ts';
+import type { Mode } from '../../engine/model.ts';
+import type { KeyRecord } from '../../engine/records.ts';
 import type { DecisionRecord } from '../record/recorded.ts';
 
 /** How a key carries the set: whether the key has no other set that is on trial, by the key's mode. */

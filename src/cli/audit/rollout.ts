@@ -7,7 +7,7 @@ import type { Tally } from '../../audit/reports/tally.ts';
 import { readSource } from '../../config/document.ts';
 import { ConfigError } from '../../config/problem.ts';
 import { parseState, refused } from '../../config/state.ts';
-import type { Mode } from '../../engine/records.ts';
+import type { Mode } from '../../engine/model.ts';
 import {
   AdminError,
   hasToken,

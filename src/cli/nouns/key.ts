@@ -1,5 +1,5 @@
 /** `postern key`: API keys, their posture, their policy sets and their secrets. */
-import { KEY_ROLES } from '../../engine/records.ts';
+import { KEY_ROLES } from '../../engine/model.ts';
 import { Option, type Command } from 'commander';
 import { listAll, type Admin } from '../kit/admin-client.ts';
 import { collect, given, parseDuration, parseRate, parseTime } from '../kit/arguments.ts';

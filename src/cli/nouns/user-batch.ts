@@ -1,5 +1,5 @@
 /** `postern user batch`: many users from a file, a thousand a commit. */
-import { USER_TYPES } from '../../engine/records.ts';
+import { USER_TYPES } from '../../engine/model.ts';
 import * as z from 'zod';
 import { id } from '../../config/common.ts';
 import { endOf, parseAs, parseSource } from '../../config/document.ts';

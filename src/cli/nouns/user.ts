@@ -1,5 +1,5 @@
 /** `postern user`: people, developers and agents; a user without login is a role. */
-import { USER_TYPES } from '../../engine/records.ts';
+import { USER_TYPES } from '../../engine/model.ts';
 import { Option, type Command } from 'commander';
 import { fromStruct, toStruct } from '../../util/proto-value.ts';
 import { AdminError, listAll, type Admin } from '../kit/admin-client.ts';

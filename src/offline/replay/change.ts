@@ -1,6 +1,6 @@
 /** Ways in which a recorded request comes out differently, and why one is not decided again. Pure. */
 import type { DecisionRecord } from '../../audit/record/recorded.ts';
-import type { Decision, Outcome } from '../../engine/model.ts';
+import type { Decision, Outcome } from '../../engine/decision.ts';
 
 /** In the order in which they are told. */
 export const CHANGES = [

@@ -5,7 +5,7 @@
 import { resourceOf, type DecisionRecord } from '../../audit/record/recorded.ts';
 import { toSubject } from '../../config/policy-test.ts';
 import { decide } from '../../engine/decide.ts';
-import type { Facts } from '../../engine/model.ts';
+import type { Facts } from '../../engine/decision.ts';
 import { hasExpired } from '../../engine/resolve-key.ts';
 import { isIndependent, type Withheld } from '../../engine/withheld.ts';
 import type { Who } from '../../facts/facts.ts';

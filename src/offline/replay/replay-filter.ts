@@ -1,8 +1,9 @@
 /** One recorded Filter decided again by other facts. Pure. */
 import { resourceOf, type DecisionRecord } from '../../audit/record/recorded.ts';
 import { decide } from '../../engine/decide.ts';
+import type { Facts } from '../../engine/decision.ts';
 import { filter } from '../../engine/filter.ts';
-import type { Facts, Request } from '../../engine/model.ts';
+import type { Request } from '../../engine/model.ts';
 import { refusalOfAll } from '../../engine/withheld.ts';
 import {
   answerChange,

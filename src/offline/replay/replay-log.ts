@@ -3,7 +3,7 @@ import type { Line } from '../../audit/logs/names.ts';
 import { readRecord } from '../../audit/record/recorded.ts';
 import { isSelected, type Selection } from '../../audit/logs/selection.ts';
 import { tallies, type Tally } from '../../audit/reports/tally.ts';
-import type { Facts } from '../../engine/model.ts';
+import type { Facts } from '../../engine/decision.ts';
 import { bounded } from '../../facts/bounded.ts';
 import type { Who } from '../../facts/facts.ts';
 import type { StaticFacts } from '../static-facts.ts';

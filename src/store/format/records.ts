@@ -2,14 +2,8 @@
  * The shape of each kind of record, as decisions and management rely on it (CONS-6). A record that has another shape,
  * or carries the id of another record, is never believed.
  */
-import {
-  EFFECTS,
-  KEY_ROLES,
-  MODES,
-  TREE_ACTIONS,
-  USER_TYPES,
-  type Kind,
-} from '../../engine/records.ts';
+import { EFFECTS, KEY_ROLES, MODES, TREE_ACTIONS, USER_TYPES } from '../../engine/model.ts';
+import type { Kind } from '../../engine/records.ts';
 import type { FactKey } from '../store.ts';
 import {
   fields,

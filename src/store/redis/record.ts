@@ -3,12 +3,8 @@
  * shape is kept as JSON, so that nothing is ever lost.
  */
 import type { FactValue } from '../store.ts';
-import {
-  TREE_ACTIONS,
-  type GrantRow,
-  type TreeAction,
-  type UserRecord,
-} from '../../engine/records.ts';
+import { TREE_ACTIONS, type TreeAction } from '../../engine/model.ts';
+import type { GrantRow, UserRecord } from '../../engine/records.ts';
 
 /** In the order that records list them; a grant's actions are a mask of these. */
 const ACTIONS: readonly TreeAction[] = TREE_ACTIONS;

@@ -1,5 +1,4 @@
-/** RBAC: `resource:verb` permissions of the roles in a closure (RBAC-1, RBAC-2), and their level (RBAC-3). */
-import type { Action } from './action.ts';
+/** `resource:verb` permissions: how they are written, and compiled for look-up (RBAC-1). */
 
 /** resource (or `*`) → verbs (or `*`). */
 export type Permissions = ReadonlyMap<string, ReadonlySet<string>>;
@@ -13,27 +12,6 @@ export function compilePermissions(permissions: Iterable<string>): Permissions {
     byResource.set(resource, verbs.add(permission.slice(colon + 1)));
   }
   return byResource;
-}
-
-/** Whether the closure's highest level is the one that the action asks for, or above it (RBAC-3). */
-export function reachesLevel(closure: { readonly level: number }, action: Action): boolean {
-  return closure.level >= action.minLevel;
-}
-
-/** Whether one of the roles' permissions satisfies the action (RBAC-2). */
-export function rbacAllows(permissions: Permissions, action: Action): boolean {
-  if (action.verbs.length === 0) return false;
-  return (
-    holdsVerb(permissions.get(action.resource), action.verbs) ||
-    holdsVerb(permissions.get('*'), action.verbs)
-  );
-}
-
-function holdsVerb(held: ReadonlySet<string> | undefined, verbs: readonly string[]): boolean {
-  if (held === undefined) return false;
-  if (held.has('*')) return true;
-  for (const verb of verbs) if (held.has(verb)) return true;
-  return false;
 }
 
 const SEGMENT = /^[A-Za-z0-9_.-]+$/;
