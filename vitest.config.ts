@@ -1,9 +1,10 @@
 import { defineConfig } from 'vitest/config';
+import { UNIT } from './test/support/projects.ts';
+
+const TEST = 'test/**/*.test.ts';
 
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
-    globalSetup: ['test/setup.ts'],
     reporters: ['default', './test/support/closing-line.ts'],
     // Half of them wait for processes of their own; more at once would make those late.
     maxWorkers: 2,
@@ -11,5 +12,12 @@ export default defineConfig({
     hookTimeout: 60_000,
     // Bounds are asserted where there are some: what is only waited for may take as long as a busy machine needs.
     expect: { poll: { timeout: 20_000 } },
+    projects: [
+      { extends: true, test: { name: 'unit', include: UNIT } },
+      {
+        extends: true,
+        test: { name: 'system', include: [TEST], exclude: UNIT, globalSetup: ['test/setup.ts'] },
+      },
+    ],
   },
 });

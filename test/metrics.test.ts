@@ -16,7 +16,8 @@ import { createMetrics, type Gauges } from '../src/telemetry/metrics.ts';
 import { startServer, type Running } from '../src/server/compose.ts';
 import { parseExposition, scrape, seriesIn, type Exposition } from './support/exposition.ts';
 import { findPromtool } from './support/promtool.ts';
-import { connectTo, PACKAGE_ROOT, type TestClient } from './support/server.ts';
+import { PACKAGE_ROOT } from './support/package-root.ts';
+import { connectTo, type TestClient } from './support/server.ts';
 import { temporaryDirectory } from './support/temporary.ts';
 
 const APIS = ['batch_check', 'check', 'check_stream', 'explain', 'ext_authz', 'filter'];

@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { Client, credentials, Metadata } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { describe, expect, it } from 'vitest';
-import { PACKAGE_ROOT, startTestServer, type TestServer } from './support/server.ts';
+import { PACKAGE_ROOT } from './support/package-root.ts';
+import { startTestServer, type TestServer } from './support/server.ts';
 
 interface Attribute {
   readonly key: string;

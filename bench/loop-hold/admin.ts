@@ -2,7 +2,8 @@
 import { join } from 'node:path';
 import { Client, credentials, Metadata } from '@grpc/grpc-js';
 import { loadSync, type MethodDefinition } from '@grpc/proto-loader';
-import { PACKAGE_ROOT, type Answer } from '../../test/support/server.ts';
+import { PACKAGE_ROOT } from '../../test/support/package-root.ts';
+import type { Answer } from '../../test/support/server.ts';
 import type { LimitCall } from './limit-call.ts';
 import { SETS, TENANT } from './world.ts';
 

@@ -5,7 +5,7 @@ import { expect, it } from 'vitest';
 import { decodeToken } from '../../src/store/format/token.ts';
 import { manager, TENANT } from '../support/admin.ts';
 import { openMemoryStore } from '../support/memory-store.ts';
-import { PACKAGE_ROOT } from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
 
 const once = (idempotency_key: string, dry_run = false): object => ({
   options: { idempotency_key, dry_run, expected_revision: 0, request_id: '' },

@@ -25,7 +25,7 @@ import { readAll, UnknownOutcomeError, type Store } from '../../src/store/store.
 import { bytesOf, catalog, defaults, manager, PRUNE, TENANT } from '../support/admin.ts';
 import { openMemoryStore } from '../support/memory-store.ts';
 import { startRedis, until, type RedisServer } from '../support/redis-server.ts';
-import { PACKAGE_ROOT } from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
 type Steps = readonly object[];

@@ -19,7 +19,8 @@ import { rotatedName, workerName } from '../../src/audit/logs/names.ts';
 import { openRecorder } from '../support/audit-records.ts';
 import { postern, serve, type Ran } from '../support/process.ts';
 import { startRedis } from '../support/redis-server.ts';
-import { connectTo, PACKAGE_ROOT } from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
+import { connectTo } from '../support/server.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
 const PSEUDONYM = /erased:[\w-]{43}/g;

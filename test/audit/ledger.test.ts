@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { filesOf, linesOf } from '../../src/audit/logs/names.ts';
 import { serve, type Serving } from '../support/process.ts';
-import { connectTo, PACKAGE_ROOT, type TestClient } from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
+import { connectTo, type TestClient } from '../support/server.ts';
 
 /** `POSTERN_LEDGER=1000000 POSTERN_KILLS=100` for the long run. */
 const CHECKS = Number(process.env['POSTERN_LEDGER'] ?? 50_000);

@@ -10,7 +10,7 @@ import { ALWAYS, openFiles } from '../../src/audit/logs/log-source.ts';
 import { DENIED, openRecorder, type Decided } from '../support/audit-records.ts';
 import { postern } from '../support/process.ts';
 import { startRedis, type RedisServer } from '../support/redis-server.ts';
-import { PACKAGE_ROOT } from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
 const HOUR_MS = 3_600_000;

@@ -7,7 +7,8 @@ import type { Line } from '../../src/audit/logs/names.ts';
 import { reportOn } from '../../src/audit/reports/policy-rollout.ts';
 import { DENIED, openRecorder } from '../support/audit-records.ts';
 import { postern, serve, type Ran, type Serving } from '../support/process.ts';
-import { PACKAGE_ROOT, startTestServer, type TestClient } from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
+import { startTestServer, type TestClient } from '../support/server.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { fileLog } from './world-server.ts';
 

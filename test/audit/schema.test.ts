@@ -7,7 +7,7 @@ import { auditFields } from '../../scripts/audit-fields.ts';
 import { compileRedaction, type FieldAction } from '../../src/audit/fields.ts';
 import { recordJsonSchema, recordSchema } from '../../src/audit/record/schema.ts';
 import { DENIED, openRecorder, type Decided } from '../support/audit-records.ts';
-import { PACKAGE_ROOT } from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
 
 const accepts = new Ajv2020({ strict: false, validateFormats: false }).compile(
   recordJsonSchema() as object,

@@ -11,7 +11,8 @@ import { openVerifier, type Report, type VerifyOptions } from '../../src/audit/l
 import { mixed, openRecorder, sealedLog } from '../support/audit-records.ts';
 import fc from '../support/fast-check.ts';
 import { postern, serve } from '../support/process.ts';
-import { connectTo, PACKAGE_ROOT } from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
+import { connectTo } from '../support/server.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
 const INSTANCE = '0123456789ab';

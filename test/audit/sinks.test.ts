@@ -36,7 +36,8 @@ import { openRedisSink } from '../../src/audit/sinks/redis.ts';
 import { scrape, seriesIn } from '../support/exposition.ts';
 import { postern, serve, type Serving } from '../support/process.ts';
 import { startRedis, until } from '../support/redis-server.ts';
-import { connectTo, PACKAGE_ROOT, type TestClient } from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
+import { connectTo, type TestClient } from '../support/server.ts';
 
 let directory: string;
 const ending: (() => Promise<void> | void)[] = [];

@@ -17,7 +17,8 @@ import { openSpool, type Spool } from '../../src/audit/sinks/spool.ts';
 import { openVerifier } from '../../src/audit/logs/verify-log.ts';
 import { postern, serve, type Serving } from '../support/process.ts';
 import { freePort, startRedis } from '../support/redis-server.ts';
-import { connectTo, PACKAGE_ROOT } from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
+import { connectTo } from '../support/server.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
 let directory: string;

@@ -8,7 +8,8 @@ import { Writer } from '../../src/transport/codec/wire.ts';
 import type { World } from '../oracle/oracle.ts';
 import { stateOf } from '../oracle/translate.ts';
 import { checkRequest, filterRequest, readMessage } from '../support/messages.ts';
-import { PACKAGE_ROOT, startTestServer, type TestServer } from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
+import { startTestServer, type TestServer } from '../support/server.ts';
 
 /** Settings of a log in a file, inputs of requests included. */
 export function fileLog(path: string): object {

@@ -14,7 +14,8 @@ import { parseDefaultRoles } from '../../src/config/roles.ts';
 import { loadSuite } from '../../src/offline/policy-tests.ts';
 import { checkRequest, filterRequest, readMessage } from '../support/messages.ts';
 import { postern } from '../support/process.ts';
-import { PACKAGE_ROOT, startTestServer } from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
+import { startTestServer } from '../support/server.ts';
 
 const SERVICE = '/postern.v1.AuthorizationService';
 const config = (name: string): string => join(PACKAGE_ROOT, 'config', name);

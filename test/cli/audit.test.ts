@@ -7,7 +7,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openFile } from '../../src/audit/sinks/file.ts';
 import { openSink, type Sink } from '../../src/audit/sinks/queue.ts';
 import { postern, serve } from '../support/process.ts';
-import { connectTo, PACKAGE_ROOT } from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
+import { connectTo } from '../support/server.ts';
 
 const read = {
   tenant: 'demo',

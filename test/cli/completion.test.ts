@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { postern } from '../support/process.ts';
-import { PACKAGE_ROOT } from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
 
 const COMMAND = join(PACKAGE_ROOT, 'dist/postern.js');
 const NOUNS = 'user role workspace grant owner policy-set key session tenant changes audit'.split(

@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { postern, serve, type Serving } from '../support/process.ts';
-import { PACKAGE_ROOT } from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
 
 const DEMO = join(PACKAGE_ROOT, 'config/demo.yaml');
 const CONFIG = join(PACKAGE_ROOT, 'config');

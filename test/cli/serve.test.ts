@@ -8,7 +8,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { launch, postern, serve, type Serving } from '../support/process.ts';
-import { connectTo, PACKAGE_ROOT } from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
+import { connectTo } from '../support/server.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
 let server: Serving;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { postern, serve, type Serving } from '../support/process.ts';
 import { startRedis, until, type RedisServer } from '../support/redis-server.ts';
-import { PACKAGE_ROOT } from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
 /** Longer than two commands and the start of a server take on a busy machine. */

@@ -7,7 +7,8 @@ import { stringify } from 'yaml';
 import { scrape, seriesIn } from '../support/exposition.ts';
 import { launch, postern, serve, type Serving } from '../support/process.ts';
 import { until } from '../support/redis-server.ts';
-import { connectTo, PACKAGE_ROOT, type Answer } from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
+import { connectTo, type Answer } from '../support/server.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
 const TOKEN = 'operator-0123456789-0123456789';

@@ -5,7 +5,7 @@ import { openPool, type Pool } from '../../src/admin/threads/pool.ts';
 import { parseCatalog } from '../../src/config/catalog.ts';
 import { readSource, parseSource } from '../../src/config/document.ts';
 import { POLICY_LIMITS } from '../../src/config/policy-limits.ts';
-import { PACKAGE_ROOT } from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
 import { problemsOf } from '../support/yaml.ts';
 
 const catalog = parseCatalog(readSource(join(PACKAGE_ROOT, 'config/actions.yaml')));

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { jsonSchema } from '../../src/config/kinds.ts';
 import { loadSettings } from '../../src/config/settings/load-settings.ts';
-import { PACKAGE_ROOT } from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { temporaryDirectory } from '../support/temporary.ts';

@@ -11,7 +11,7 @@ import { ConfigError } from '../../src/config/problem.ts';
 import { parseDefaultRoles } from '../../src/config/roles.ts';
 import { parseState } from '../../src/config/state.ts';
 import fc from '../support/fast-check.ts';
-import { PACKAGE_ROOT } from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
 import { problemsOf, source } from '../support/yaml.ts';
 
 const catalog = parseCatalog(readSource(join(PACKAGE_ROOT, 'config/actions.yaml')));

@@ -8,7 +8,7 @@ import { ConfigError } from '../../src/config/problem.ts';
 import { loadSettings, type LoadedSettings } from '../../src/config/settings/load-settings.ts';
 import { startServer } from '../../src/server/compose.ts';
 import { postern } from '../support/process.ts';
-import { PACKAGE_ROOT } from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
 const TOKEN = 'operator-0123456789-0123456789';

@@ -11,7 +11,7 @@ import { parsePolicySet } from '../../src/config/policy-set.ts';
 import { loadSettings } from '../../src/config/settings/load-settings.ts';
 import { settingsSchema } from '../../src/config/settings/settings-schema.ts';
 import { lintState, parseState } from '../../src/config/state.ts';
-import { PACKAGE_ROOT } from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
 import { problemsOf, source } from '../support/yaml.ts';
 import { formatProblem } from '../../src/config/problem.ts';
 

@@ -16,7 +16,7 @@ import { stringify } from 'yaml';
 import { canonicalRequest } from '../../src/transport/ext-authz/canonical.ts';
 import { serve, type Serving } from '../support/process.ts';
 import { freePort, startRedis, until, type RedisServer } from '../support/redis-server.ts';
-import { PACKAGE_ROOT } from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import {
   hasEnvoy,

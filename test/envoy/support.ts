@@ -13,7 +13,7 @@ import type { StateFile } from '../../src/config/state.ts';
 import { openStore } from '../../src/store/registry.ts';
 import { defaults, manager } from '../support/admin.ts';
 import { freePort } from '../support/redis-server.ts';
-import { PACKAGE_ROOT } from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
 import { tied } from '../support/tied.ts';
 
 // ── the binary ────────────────────────────────────────────────────────────────────────────────────

@@ -14,7 +14,7 @@ import { ask } from '../support/asking.ts';
 import { postern, serve } from '../support/process.ts';
 import { put, role, user } from '../support/records.ts';
 import { freePort, until } from '../support/redis-server.ts';
-import { PACKAGE_ROOT } from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
 import { endingWithEach, roomFor, storeFor } from './support.ts';
 
 const ending = endingWithEach();

@@ -23,7 +23,8 @@ import {
   type RedisCluster,
   type RedisServer,
 } from '../support/redis-server.ts';
-import { connectTo, PACKAGE_ROOT } from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
+import { connectTo } from '../support/server.ts';
 import {
   COMMIT_TIMEOUT_MS,
   endingWithAll,

@@ -10,7 +10,8 @@ import { ask, askNow } from '../support/asking.ts';
 import { openMemoryStore } from '../support/memory-store.ts';
 import { openRoom, put, role, user } from '../support/records.ts';
 import { manager } from '../support/admin.ts';
-import { PACKAGE_ROOT, connectTo, type Answer, type TestClient } from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
+import { connectTo, type Answer, type TestClient } from '../support/server.ts';
 import { serve, type Serving } from '../support/process.ts';
 
 const GRACE_MS = 2_000;

@@ -6,7 +6,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { scrape, type Exposition } from '../support/exposition.ts';
 import { findPromtool } from '../support/promtool.ts';
-import { PACKAGE_ROOT, startTestServer, type TestServer } from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
+import { startTestServer, type TestServer } from '../support/server.ts';
 
 const PLACE = join(PACKAGE_ROOT, 'monitoring');
 const file = (name: string): string => join(PLACE, name);

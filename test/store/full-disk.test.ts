@@ -21,7 +21,7 @@ import { openEmbeddedStore } from '../../src/store/embedded/store.ts';
 import { checkDatabase } from '../../src/store/embedded/file.ts';
 import { readAll, type Store } from '../../src/store/store.ts';
 import { gone, put, user } from '../support/records.ts';
-import { PACKAGE_ROOT } from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
 const SCRIPT = fileURLToPath(new URL('../support/full-disk.ts', import.meta.url));

@@ -3,7 +3,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { PACKAGE_ROOT } from './server.ts';
+import { PACKAGE_ROOT } from './package-root.ts';
 import { tied } from './tied.ts';
 
 const COMMAND = join(PACKAGE_ROOT, 'dist/postern.js');

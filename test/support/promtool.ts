@@ -1,7 +1,7 @@
 /** Prometheus' own checker, where it is at hand: `scripts/install-promtool.sh` gets it. */
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
-import { PACKAGE_ROOT } from './server.ts';
+import { PACKAGE_ROOT } from './package-root.ts';
 
 export interface Promtool {
   /** Runs it; whatever it says comes with the exit code. */

@@ -1,7 +1,7 @@
 /** A real server in this process, on ports of its own and a store of its own, and a client made from the proto files. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import {
   credentials,
   loadPackageDefinition,
@@ -14,8 +14,7 @@ import { loadSync } from '@grpc/proto-loader';
 import { yamlText } from '../../src/config/yaml-text.ts';
 import { settingsSchema, type Settings } from '../../src/config/settings/settings-schema.ts';
 import { startServer, type Running } from '../../src/server/compose.ts';
-
-export const PACKAGE_ROOT = resolve(import.meta.dirname, '../..');
+import { PACKAGE_ROOT } from './package-root.ts';
 
 export interface TestServer {
   readonly running: Running;

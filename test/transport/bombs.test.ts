@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { deflateSync, gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Writer } from '../../src/transport/codec/wire.ts';
-import { PACKAGE_ROOT } from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
 import { serve, type Serving } from '../support/process.ts';
 import { connectRaw, forgetPeak, frame, peakMiB, type RawAnswer } from '../support/raw-grpc.ts';
 

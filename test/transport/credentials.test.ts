@@ -28,7 +28,8 @@ import { settingsSchema } from '../../src/config/settings/settings-schema.ts';
 import { mintKey, mintSession, parseToken } from '../../src/identity/token.ts';
 import { startServer, type Running } from '../../src/server/compose.ts';
 import { startRedis, until, type RedisServer } from '../support/redis-server.ts';
-import { connectTo, PACKAGE_ROOT, type Answer, type TestClient } from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
+import { connectTo, type Answer, type TestClient } from '../support/server.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
 const TOKEN = 'operator-0123456789-0123456789';

@@ -8,7 +8,8 @@ import { digest } from '../../src/identity/callers.ts';
 import { mintKey, mintSession } from '../../src/identity/token.ts';
 import { keyServer, raw, sign, signer, type Signer } from '../identity/support.ts';
 import { openService, type Service } from '../../src/cli/kit/client.ts';
-import { PACKAGE_ROOT, startTestServer, type Answer, type TestServer } from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
+import { startTestServer, type Answer, type TestServer } from '../support/server.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
 const TOKEN = 'operator-0123456789-0123456789';

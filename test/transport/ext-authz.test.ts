@@ -36,13 +36,8 @@ import { makeTenant, ROUTES, TENANT, type Tokens } from '../envoy/support.ts';
 import fc from '../support/fast-check.ts';
 import { serve } from '../support/process.ts';
 import { until } from '../support/redis-server.ts';
-import {
-  connectTo,
-  PACKAGE_ROOT,
-  startTestServer,
-  type TestClient,
-  type TestServer,
-} from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
+import { connectTo, startTestServer, type TestClient, type TestServer } from '../support/server.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
 // ── a second codec ────────────────────────────────────────────────────────────────────────────────

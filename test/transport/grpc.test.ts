@@ -16,13 +16,8 @@ import {
 import { loadSync } from '@grpc/proto-loader';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import fc from '../support/fast-check.ts';
-import {
-  connectTo,
-  PACKAGE_ROOT,
-  startTestServer,
-  type Answer,
-  type TestServer,
-} from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
+import { connectTo, startTestServer, type Answer, type TestServer } from '../support/server.ts';
 
 const SERVICE = '/postern.v1.AuthorizationService';
 const DEMO = join(PACKAGE_ROOT, 'config/demo.yaml');

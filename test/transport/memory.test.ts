@@ -10,7 +10,8 @@ import { defaults } from '../support/admin.ts';
 import { scrape, seriesIn } from '../support/exposition.ts';
 import { postern, serve, type Serving } from '../support/process.ts';
 import { until } from '../support/redis-server.ts';
-import { connectTo, PACKAGE_ROOT, type TestClient } from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
+import { connectTo, type TestClient } from '../support/server.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
 const MB = 1024 * 1024;

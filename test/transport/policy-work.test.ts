@@ -6,7 +6,8 @@ import { loadSync } from '@grpc/proto-loader';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { serve, type Serving } from '../support/process.ts';
-import { connectTo, PACKAGE_ROOT, type TestClient } from '../support/server.ts';
+import { PACKAGE_ROOT } from '../support/package-root.ts';
+import { connectTo, type TestClient } from '../support/server.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
 const TOKEN = 'operator-0123456789-0123456789';
