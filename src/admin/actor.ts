@@ -171,3 +171,8 @@ export function requireAll(authority: Authority, rule: string, what: string): vo
     throw denied(rule, `an API key may not ${what}`, 'a superuser with another credential');
   if (!authority.all) throw denied(rule, `\`${authority.name}\` may not ${what}`, 'a superuser');
 }
+
+/** As the change log and the audit log name it. */
+export function actorName({ user }: Actor): string {
+  return user === undefined ? 'operator' : `user:${user}`;
+}

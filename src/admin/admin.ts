@@ -4,14 +4,16 @@ import type { DefaultRole } from '../config/roles.ts';
 import type { Catalog } from '../engine/action.ts';
 import type { Kind, TenantRecord } from '../engine/records.ts';
 import type { FactKey, FactValue, Feed, Store } from '../store/store.ts';
-import { authorityOf, isOperator, requireAdministrator, requireAll, type Actor } from './actor.ts';
 import {
-  applyText,
-  exportPieces,
-  unlistedOf,
-  type ApplyFlags,
-  type Exported,
-} from './state/apply-state.ts';
+  authorityOf,
+  isOperator,
+  requireAdministrator,
+  requireAll,
+  type Actor,
+  actorName,
+} from './actor.ts';
+import { applyText, unlistedOf, type ApplyFlags } from './state/apply-text.ts';
+import { exportPieces, type Exported } from './state/export-state.ts';
 import { utf8Of } from './input.ts';
 import type { Baseline } from './migrations/baseline.ts';
 import type { Mint } from './context.ts';
@@ -20,17 +22,11 @@ import { isWrite, WRITES, type WriteName } from './operations.ts';
 import { isRead, mustReadAll, READS, type ReadContext, type ReadName } from './read/reads.ts';
 import { withSuggestion } from './read/suggestions.ts';
 import { denied, invalid, Refused } from './refused.ts';
-import {
-  actorName,
-  firstKeys,
-  mustExist,
-  write,
-  type Done,
-  type Environment,
-  type WriteOptions,
-  UnknownWriteError,
-} from './commit.ts';
+import { UnknownWriteError } from './commit.ts';
+import type { Done, WriteOptions } from './write-result.ts';
+import { firstKeys, mustExist, write, type Environment } from './write.ts';
 import { mustHaveBeen } from './tenant/deleted.ts';
+import { isLogged } from './record-kinds.ts';
 import { removeRecords, type Removal } from './tenant/remove.ts';
 import { tokenOf } from '../store/format/token.ts';
 import { readOnThread } from './threads/policy-set.ts';
@@ -564,9 +560,7 @@ function changeView({ revision, event, time, keys }: Feed['entries'][number]): C
     actor: event.actor,
     operation: event.operation,
     time: new Date(time).toISOString(),
-    records: (keys ?? []).filter(
-      ({ kind }) => kind !== 'refs' && kind !== 'name' && kind !== 'receipt',
-    ),
+    records: (keys ?? []).filter(isLogged),
     too_many: keys === undefined,
   };
 }

@@ -13,6 +13,7 @@ import {
   type Head,
   type Store,
 } from '../store/store.ts';
+import { isState } from './record-kinds.ts';
 import { linksOf, relinked, type Link } from './links.ts';
 import { Loaded, LostTrack, type Caught } from './loaded.ts';
 
@@ -364,18 +365,4 @@ export function factsWorld(
 /** The differences as a commit takes them. */
 export function changesOf(differences: readonly Difference[]): Change[] {
   return differences.map(({ kind, id, after }) => ({ kind, id, value: after }));
-}
-
-/** Whether a kind is of the state: what `export` writes and decisions look at. */
-export function isState(kind: Kind): kind is StateKind {
-  return (
-    kind === 'tenant' ||
-    kind === 'user' ||
-    kind === 'role' ||
-    kind === 'workspace' ||
-    kind === 'owner' ||
-    kind === 'policy_set' ||
-    kind === 'key' ||
-    kind === 'tombstone'
-  );
 }

@@ -1,4 +1,5 @@
 /** Writes down now and then when keys were last used, aside from all decisions. */
+import { attempts } from '../util/attempts.ts';
 import type { Usage } from './usage.ts';
 import {
   NoRightError,
@@ -30,13 +31,13 @@ export function keepUsage(
   let writing: Promise<void> = Promise.resolve();
   let mayWrite = true;
   const failed = (error: unknown): void => {
-    const isTold = error instanceof NoRightError && !mayWrite;
+    const isReported = error instanceof NoRightError && !mayWrite;
     if (error instanceof NoRightError) mayWrite = false;
-    if (!isTold) onError(told(error));
+    if (!isReported) onError(explained(error));
   };
-  const write = async (taken: ReturnType<Usage['take']>): Promise<void> => {
+  const write = async (uses: ReturnType<Usage['take']>): Promise<void> => {
     // One tenant's trouble is not the others'.
-    for (const [tenant, keys] of taken)
+    for (const [tenant, keys] of uses)
       try {
         await writeTenant(store, tenant, keys);
         mayWrite = true;
@@ -68,7 +69,7 @@ export function keepUsage(
   };
 }
 
-function told(error: unknown): unknown {
+function explained(error: unknown): unknown {
   return error instanceof NoRightError
     ? new Error(
         'when keys are used is not written down: this instance may not write to the store',
@@ -123,20 +124,20 @@ async function writeKeys(
     ...keys.map(([id]) => ({ kind: 'key' as const, id })),
     ...keys.map(([id]) => ({ kind: 'usage' as const, id })),
   ];
-  for (let tries = 1; ; tries++) {
+  const written = await attempts(MAX_TRIES, async (): Promise<true | undefined> => {
     const { head, values } = await read(store, tenant, wanted);
-    if (head === undefined) return;
+    if (head === undefined) return true;
     const changes = keys.flatMap(([id, at], index): Change[] =>
       values[index] === undefined || timeOf(values[keys.length + index]) >= at
         ? []
         : [{ kind: 'usage', id, value: { id, at } }],
     );
-    if (changes.length === 0) return;
+    if (changes.length === 0) return true;
     const event = { actor: 'postern', operation: 'key.used' };
     const { revision: expected, nonce } = head;
     const { committed } = await store.commit({ tenant, expected, nonce, changes, event });
-    if (committed) return;
-    if (tries === MAX_TRIES)
-      throw new Error(`when keys of \`${tenant}\` are used is written later: others commit`);
-  }
+    return committed ? true : undefined;
+  });
+  if (written === undefined)
+    throw new Error(`when keys of \`${tenant}\` are used is written later: others commit`);
 }

@@ -1,10 +1,10 @@
 /** The management half of the composition: who calls, what it may do, and the records of both. */
-import type { Actor } from '../admin/actor.ts';
+import { type Actor, actorName } from '../admin/actor.ts';
 import { openAdmin, type Admin, type AdminRequest, type ManagementEvent } from '../admin/admin.ts';
 import type { Baseline } from '../admin/migrations/baseline.ts';
 import { nameOf } from '../admin/principals.ts';
 import { Refused } from '../admin/refused.ts';
-import { actorName, isTold } from '../admin/commit.ts';
+import { isListed } from '../admin/record-kinds.ts';
 import type { Redact } from '../audit/fields.ts';
 import type { AuditLog } from '../audit/log.ts';
 import {
@@ -113,7 +113,7 @@ export function openManagement(options: ManageOptions): Management {
       actor: actorName(actor),
       via: actor.via,
       keyId: actor.keyId,
-      changes: differences.filter(isTold),
+      changes: differences.filter(isListed),
       moreChanges: moreDifferences,
     };
     // Its chain salts it.

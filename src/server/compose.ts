@@ -148,7 +148,8 @@ export async function startServer(options: ServerOptions): Promise<Running> {
     cleanups.push(() => store.close());
     // What only applies states is loaded where there are any: a server without is smaller.
     for (const { source, state } of states) {
-      const { applyState, StateError } = await import('../admin/state/apply-state.ts');
+      const { applyState } = await import('../admin/state/apply-state.ts');
+      const { StateError } = await import('../admin/state/plan-state.ts');
       const { head } = await store.get(state.tenant, []);
       if (head === undefined)
         await applyState(

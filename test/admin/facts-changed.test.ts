@@ -5,7 +5,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { factsChanged } from '../../src/admin/read/facts-changed.ts';
 import type { FactChange } from '../../src/admin/read/aspects.ts';
-import type { WriteResult } from '../../src/admin/commit.ts';
+import type { WriteResult } from '../../src/admin/write-result.ts';
 import { manager, type Manager } from '../support/admin.ts';
 import { openMemoryStore } from '../support/memory-store.ts';
 import { BEGINNING, dumpOf, randomCall, seeded, seenIn } from './cases.ts';

@@ -4,7 +4,8 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { applyState, exportState } from '../../src/admin/state/apply-state.ts';
+import { applyState } from '../../src/admin/state/apply-state.ts';
+import { exportState } from '../../src/admin/state/export-state.ts';
 import { deriveAll } from '../../src/admin/links.ts';
 import {
   migrateUp,
@@ -13,7 +14,7 @@ import {
 } from '../../src/admin/migrations/migrations.ts';
 import { openAdmin } from '../../src/admin/admin.ts';
 import { OPERATOR } from '../../src/admin/actor.ts';
-import type { Environment } from '../../src/admin/commit.ts';
+import type { Environment } from '../../src/admin/write.ts';
 import { parseSource } from '../../src/config/document.ts';
 import { parseMigration, type Migration } from '../../src/config/migration.ts';
 import { settingsSchema } from '../../src/config/settings/settings-schema.ts';

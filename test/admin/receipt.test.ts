@@ -1,6 +1,7 @@
 /** An operation with an idempotency key is done once, whatever becomes of the answers (CONS-5). */
 import { describe, expect, it } from 'vitest';
-import { applyState, exportState } from '../../src/admin/state/apply-state.ts';
+import { applyState } from '../../src/admin/state/apply-state.ts';
+import { exportState } from '../../src/admin/state/export-state.ts';
 import { IdempotencyError } from '../../src/admin/receipt.ts';
 import { openEmbeddedStore } from '../../src/store/embedded/store.ts';
 import { readAll, UnknownOutcomeError, type Store } from '../../src/store/store.ts';

@@ -1,7 +1,8 @@
 /** Grant rows add up (TREE-3), and an ownership lives as long as the right that it was set by (ADM-2, ADM-3). */
 import { beforeEach, describe, expect, it } from 'vitest';
 import { OPERATOR } from '../../src/admin/actor.ts';
-import { applyState, exportState } from '../../src/admin/state/apply-state.ts';
+import { applyState } from '../../src/admin/state/apply-state.ts';
+import { exportState } from '../../src/admin/state/export-state.ts';
 import type { StateFile } from '../../src/config/state.ts';
 import { optionsOf } from '../../src/admin/tree/rows.ts';
 import { decodeRecord, encodeRecord } from '../../src/store/redis/record.ts';

@@ -1,6 +1,7 @@
 /** A tenant that is deleted denies from the first commit on, whatever becomes of the rest, and stays deleted (ADM-9). */
 import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, it } from 'vitest';
-import { applyState, exportState } from '../../src/admin/state/apply-state.ts';
+import { applyState } from '../../src/admin/state/apply-state.ts';
+import { exportState } from '../../src/admin/state/export-state.ts';
 import type { Refused } from '../../src/admin/refused.ts';
 import type { StateFile } from '../../src/config/state.ts';
 import type { Kind } from '../../src/engine/records.ts';

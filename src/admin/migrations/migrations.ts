@@ -6,7 +6,8 @@ import { OPERATOR } from '../actor.ts';
 import type { Context } from '../context.ts';
 import { applyStep } from './steps.ts';
 import { forbidden, notFound } from '../refused.ts';
-import { write, type Environment, type WriteResult } from '../commit.ts';
+import type { WriteResult } from '../write-result.ts';
+import { write, type Environment } from '../write.ts';
 
 /** How a migration stands with a tenant. The last three are mended by hand: until then none is applied. */
 export type MigrationState =

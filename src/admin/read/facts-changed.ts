@@ -1,7 +1,7 @@
 /** The facts that a write changed, bounded: the first ones one by one, all of them by their number. */
 import type { Kind, Records, StateKind } from '../../engine/records.ts';
 import type { FactValue } from '../../store/store.ts';
-import { isState } from '../world.ts';
+import { isState } from '../record-kinds.ts';
 import type { FactChange } from './aspects.ts';
 import { tellFacts } from './record-facts.ts';
 

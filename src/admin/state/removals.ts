@@ -2,6 +2,7 @@
 import type { GrantRow, RuleRecord, StateKind } from '../../engine/records.ts';
 import { bodyOf, type StateFile } from '../../config/state.ts';
 import type { FactValue } from '../../store/store.ts';
+import { isGone } from '../record-kinds.ts';
 import { optionsOf } from '../tree/rows.ts';
 
 /** One thing that is stored and that the state does not list. */
@@ -46,10 +47,6 @@ export function describeRemovals(removals: readonly Removal[]): string {
     .map(({ kind, id, what }) => `${kind} \`${id}\`${what === '' ? '' : `: ${what}`}`);
   const more = removals.length - told.length;
   return [...told, ...(more > 0 ? [`and ${more} more`] : [])].join('; ');
-}
-
-function isGone(value: FactValue | undefined): value is undefined {
-  return value === undefined || ('deleted' in value && value.deleted);
 }
 
 /** Lists in records, and how an item of each is told. */

@@ -1,5 +1,7 @@
 /** Removes the records of a tenant that is marked as deleted, some at a time; done again, it goes on (ADM-9). */
 import type { Kind } from '../../engine/records.ts';
+import { attempts } from '../../util/attempts.ts';
+import { ALL_KINDS } from '../record-kinds.ts';
 import { StoreError, UnreadableError, type Head, type Store } from '../../store/store.ts';
 
 /** Changes of one commit. */
@@ -9,18 +11,7 @@ const MAX_ATTEMPTS = 100;
 
 /** All but the tenant's own record. Keys come first: without a key nobody notes its use any more. */
 const REMOVED: readonly Kind[] = [
-  'key',
-  'usage',
-  'user',
-  'owner',
-  'role',
-  'workspace',
-  'policy_set',
-  'policy_version',
-  'tombstone',
-  'refs',
-  'name',
-  'receipt',
+  ...new Set<Kind>(['key', 'usage', ...ALL_KINDS.filter((kind) => kind !== 'tenant')]),
 ];
 
 /** What has been done so far. */
@@ -32,7 +23,7 @@ export interface Removal {
 
 /**
  * @param options `actor`: who does it, for the change log; `dryRun`: count only
- * @param done told of each chunk, so that it is right where a later one fails
+ * @param done kept up to date with each chunk, so that it is right where a later one fails
  * @throws StoreError; what was removed stays removed
  */
 export async function removeRecords(
@@ -42,32 +33,52 @@ export async function removeRecords(
   done: Removal,
 ): Promise<void> {
   for (const kind of REMOVED)
-    for (let after: string | undefined, attempts = 0; ;) {
-      const { head, ids, next } = await pageOf(store, tenant, kind, after);
-      if (head === undefined) return;
-      if (ids.length > 0 && !options.dryRun) {
-        const result = await store.commit({
-          tenant,
-          expected: head.revision,
-          nonce: head.nonce,
-          changes: ids.map((id) => ({ kind, id, value: undefined })),
-          event: { actor: options.actor, operation: 'tenant.remove_records' },
-        });
-        if (!result.committed) {
-          if (++attempts > MAX_ATTEMPTS)
-            throw new StoreError(
-              `tenant \`${tenant}\` was changed by others ${MAX_ATTEMPTS} times while its records were removed: try again`,
-            );
-          continue;
-        }
-        done.head = result.head;
-      }
-      if (ids.length > 0) done.removed.set(kind, (done.removed.get(kind) ?? 0) + ids.length);
-      after = next;
+    for (let after: string | undefined; ;) {
+      const page = await attempts(MAX_ATTEMPTS, () =>
+        removePage(store, tenant, options, kind, after),
+      );
+      if (page === undefined)
+        throw new StoreError(
+          `tenant \`${tenant}\` was changed by others ${MAX_ATTEMPTS} times while its records were removed: try again`,
+        );
+      if (page.head === undefined) return;
+      if (page.committed !== undefined) done.head = page.committed;
+      if (page.count > 0) done.removed.set(kind, (done.removed.get(kind) ?? 0) + page.count);
+      after = page.next;
       if (after === undefined) break;
-      attempts = 0;
       await new Promise((go) => setImmediate(go));
     }
+}
+
+interface RemovedPage {
+  /** At which it was read; `undefined`: there is no such tenant. */
+  readonly head: Head | undefined;
+  /** After its commit; `undefined`: it had none. */
+  readonly committed: Head | undefined;
+  readonly count: number;
+  /** Where the next page begins; `undefined`: this is the last. */
+  readonly next: string | undefined;
+}
+
+/** @returns `undefined`: somebody else committed meanwhile */
+async function removePage(
+  store: Store,
+  tenant: string,
+  { actor, dryRun }: { readonly actor: string; readonly dryRun: boolean },
+  kind: Kind,
+  after: string | undefined,
+): Promise<RemovedPage | undefined> {
+  const { head, ids, next } = await pageOf(store, tenant, kind, after);
+  const page = { head, committed: undefined, count: ids.length, next };
+  if (head === undefined || ids.length === 0 || dryRun) return page;
+  const result = await store.commit({
+    tenant,
+    expected: head.revision,
+    nonce: head.nonce,
+    changes: ids.map((id) => ({ kind, id, value: undefined })),
+    event: { actor, operation: 'tenant.remove_records' },
+  });
+  return result.committed ? { ...page, committed: result.head } : undefined;
 }
 
 /** Ids of a page, of records that cannot be used, too. */

@@ -1,9 +1,11 @@
 /** Whole states on a thread: read, checked, planned and committed, and exported, on a store that the thread opens. */
 import { openStore } from '../../store/registry.ts';
 import type { Store } from '../../store/store.ts';
-import { applyText, exportPieces, type Exported } from '../state/apply-state.ts';
+import { applyText } from '../state/apply-text.ts';
+import { exportPieces, type Exported } from '../state/export-state.ts';
 import { utf8Of } from '../input.ts';
-import { isTold, type Done } from '../commit.ts';
+import { isListed } from '../record-kinds.ts';
+import type { Done } from '../write-result.ts';
 import type { Tasks, ThreadStore } from './tasks.ts';
 
 /** Changes and removals that an answer lists; it tells how many more there are. */
@@ -43,7 +45,7 @@ async function withStore<T>(settings: ThreadStore, use: (store: Store) => Promis
 /** What is told of a change of everything must not hold whoever passes it on. */
 function bounded(done: Done): Done {
   const { result, body, differences } = done;
-  const told = differences.filter(isTold);
+  const told = differences.filter(isListed);
   const { removals } = body as { readonly removals: readonly unknown[] };
   return {
     ...done,

@@ -4,10 +4,11 @@ import type { DefaultRole } from '../../config/roles.ts';
 import type { Catalog } from '../../engine/action.ts';
 import type { StoreSettings } from '../../store/registry.ts';
 import type { Actor } from '../actor.ts';
-import type { Exported, Unlisted } from '../state/apply-state.ts';
+import type { Unlisted } from '../state/plan-state.ts';
+import type { Exported } from '../state/export-state.ts';
 import type { PolicySetReading } from '../rules/policy-set-reading.ts';
 import type { Baseline } from '../migrations/baseline.ts';
-import type { Done, WriteOptions } from '../commit.ts';
+import type { Done, WriteOptions } from '../write-result.ts';
 import type { ErrorData } from './errors.ts';
 
 export interface Tasks {

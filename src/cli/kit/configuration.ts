@@ -2,7 +2,7 @@
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Environment } from '../../admin/commit.ts';
+import type { Environment } from '../../admin/write.ts';
 import { parseCatalog } from '../../config/catalog.ts';
 import { readSource } from '../../config/document.ts';
 import { loadMigrations, type Migration } from '../../config/migration.ts';

@@ -1,5 +1,5 @@
 /** The facts that a replay tries: of state files, or of the store that the settings name, with policy sets on trial. */
-import { KINDS } from '../../admin/state/apply-state.ts';
+import { STATE_KINDS } from '../../admin/record-kinds.ts';
 import { fromDefaults, toFacts, type TenantFacts } from '../../admin/state/tenant-state.ts';
 import { readSource } from '../../config/document.ts';
 import { lintPolicySet } from '../../config/lint.ts';
@@ -56,7 +56,7 @@ export async function withCandidate<T>(
     const names = new Set(await store.tenants());
     const tenants = new Map<string, StaticFacts>();
     const load = async (tenant: string): Promise<StaticFacts> => {
-      const { records } = await readAll(store, tenant, KINDS);
+      const { records } = await readAll(store, tenant, STATE_KINDS);
       // A tenant that was deleted decides nothing, whatever is still stored of it (ADM-9).
       if (records.tenant.get('')?.deleted === true) {
         tenants.set(tenant, nobody);

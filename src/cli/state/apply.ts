@@ -1,14 +1,9 @@
 /** `postern apply` and `postern export`: a tenant's whole state, on the store that the settings name. */
-import {
-  applyState,
-  exportPieces,
-  factsOfPlan,
-  planState,
-  StateError,
-  tokenOfPlan,
-  unlistedOf,
-  type Applied,
-} from '../../admin/state/apply-state.ts';
+import { applyState, planOnly, type Applied } from '../../admin/state/apply-state.ts';
+import { unlistedOf } from '../../admin/state/apply-text.ts';
+import { exportPieces } from '../../admin/state/export-state.ts';
+import { StateError } from '../../admin/state/plan-state.ts';
+import { factsOfPlan } from '../../admin/state/plan.ts';
 import { decodeSource } from '../../config/document.ts';
 import { formatProblem } from '../../config/problem.ts';
 import { IdempotencyError } from '../../admin/receipt.ts';
@@ -82,9 +77,7 @@ export async function apply(options: ApplyOptions): Promise<number> {
     try {
       if (dryRun) {
         tell('planning the changes');
-        const plan = await planState(store, state, defaults, given);
-        const before = { plan, revision: plan.expected, token: tokenOfPlan(state.tenant, plan) };
-        return report(before, 'would change');
+        return report(await planOnly(store, state, defaults, given), 'would change');
       }
       tell('planning and committing the changes');
       const applied = await applyState(store, state, defaults, 'operator:apply', {

@@ -15,7 +15,7 @@ import { loadPackageDefinition } from '@grpc/grpc-js';
 import { load } from '@grpc/proto-loader';
 import type { Actor } from '../../admin/actor.ts';
 import type { Admin, AdminRequest } from '../../admin/admin.ts';
-import type { ApplyFlags } from '../../admin/state/apply-state.ts';
+import type { ApplyFlags } from '../../admin/state/apply-text.ts';
 import { IdempotencyError } from '../../admin/receipt.ts';
 import { Refused, type RefusalKind } from '../../admin/refused.ts';
 import { fromStruct, toStruct, toValue } from '../../util/proto-value.ts';
