@@ -39,61 +39,91 @@ export function filter(query: FilterQuery, facts: Facts): FilterResult {
 
 /** The objects that Check would allow one by one, with what they share computed once. */
 export function* filterInSteps(query: FilterQuery, facts: Facts): Steps<FilterResult> {
-  const { action, objects, limit, offset } = query;
-  const invalid = query.invalid?.size === 0 ? undefined : query.invalid;
-  const prepared = new Map<string, Prepared>();
-  // Objects of one type mostly follow each other.
-  let last: Prepared | undefined;
-  let lastType = '';
-  const prepareFor = (type: string): Prepared => {
-    if (last !== undefined && type === lastType) return last;
-    last = prepared.get(type) ?? prepare(action, type, facts);
-    lastType = type;
-    prepared.set(type, last);
-    return last;
-  };
-  const visible: number[] = [];
-  const shadowHidden: number[] = [];
-  const shadowShown: number[] = [];
-  let nextOffset = 0;
-  let examined = 0;
-  let index = -1;
-  let untilStep = STEP;
-  for (const object of objects) {
-    index++;
-    if (invalid?.has(index) === true) continue;
-    const settled = prepareFor(object.type);
-    untilStep -= settled.refused === undefined ? settled.looks : 1;
-    if (untilStep <= 0) {
-      untilStep = STEP;
-      yield;
-    }
-    // Objects before the page only tell, by their type, whether the action is denied as such.
-    if (index < offset || settled.refused !== undefined) continue;
-    const allowed = admits(settled, settled.enforced, object);
-    examined++;
-    if (allowed && limit > 0 && visible.length === limit) {
-      nextOffset = index;
-      break;
-    }
-    if (allowed) visible.push(index);
-    if (settled.shadow !== undefined && admits(settled, settled.shadow, object) !== allowed)
-      (allowed ? shadowHidden : shadowShown).push(index);
+  const run = new FilterRun(query, facts);
+  while (run.step()) yield;
+  return run.result();
+}
+
+/** One Filter under way. A step is a plain loop, which is quicker than one that can be left at any object. */
+class FilterRun {
+  readonly #query: FilterQuery;
+  readonly #facts: Facts;
+  readonly #invalid: FilterQuery['invalid'];
+  readonly #prepared = new Map<string, Prepared>();
+  readonly #visible: number[] = [];
+  readonly #shadowHidden: number[] = [];
+  readonly #shadowShown: number[] = [];
+  /** Index of the object that the next step begins with. */
+  #at = 0;
+  #nextOffset = 0;
+  #examined = 0;
+
+  constructor(query: FilterQuery, facts: Facts) {
+    this.#query = query;
+    this.#facts = facts;
+    this.#invalid = query.invalid?.size === 0 ? undefined : query.invalid;
   }
-  // Of no object that says its type, the action is asked by itself.
-  if (prepared.size === 0) prepareFor('');
-  const denials = [...prepared.values()].map(actionDenial);
-  const actionAllowed = denials.includes(undefined);
-  return {
-    actionAllowed,
-    reason: actionAllowed ? 'ALLOWED' : (denials[0] ?? 'ALLOWED'),
-    visible,
-    complete: nextOffset === 0,
-    nextOffset,
-    shadowHidden,
-    shadowShown,
-    examined,
-  };
+
+  /** Looks at objects for about a step's work. @returns whether some are left */
+  step(): boolean {
+    const { objects, limit, offset } = this.#query;
+    const invalid = this.#invalid;
+    // Objects of one type mostly follow each other.
+    let settled: Prepared | undefined;
+    let type = '';
+    let left = STEP;
+    for (let index = this.#at; ; index++) {
+      const object = objects[index];
+      if (object === undefined) return false;
+      if (invalid?.has(index) === true) continue;
+      if (settled === undefined || object.type !== type) {
+        type = object.type;
+        settled = this.#prepare(type);
+      }
+      if (left <= 0) {
+        this.#at = index;
+        return true;
+      }
+      left -= settled.refused === undefined ? settled.looks : 1;
+      // Objects before the page only tell, by their type, whether the action is denied as such.
+      if (index < offset || settled.refused !== undefined) continue;
+      const allowed = admits(settled, settled.enforced, object);
+      this.#examined++;
+      if (allowed && limit > 0 && this.#visible.length === limit) {
+        this.#nextOffset = index;
+        return false;
+      }
+      if (allowed) this.#visible.push(index);
+      if (settled.shadow !== undefined && admits(settled, settled.shadow, object) !== allowed)
+        (allowed ? this.#shadowHidden : this.#shadowShown).push(index);
+    }
+  }
+
+  result(): FilterResult {
+    // Of no object that says its type, the action is asked by itself.
+    if (this.#prepared.size === 0) this.#prepare('');
+    const denials = [...this.#prepared.values()].map(actionDenial);
+    const actionAllowed = denials.includes(undefined);
+    return {
+      actionAllowed,
+      reason: actionAllowed ? 'ALLOWED' : (denials[0] ?? 'ALLOWED'),
+      visible: this.#visible,
+      complete: this.#nextOffset === 0,
+      nextOffset: this.#nextOffset,
+      shadowHidden: this.#shadowHidden,
+      shadowShown: this.#shadowShown,
+      examined: this.#examined,
+    };
+  }
+
+  /** What is settled of objects of a type, once a type. */
+  #prepare(type: string): Prepared {
+    const known = this.#prepared.get(type);
+    if (known !== undefined) return known;
+    const prepared = prepare(this.#query.action, type, this.#facts);
+    this.#prepared.set(type, prepared);
+    return prepared;
+  }
 }
 
 /** Why the action is denied whatever the object; `undefined`: it is not (FILT-2). */
