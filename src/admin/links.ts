@@ -26,6 +26,27 @@ export function isOwnerRole(role: RoleRecord | undefined): boolean {
   return role?.system === true && role.level === 100;
 }
 
+/**
+ * Two records of one principal without the grant rows that both have, as objects: nothing follows from these anew.
+ */
+export function withoutShared<R extends object>(
+  before: R | undefined,
+  after: R | undefined,
+): readonly [before: R | undefined, after: R | undefined] {
+  if (before === undefined || after === undefined) return [before, after];
+  if (!('grants' in before) || !('grants' in after)) return [before, after];
+  // Records with this field have rows there.
+  const [had, has] = [before.grants, after.grants] as [readonly GrantRow[], readonly GrantRow[]];
+  const stays = new Set(had).intersection(new Set(has));
+  if (stays.size === 0) return [before, after];
+  const others = (rows: readonly GrantRow[]): readonly GrantRow[] =>
+    rows.filter((row) => !stays.has(row));
+  return [
+    { ...before, grants: others(had) },
+    { ...after, grants: others(has) },
+  ];
+}
+
 /** @param roleOf knows the role of an id: whether its members are owners */
 export function linksOf<K extends StateKind>(
   kind: K,

@@ -3,6 +3,7 @@ import type { GrantRow, RoleRecord, UserRecord, WorkspaceRecord } from '../engin
 import { PRINCIPAL_TYPES, type PrincipalType, type Subject } from '../engine/model.ts';
 import { printable } from '../engine/validate.ts';
 import { invalid, notFound } from './refused.ts';
+import { inRowOrder } from './tree/rows.ts';
 import type { World } from './world.ts';
 
 /** `user:alice`, as grants and derived records write principals. */
@@ -88,8 +89,7 @@ export function grantsOf(world: World, subject: Subject): readonly GrantRow[] {
 
 /** Writes a principal's grant rows, sorted as records have them. */
 export function putGrants(world: World, { type, id }: Subject, rows: readonly GrantRow[]): void {
-  const key = ({ path, grantor }: GrantRow): string => JSON.stringify([path, grantor]);
-  const grants = rows.toSorted((a, b) => (key(a) < key(b) ? -1 : 1));
+  const grants = rows.toSorted(inRowOrder);
   switch (type) {
     case 'user': {
       const record = world.get('user', id);

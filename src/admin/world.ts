@@ -13,8 +13,9 @@ import {
   type Head,
   type Store,
 } from '../store/store.ts';
+import { Breath } from '../util/breath.ts';
 import { isState } from './record-kinds.ts';
-import { linksOf, relinked, type Link } from './links.ts';
+import { linksOf, relinked, withoutShared, type Link } from './links.ts';
 import { Loaded, LostTrack, type Caught } from './loaded.ts';
 
 export interface World {
@@ -67,8 +68,6 @@ class Changed extends Error {}
 const MAX_RUNS = 10_000;
 /** Times that all facts were read anew, before we give up rather than spin. */
 const MAX_RESTARTS = 50;
-/** How long a plan works before others have their turn, ms. */
-const BREATH_MS = 5;
 
 /** What a rule made of the facts of one revision. */
 export interface Planned<T> {
@@ -96,6 +95,7 @@ export class Planner {
   readonly #store: Store;
   readonly #tenant: string;
   readonly #first: readonly FactKey[];
+  readonly #breath = new Breath();
   #loaded: Loaded | undefined;
   /** What the newest plan was made over. */
   #draft: Draft | undefined;
@@ -109,6 +109,11 @@ export class Planner {
   /** Of the facts that are here. */
   get head(): Head | undefined {
     return this.#loaded?.head;
+  }
+
+  /** Lets others have their turn where the work on this operation has taken a while (ADM-11). */
+  breathe(): Promise<void> {
+    return this.#breath.take();
   }
 
   /** @param finish what follows from the rule, where it may be much; runs as often as the rule */
@@ -136,16 +141,24 @@ export class Planner {
     finish: (world: Reading, ruled: A) => Promise<T>,
   ): Promise<Planned<T>> {
     for (let run = 1; run <= MAX_RUNS; run++) {
-      const draft = new Draft(this.#tenant, loaded);
+      const draft = new Draft(this.#tenant, loaded, this.#breath);
       this.#draft = draft;
       try {
-        const result = await finish(draft, rule(draft));
+        // A record may be large: reading one and ruling over it are two turns.
+        await this.breathe();
+        const ruled = rule(draft);
+        await this.breathe();
+        const result = await finish(draft, ruled);
+        await this.breathe();
         const differences = await draft.differences();
         return { head: loaded.head, result, differences };
       } catch (error) {
         if (error instanceof Missing) {
           const { what } = error;
-          await (typeof what === 'string' ? loaded.readKind(what) : loaded.read(what));
+          const breathe = (): Promise<void> => this.breathe();
+          await (typeof what === 'string'
+            ? loaded.readKind(what, breathe)
+            : loaded.read(what, breathe));
         } else if (!(error instanceof Changed)) throw error;
       }
     }
@@ -180,15 +193,16 @@ class Draft implements Reading {
   readonly tenant: string;
   readonly #loaded: Loaded;
   readonly #written = new Map<Kind, Map<string, FactValue | undefined>>();
-  #breath = performance.now();
+  readonly #breath: Breath;
   /** Stored records that were looked at, present or not. */
   readonly #used = new Map<Kind, Set<string>>();
   /** Kinds that were looked at whole, or for which of their records something is so. */
   readonly #usedAll = new Map<Kind, (Which | undefined)[]>();
 
-  constructor(tenant: string, loaded: Loaded) {
+  constructor(tenant: string, loaded: Loaded, breath: Breath) {
     this.tenant = tenant;
     this.#loaded = loaded;
+    this.#breath = breath;
   }
 
   get head(): Head | undefined {
@@ -219,10 +233,8 @@ class Draft implements Reading {
     });
   }
 
-  async breathe(): Promise<void> {
-    if (performance.now() - this.#breath < BREATH_MS) return;
-    await new Promise((go) => setImmediate(go));
-    this.#breath = performance.now();
+  breathe(): Promise<void> {
+    return this.#breath.take();
   }
 
   get<K extends Kind>(kind: K, id: string): Records[K] | undefined {
@@ -278,11 +290,14 @@ class Draft implements Reading {
     after: Records[K] | undefined,
   ): void {
     const roleOf = (id: string): RoleRecord | undefined => this.get('role', id);
-    const name = (link: Link): string => JSON.stringify(link);
-    const old = new Map(linksOf(kind, before, roleOf).map((link) => [name(link), link]));
-    const now = new Map(linksOf(kind, after, roleOf).map((link) => [name(link), link]));
+    const name = ({ id, field, item }: Link): string => `${field} ${id.length} ${id} ${item}`;
+    const [was, is] = withoutShared(before, after);
+    const old = new Map(linksOf(kind, was, roleOf).map((link) => [name(link), link]));
+    const now = new Map(linksOf(kind, is, roleOf).map((link) => [name(link), link]));
     const removed = [...old].filter(([key]) => !now.has(key)).map(([, link]) => link);
     const added = [...now].filter(([key]) => !old.has(key)).map(([, link]) => link);
+    // At once: the rows of one principal may be of thousands of grantors.
+    this.prefetch([...removed, ...added]);
     for (const link of removed) this.#note(link, -1);
     for (const link of added) this.#note(link, 1);
   }

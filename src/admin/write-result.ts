@@ -1,7 +1,13 @@
 /** What a write answers besides the answer of its rule: the records and facts that changed, and what fell with them. */
 import type { Kind } from '../engine/records.ts';
 import type { FactChange } from './read/aspects.ts';
-import { factsChanged, type FactCount } from './read/facts-changed.ts';
+import { inSlices } from '../util/slices.ts';
+import {
+  factsChanged,
+  factsInSteps,
+  type FactCount,
+  type FactsChanged,
+} from './read/facts-changed.ts';
 import { grantView, ownerView, type GrantView, type OwnerView } from './read/view.ts';
 import { isGone, isListed } from './record-kinds.ts';
 import type { Fallen } from './tree/cascade.ts';
@@ -71,11 +77,13 @@ export interface Outcome {
   readonly fallen: Fallen;
 }
 
-export function resultOf(
+/** Takes several turns of the loop where much has changed (ADM-11). */
+export async function resultOf(
   differences: readonly Difference[],
   { warnings, fallen }: Outcome,
   { dry_run: dryRun, all_facts: allFacts = false }: WriteOptions,
-): WriteResult {
+): Promise<WriteResult> {
+  const facts = await inSlices(factsInSteps(differences, allFacts), Number.POSITIVE_INFINITY);
   return {
     dry_run: dryRun,
     repeated: false,
@@ -84,7 +92,7 @@ export function resultOf(
       kind,
       id,
     })),
-    ...factsOf(differences, allFacts),
+    ...factFields(facts),
     revoked_grants: fallen.rows.map(({ holder, row }) => grantView(holder, row)),
     revoked_owners: fallen.owners.map(ownerView),
     warnings: [...new Set(warnings)],
@@ -96,6 +104,9 @@ export function factsOf(
   differences: Iterable<Difference>,
   all: boolean,
 ): Pick<WriteResult, 'facts' | 'fact_counts' | 'facts_left_out'> {
-  const { facts, counts, leftOut } = factsChanged(differences, all);
+  return factFields(factsChanged(differences, all));
+}
+
+function factFields({ facts, counts, leftOut }: FactsChanged): ReturnType<typeof factsOf> {
   return { facts, fact_counts: counts, facts_left_out: leftOut };
 }

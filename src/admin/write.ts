@@ -73,6 +73,8 @@ export async function write(environment: Environment, operation: Operation): Pro
       const holds = (await planner.stillHolds()) && options.expected_revision === 0;
       return holds ? { ...draft, head: planner.head } : undefined;
     },
+    // Planning and preparing a large commit are two turns.
+    beforeCommit: () => planner.breathe(),
     mayBeRepeated: (error) => error instanceof Refused && error.kind !== 'unauthenticated',
     differences: ({ differences }) => differences,
   });
@@ -83,10 +85,12 @@ export async function write(environment: Environment, operation: Operation): Pro
   }
   const { head } = committed;
   const { outcome, differences } = committed.draft;
+  const result = await resultOf(differences, outcome, options);
+  await planner.breathe();
   return {
     revision: head?.revision ?? 0,
     consistency_token: tokenOf(tenant, head),
-    result: resultOf(differences, outcome, options),
+    result,
     body: outcome.body,
     differences,
   };

@@ -2,6 +2,7 @@
  * The store contract: a versioned key–value map with a change feed, a tenant at a time. It knows records,
  * not their meaning. Every implementation passes `test/store/contract.ts`.
  */
+import { Breath } from '../util/breath.ts';
 import type { Kind, Records } from '../engine/records.ts';
 import type { MaybePromise } from '../util/later.ts';
 
@@ -296,6 +297,7 @@ export async function readPages<K extends Kind>(
   let first: Head | undefined;
   let newest: Head | undefined;
   let started = false;
+  const breath = new Breath();
   for (const [kind, found] of maps) {
     let after: string | undefined;
     do {
@@ -307,6 +309,7 @@ export async function readPages<K extends Kind>(
       // A scan of a kind yields records of that kind: the store's keys carry it.
       for (const [id, value] of page.entries) found.set(id, value as Records[K]);
       after = page.next;
+      await breath.take();
     } while (after !== undefined);
   }
   return { first, newest, records };

@@ -1,8 +1,10 @@
 /** The facts that a write changed, bounded: the first ones one by one, all of them by their number. */
-import type { Kind, Records, StateKind } from '../../engine/records.ts';
+import type { GrantRow, Kind, Records, StateKind } from '../../engine/records.ts';
 import type { FactValue } from '../../store/store.ts';
+import type { SteppedWork } from '../../util/slices.ts';
 import { isState } from '../record-kinds.ts';
 import type { FactChange } from './aspects.ts';
+import { tellRows } from './grant-facts.ts';
 import { tellFacts } from './record-facts.ts';
 
 /** How many facts of a sort changed. */
@@ -25,6 +27,9 @@ const MAX_LISTED = 500;
 /** Characters of the listed facts: metadata and descriptions may be long. */
 const MAX_CHARACTERS = 1_000_000;
 
+/** Grant rows of a record that are told in steps of their own. */
+const MAX_ROWS = 500;
+
 /** A record before and after. */
 interface Changed {
   readonly kind: Kind;
@@ -35,6 +40,18 @@ interface Changed {
 
 /** @param all list every fact, however many */
 export function factsChanged(differences: Iterable<Changed>, all: boolean): FactsChanged {
+  const steps = factsInSteps(differences, all);
+  for (;;) {
+    const { done, value } = steps.next(false);
+    if (done === true) return value;
+  }
+}
+
+/** The same in steps, for what may be much. */
+export function* factsInSteps(
+  differences: Iterable<Changed>,
+  all: boolean,
+): SteppedWork<FactsChanged> {
   const facts: FactChange[] = [];
   const counts = new Map<string, { change: FactChange['change']; fact: string; count: number }>();
   let [leftOut, characters] = [0, 0];
@@ -51,10 +68,25 @@ export function factsChanged(differences: Iterable<Changed>, all: boolean): Fact
     for (const value of [...fact.before, ...fact.after]) characters += value.length;
     facts.push(fact);
   };
-  for (const { kind, id, before, after } of differences)
-    if (isState(kind) && kind !== 'tombstone')
-      tellFacts(kind, id, recordOf(kind, before), recordOf(kind, after), tell);
+  for (const { kind, id, before, after } of differences) {
+    if (!isState(kind) || kind === 'tombstone') continue;
+    const [old, now] = [recordOf(kind, before), recordOf(kind, after)];
+    if (rowsOf(old).length + rowsOf(now).length > MAX_ROWS) {
+      tellFacts(kind, id, withoutRows(old), withoutRows(now), tell);
+      yield* tellRows(`${kind}:${id}`, rowsOf(old), rowsOf(now), tell);
+    } else tellFacts(kind, id, old, now, tell);
+    yield;
+  }
   return { facts, counts: [...counts.values()], leftOut };
+}
+
+function rowsOf(record: object | undefined): readonly GrantRow[] {
+  // Records with this field have rows there.
+  return record !== undefined && 'grants' in record ? (record.grants as readonly GrantRow[]) : [];
+}
+
+function withoutRows<R extends object>(record: R | undefined): R | undefined {
+  return record && { ...record, grants: [] };
 }
 
 /** The store and the rules keep records of a kind under that kind. */

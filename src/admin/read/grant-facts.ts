@@ -9,16 +9,38 @@ export function grants<R extends { readonly grants: readonly GrantRow[] }>(): As
   return {
     whenDeleted: true,
     tell(name, before, after, tell) {
-      const [old, now] = [rowsOf(before?.grants), rowsOf(after?.grants)];
-      for (const [key, row] of now) tellRow(name, old.get(key), row, tell);
-      for (const [key, row] of old) if (!now.has(key)) tellRow(name, row, undefined, tell);
+      const steps = tellRows(name, before?.grants, after?.grants, tell);
+      while (steps.next().done !== true);
     },
   };
 }
 
-/** By their identity (TREE-3). */
-function rowsOf(rows: readonly GrantRow[] = []): ReadonlyMap<string, GrantRow> {
-  return new Map(rows.map((row) => [JSON.stringify([row.path, row.grantor]), row]));
+/** The same, a row a step: a principal may have very many. */
+export function* tellRows(
+  name: string,
+  before: readonly GrantRow[] = [],
+  after: readonly GrantRow[] = [],
+  tell: Tell,
+): Generator<undefined> {
+  const stays = new Set(before).intersection(new Set(after));
+  const [old, now] = [rowsOf(before, stays), rowsOf(after, stays)];
+  for (const [key, row] of now) {
+    tellRow(name, old.get(key), row, tell);
+    yield;
+  }
+  for (const [key, row] of old) {
+    if (!now.has(key)) tellRow(name, row, undefined, tell);
+    yield;
+  }
+}
+
+/** By their identity (TREE-3), but for those that stay as they are. */
+function rowsOf(
+  rows: readonly GrantRow[],
+  stays: ReadonlySet<GrantRow>,
+): ReadonlyMap<string, GrantRow> {
+  const changed = rows.filter((row) => !stays.has(row));
+  return new Map(changed.map((row) => [`${row.path} ${row.grantor}`, row]));
 }
 
 function tellRow(

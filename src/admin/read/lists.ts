@@ -6,6 +6,7 @@ import type { FactValue, Store } from '../../store/store.ts';
 import { capabilitiesOf } from '../rules/capabilities.ts';
 import { pathOf } from '../input.ts';
 import { foldCase } from '../../engine/fold.ts';
+import { Breath } from '../../util/breath.ts';
 import { nameId } from '../links.ts';
 import { Rights } from '../tree/rights.ts';
 import { nameOf, principalOf } from '../principals.ts';
@@ -274,13 +275,16 @@ export async function pageOf(
   const items: object[] = [];
   let revision = 0;
   let looked = 0;
+  const breath = new Breath();
   while (cursor.stage < scan.kinds.length && items.length < size && looked < MAX_LOOKED) {
     const kind = scan.kinds[cursor.stage];
     if (kind === undefined) break;
     const page = await recordsOf(store, tenant, kind, cursor.after, scan.only);
     revision = page.revision;
     looked += page.entries.length;
+    await breath.take();
     if (scan.beside !== undefined) await read(scan.beside(page.entries));
+    await breath.take();
     const found = page.entries.flatMap(([id, record]) => scan.items(kind, id, record));
     const taken = found.slice(cursor.skip, cursor.skip + size - items.length);
     items.push(...taken);

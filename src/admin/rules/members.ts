@@ -1,8 +1,7 @@
 /** Members of roles and workspaces (ADM-3 to ADM-6). */
 import type { Subject } from '../../engine/model.ts';
-import type { RoleRecord, UserRecord } from '../../engine/records.ts';
+import type { UserRecord } from '../../engine/records.ts';
 import { isAdministrator } from '../actor.ts';
-import { closureOf, MAX_CLOSURE, type Edges } from '../closure.ts';
 import type { Context } from '../context.ts';
 import { existingRole, mayManageGroup, mustOutrank, rankOf } from './groups.ts';
 import { nameOf, principalOf, readings } from '../principals.ts';
@@ -24,8 +23,8 @@ const MAX_MEMBERS = 1_000;
 export function addMember(context: Context, request: MemberRequest): object {
   const { world, authority } = context;
   const { group, members } = membersOf(world, request);
+  mayChangeMembers(context, group, members, request.admin_option);
   for (const member of members) {
-    mayChangeMembers(context, group, member, request.admin_option);
     if (nameOf(member) === authority.name && !authority.all)
       throw denied(
         'ADM-5',
@@ -41,7 +40,7 @@ export function addMember(context: Context, request: MemberRequest): object {
     if (member.type === 'user') joinUser(world, member.id, group, request.admin_option);
     else joinRole(context, member.id, group, request.admin_option);
   }
-  recompute(world, rolesOf(members));
+  context.follows.closures.push(...rolesOf(members));
   return {};
 }
 
@@ -51,11 +50,9 @@ export function removeMember(
 ): object {
   const { world } = context;
   const { group, members } = membersOf(world, { ...request, admin_option: false });
-  for (const member of members) {
-    mayChangeMembers(context, group, member, false);
-    leave(world, group, member);
-  }
-  recompute(world, rolesOf(members));
+  mayChangeMembers(context, group, members, false);
+  for (const member of members) leave(world, group, member);
+  context.follows.closures.push(...rolesOf(members));
   context.follows.losses.push(...members.map((of) => ({ of, path: '' })));
   return {};
 }
@@ -105,7 +102,7 @@ function membersOf(
 function mayChangeMembers(
   { world, authority }: Context,
   group: Subject,
-  member: Subject,
+  [first]: readonly Subject[],
   adminOption: boolean,
 ): void {
   const record =
@@ -121,7 +118,7 @@ function mayChangeMembers(
   if (option && !authority.all && adminOption && !isAdministrator(authority))
     throw denied(
       'ADM-5',
-      `\`${authority.name}\` has the admin option of \`${nameOf(group)}\` and may not pass it on to \`${nameOf(member)}\``,
+      `\`${authority.name}\` has the admin option of \`${nameOf(group)}\` and may not pass it on${first === undefined ? '' : ` to \`${nameOf(first)}\``}`,
       'its creator or an administrator',
     );
 }
@@ -163,6 +160,8 @@ function joinRole(context: Context, id: string, group: Subject, adminOption: boo
 /** The roles from one to another over membership, both included; `undefined`: there is no way. */
 function wayBetween(world: World, from: string, to: string): readonly string[] | undefined {
   const before = new Map<string, string>([[from, '']]);
+  // A closure says whether there is one: the group's own does not change with its members.
+  if (from !== to && world.get('role', from)?.closure.roles.includes(to) !== true) return undefined;
   for (const [id] of before) {
     if (id === to) {
       const way: string[] = [];
@@ -173,23 +172,4 @@ function wayBetween(world: World, from: string, to: string): readonly string[] |
       if (!before.has(next)) before.set(next, id);
   }
   return undefined;
-}
-
-/** Computes the closures of roles and of all that reach one of them anew. */
-function recompute(world: World, changed: readonly string[]): void {
-  if (changed.length === 0) return;
-  const touched = new Set(changed);
-  const roles = new Map<string, RoleRecord>(world.all('role').map((role) => [role.id, role]));
-  const edges: ReadonlyMap<string, Edges> = roles;
-  for (const role of roles.values()) {
-    if (!touched.has(role.id) && !role.closure.roles.some((id) => touched.has(id))) continue;
-    const closure = closureOf(role.id, edges);
-    const reached = closure.roles.length + closure.workspaces.length;
-    if (reached > MAX_CLOSURE)
-      throw forbidden(
-        'ADM-6',
-        `role \`${role.id}\` would reach ${reached} groups, ${MAX_CLOSURE} are allowed: nest fewer`,
-      );
-    world.put('role', role.id, { ...role, closure });
-  }
 }

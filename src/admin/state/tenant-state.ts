@@ -24,7 +24,7 @@ import { LAST_TIME } from '../../util/time.ts';
 import { closureOf, findCycle, MAX_CLOSURE, type Edges } from '../closure.ts';
 import { readings } from '../principals.ts';
 import type { Group } from '../rules/tombstones.ts';
-import { inOrder, rowOf } from '../tree/rows.ts';
+import { inOrder, inRowOrder, rowOf } from '../tree/rows.ts';
 
 /** All records of one tenant. */
 export type TenantFacts = { readonly [K in StateKind]: ReadonlyMap<string, Records[K]> };
@@ -557,8 +557,7 @@ function sortEdges({ roles, workspaces }: MutableEdges): Edges {
 }
 
 function sortRows(rows: readonly GrantRow[] = []): readonly GrantRow[] {
-  const key = ({ path, grantor }: GrantRow): string => JSON.stringify([path, grantor]);
-  return rows.toSorted((a, b) => (key(a) < key(b) ? -1 : 1));
+  return rows.toSorted(inRowOrder);
 }
 
 function order({ id, level, permissions, system, description }: BaseRole): unknown {

@@ -1,10 +1,13 @@
 /** What follows from an operation on grants, ownerships, memberships and users, in the same commit (ADM-3). */
 import type { Reading, World } from '../world.ts';
+import { recomputeClosures } from './closures.ts';
 import { cascade, type Fallen, type Loss } from './cascade.ts';
 import { reassign, type Succession } from './reassign.ts';
 
 /** Said by a rule, done after it. */
 export interface Follows {
+  /** Roles of which the direct memberships have changed (ADM-6). */
+  readonly closures: string[];
   /** Who may have lost something by it. */
   readonly losses: Loss[];
   /** Who takes over what another has given; before anything falls. */
@@ -14,14 +17,15 @@ export interface Follows {
 }
 
 export function nothingFollows(): Follows {
-  return { losses: [], successions: [], later: undefined };
+  return { closures: [], losses: [], successions: [], later: undefined };
 }
 
-/** Does it. @throws Refused where `later` refuses */
+/** Does it. @throws Refused where a closure is too large (ADM-6), or `later` refuses */
 export async function follow(
   world: Reading,
-  { losses, successions, later }: Follows,
+  { closures, losses, successions, later }: Follows,
 ): Promise<{ readonly fallen: Fallen; readonly told: object }> {
+  await recomputeClosures(world, closures);
   const taken: Loss[] = [];
   for (const succession of successions) taken.push(...(await reassign(world, succession)));
   const fallen = await cascade(world, [...losses, ...taken]);

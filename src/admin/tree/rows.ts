@@ -54,3 +54,13 @@ export function onlyActions(row: GrantRow, kept: readonly TreeAction[]): GrantRo
 export function sameRow(one: GrantRow, other: GrantRow): boolean {
   return one.path === other.path && one.grantor === other.grantor;
 }
+
+/**
+ * As the JSON of path and grantor is ordered, for a sort: a quote is below every character of a path, so that a path
+ * comes before those below it.
+ */
+export function inRowOrder(one: GrantRow, other: GrantRow): number {
+  if (one.path !== other.path) return one.path < other.path ? -1 : 1;
+  const [a, b] = [JSON.stringify(one.grantor), JSON.stringify(other.grantor)];
+  return a < b ? -1 : a > b ? 1 : 0;
+}

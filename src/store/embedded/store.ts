@@ -9,7 +9,17 @@ import { open, type Database, type RootDatabase } from 'lmdb';
 import type { Kind } from '../../engine/records.ts';
 import { leastReader, leastReaderOf, READER_VERSION } from '../format/version.ts';
 import { checkDatabase, makeLockFile } from './file.ts';
-import { idOfFact, readEntry, readFact, readHead, type StoredFact } from './stored.ts';
+import { later, type MaybePromise } from '../../util/later.ts';
+import { mapInTurns } from '../../util/turns.ts';
+import {
+  idOfFact,
+  parsedFact,
+  readEntry,
+  readFact,
+  readHead,
+  readParsed,
+  type StoredFact,
+} from './stored.ts';
 import {
   MAX_NAMED,
   readable,
@@ -19,6 +29,7 @@ import {
   VersionError,
   type Commit,
   type CommitResult,
+  type FactKey,
   type FactValue,
   type Feed,
   type FeedEntry,
@@ -40,9 +51,12 @@ const LATER_LOOKS_MS = [10, 50, 250];
 const CAUSE_MS = 1_000;
 /** Between two looks for readers whose process has ended, ms. */
 const READERS_MS = 1_000;
+/** Characters of a page's records after which it ends. */
+const MAX_PAGE_CHARS = 1_000_000;
 /** Address space, not memory: the file grows as it is filled, up to this. */
 const MAP_BYTES = 64 * 1024 ** 3;
 
+type Value = FactValue | Unreadable | undefined;
 type FactDbKey = [tenant: string, kind: Kind, id: string];
 type FeedDbKey = [tenant: string, revision: number];
 
@@ -145,7 +159,8 @@ export function openEmbeddedStore(directory: string): Store {
     }
   };
 
-  const apply = (commit: Commit): CommitResult => {
+  /** @param written its changes as they are stored, prepared before the transaction, which holds the process */
+  const apply = (commit: Commit, written: Written): CommitResult => {
     const { tenant, expected, changes, event } = commit;
     const head = readHead(tenant, heads.get(tenant));
     const other = commit.nonce !== undefined && commit.nonce !== head?.nonce;
@@ -155,12 +170,10 @@ export function openEmbeddedStore(directory: string): Store {
     if (before > READER_VERSION) throw new VersionError(`\`${tenant}\` in the store`, before);
     const revision = expected + 1;
     const nonce = randomBytes(9).toString('base64url');
-    for (const { kind, id, value } of changes) {
-      const key: FactDbKey = [tenant, kind, keyId(id)];
-      if (value === undefined) void facts.remove(key);
-      else void facts.put(key, factText(kind, id, value));
-    }
-    const needs = Math.max(before, leastReaderOf(changes));
+    for (const [key, text] of written.changes)
+      if (text === undefined) void facts.remove(key);
+      else void facts.put(key, text);
+    const needs = Math.max(before, written.needs);
     const entry: FeedEntry = {
       revision,
       nonce,
@@ -178,46 +191,58 @@ export function openEmbeddedStore(directory: string): Store {
   };
 
   return {
-    get: (tenant, keys): Snapshot =>
-      reading((transaction) =>
-        readable(
-          readHead(tenant, heads.get(tenant, { transaction })),
-          keys.map((key) => {
-            const json = facts.get([tenant, key.kind, keyId(key.id)], { transaction });
-            return [key.id, readFact(key, json)] as const;
-          }),
-        ),
-      ),
+    get(tenant, keys): MaybePromise<Snapshot> {
+      const { head, texts } = reading((transaction) => ({
+        head: readHead(tenant, heads.get(tenant, { transaction })),
+        texts: keys.map(({ kind, id }) => facts.get([tenant, kind, keyId(id)], { transaction })),
+      }));
+      const read = (key: FactKey, index: number): readonly [string, Value] => [
+        key.id,
+        readFact(key, texts[index]),
+      ];
+      return later(mapInTurns(keys, read), (values) => readable(head, values));
+    },
 
-    scan: (tenant, kind, after, limit): Page =>
-      reading((transaction) => {
-        const start: FactDbKey = [tenant, kind, after ?? ''];
+    scan(tenant, kind, after, limit): MaybePromise<Page> {
+      const { head, page, next } = reading((transaction) => {
         const range = facts.getRange({
-          start,
+          start: [tenant, kind, after ?? ''],
           // The next string after `kind` that can follow it: kinds have no such suffix.
           end: [tenant, `${kind}\u{1}` as Kind, ''],
           limit: limit + 2,
           transaction,
         });
-        const found = [...range].filter(({ key }) => key[2] !== after);
-        const page = found.slice(0, limit);
-        const head = readHead(tenant, heads.get(tenant, { transaction }));
-        const values = page.map(({ key, value }) => {
-          const id = idOfFact(value) ?? key[2];
-          // A record that carries another id would take that one's place.
-          return [
-            id,
-            keyId(id) === key[2] ? readFact({ kind, id }, value) : misplaced(kind, key[2]),
-          ] as const;
-        });
-        const next = found.length > limit ? page[page.length - 1]?.key[2] : undefined;
-        return readablePage(head, values, next);
-      }),
+        const found: { readonly key: FactDbKey; readonly value: string }[] = [];
+        let chars = 0;
+        let isCut = false;
+        for (const one of range) {
+          if (one.key[2] === after) continue;
+          isCut = found.length === limit || chars > MAX_PAGE_CHARS;
+          if (isCut) break;
+          found.push(one);
+          chars += one.value.length;
+        }
+        return {
+          head: readHead(tenant, heads.get(tenant, { transaction })),
+          page: found,
+          next: isCut ? found.at(-1)?.key[2] : undefined,
+        };
+      });
+      const read = ({ key, value }: (typeof page)[number]): readonly [string, Value] => {
+        const parsed = parsedFact(value);
+        const id = idOfFact(parsed) ?? key[2];
+        // A record that carries another id would take that one's place.
+        const fact = keyId(id) === key[2] ? readParsed({ kind, id }, parsed) : undefined;
+        return [id, fact ?? misplaced(kind, key[2])];
+      };
+      return later(mapInTurns(page, read), (values) => readablePage(head, values, next));
+    },
 
     async commit(commit): Promise<CommitResult> {
       let result: CommitResult;
       try {
-        result = await root.childTransaction(() => apply(commit));
+        const written = await writtenOf(commit);
+        result = await root.childTransaction(() => apply(commit, written));
       } catch (error) {
         if (error instanceof StoreError) throw error;
         const cause = await rootCause(error);
@@ -271,6 +296,20 @@ export function openEmbeddedStore(directory: string): Store {
       await root.close();
     },
   };
+}
+
+/** Changes of a commit under their keys; `undefined` removes what is there. */
+interface Written {
+  readonly changes: readonly (readonly [key: FactDbKey, text: string | undefined])[];
+  readonly needs: number;
+}
+
+async function writtenOf({ tenant, changes }: Commit): Promise<Written> {
+  const texts = await mapInTurns(changes, ({ kind, id, value }) => {
+    const key: FactDbKey = [tenant, kind, keyId(id)];
+    return [key, value === undefined ? undefined : factText(kind, id, value)] as const;
+  });
+  return { changes: texts, needs: leastReaderOf(changes) };
 }
 
 function factText(kind: Kind, id: string, value: FactValue): string {

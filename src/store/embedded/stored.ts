@@ -37,8 +37,18 @@ export function readFact(
   key: FactKey,
   json: string | undefined,
 ): FactValue | Unreadable | undefined {
-  if (json === undefined) return undefined;
-  const stored = parsed(json) as Partial<Record<string, unknown>> | undefined;
+  return json === undefined ? undefined : readParsed(key, parsedFact(json));
+}
+
+/** What stands in the store, not yet looked at; `undefined`: it is no JSON. */
+export type ParsedFact = Readonly<Record<string, unknown>> | undefined;
+
+export function parsedFact(json: string): ParsedFact {
+  // Nothing is believed of it but that it has fields or none.
+  return parsed(json) as ParsedFact;
+}
+
+export function readParsed(key: FactKey, stored: ParsedFact): FactValue | Unreadable {
   const problem = fact(stored);
   if (stored === undefined || problem !== undefined)
     return new Unreadable(key, 'it is no record of ours');
@@ -51,9 +61,8 @@ export function readFact(
 }
 
 /** The id of a record, as far as it has one. */
-export function idOfFact(json: string): string | undefined {
-  const stored = parsed(json);
-  return fact(stored) === undefined ? (stored as { readonly id: string }).id : undefined;
+export function idOfFact(stored: ParsedFact): string | undefined {
+  return fact(stored) === undefined ? (stored as unknown as { readonly id: string }).id : undefined;
 }
 
 /** @throws TenantError where it is no head */

@@ -1,5 +1,7 @@
 /** A store whose records are looked at before anybody believes them (CONS-6), whatever store it is. */
-import type { MaybePromise } from '../../util/later.ts';
+import { Breath } from '../../util/breath.ts';
+import { later, type MaybePromise } from '../../util/later.ts';
+import { mapInTurns } from '../../util/turns.ts';
 import {
   StoreError,
   Unreadable,
@@ -28,8 +30,10 @@ export function checked(store: Store): Store {
           values: values.map((value, index): Entry => [keys[index]?.id ?? '', value]),
         }),
         (found) => {
-          const looked = look(tenant, found, (index) => keys[index]);
-          return { head: looked.head, values: looked.values.map(([, value]) => value) };
+          return later(
+            look(tenant, found, (index) => keys[index]),
+            ({ head, values }) => ({ head, values: values.map(([, value]) => value) }),
+          );
         },
       ),
     scan: (tenant, kind, after, limit) =>
@@ -37,16 +41,22 @@ export function checked(store: Store): Store {
         () => store.scan(tenant, kind, after, limit),
         ({ head, entries, next }: Page) => ({ head, values: entries, next }),
         (found) => {
-          const looked = look(tenant, found, (_, id) => ({ kind, id }));
-          // A scan yields what is there.
-          const entries = looked.values.flatMap(([id, value]) =>
-            value === undefined ? [] : [[id, value] as const],
+          return later(
+            look(tenant, found, (_, id) => ({ kind, id })),
+            ({ head, values }) => {
+              // A scan yields what is there.
+              const entries = values.flatMap(([id, value]) =>
+                value === undefined ? [] : [[id, value] as const],
+              );
+              return { head, entries, next: found.next };
+            },
           );
-          return { head: looked.head, entries, next: found.next };
         },
       ),
     async commit(commit) {
+      const breath = new Breath();
       for (const { kind, id, value } of commit.changes) {
+        await breath.take();
         const problem =
           value === undefined ? undefined : recordProblem(commit.tenant, { kind, id }, value);
         if (problem !== undefined)
@@ -61,9 +71,9 @@ export function checked(store: Store): Store {
 function lenient<T, U>(
   read: () => MaybePromise<T>,
   of: (answer: T) => Found<Entry>,
-  go: (found: Found<Entry>) => U,
+  go: (found: Found<Entry>) => MaybePromise<U>,
 ): MaybePromise<U> {
-  const unless = (error: unknown): U => {
+  const unless = (error: unknown): MaybePromise<U> => {
     if (error instanceof UnreadableError) return go(error.found);
     throw error;
   };
@@ -81,17 +91,19 @@ function look(
   tenant: string,
   found: Found<Entry>,
   keyAt: (index: number, id: string) => FactKey | undefined,
-): Found<readonly [id: string, value: FactValue | undefined]> {
+): MaybePromise<Found<readonly [id: string, value: FactValue | undefined]>> {
   let first: Unreadable | undefined;
-  const seen = found.values.map(([id, value], index): Entry => {
+  const read = ([id, value]: Entry, index: number): Entry => {
     const key = keyAt(index, id);
     if (value === undefined || key === undefined) return [id, undefined];
     const problem = value instanceof Unreadable ? undefined : recordProblem(tenant, key, value);
     const kept = problem === undefined ? value : new Unreadable(key, problem);
     if (kept instanceof Unreadable) first ??= kept;
     return [id, kept];
+  };
+  return later(mapInTurns(found.values, read), (seen) => {
+    if (first !== undefined) throw new UnreadableError({ ...found, values: seen }, first);
+    // None of them is unreadable.
+    return { ...found, values: seen as (readonly [string, FactValue | undefined])[] };
   });
-  if (first !== undefined) throw new UnreadableError({ ...found, values: seen }, first);
-  // None of them is unreadable.
-  return { ...found, values: seen as (readonly [string, FactValue | undefined])[] };
 }

@@ -144,15 +144,25 @@ for at = 1, #ARGV do found[at + 1] = redis.call('HGET', KEYS[at + 1], ARGV[at]) 
 return found`,
 };
 
-/** KEYS: head, records, index. ARGV: where to begin, how many. Returns head, then id and value in turn. */
+/**
+ * KEYS: head, records, index. ARGV: where to begin, how many at most, bytes after which the page ends. Returns head,
+ * '1' where there are more, then id and value in turn.
+ */
 export const SCAN: Script = {
   name: 'scan',
   lua: `
-local found = {redis.call('GET', KEYS[1])}
-local ids = redis.call('ZRANGE', KEYS[3], ARGV[1], '+', 'BYLEX', 'LIMIT', 0, ARGV[2])
+local found = {redis.call('GET', KEYS[1]), '0'}
+local limit, left = tonumber(ARGV[2]), tonumber(ARGV[3])
+local ids = redis.call('ZRANGE', KEYS[3], ARGV[1], '+', 'BYLEX', 'LIMIT', 0, limit + 1)
 for at = 1, #ids do
-  found[2 * at] = ids[at]
-  found[2 * at + 1] = redis.call('HGET', KEYS[2], ids[at])
+  if at > limit or left < 0 then
+    found[2] = '1'
+    break
+  end
+  local value = redis.call('HGET', KEYS[2], ids[at])
+  if value then left = left - #value end
+  found[2 * at + 1] = ids[at]
+  found[2 * at + 2] = value
 end
 return found`,
 };

@@ -12,6 +12,7 @@ import { openStager } from './staged.ts';
 import { changeText, parseEntry, readRecord, type StreamEntry } from './stored.ts';
 import { COMMIT, FEED, FLIP, GET, SCAN } from './scripts.ts';
 import { surely, within } from './surely.ts';
+import { mapInTurns } from '../../util/turns.ts';
 import { leastReaderOf, READER_VERSION } from '../format/version.ts';
 import {
   MAX_NAMED,
@@ -29,7 +30,6 @@ import {
   type CommitResult,
   type Feed,
   type FactKey,
-  type FactValue,
   type Head,
   type OnChange,
   type Page,
@@ -82,6 +82,8 @@ const MAX_CHANGES = 500_000;
 const CHANGE_MS = 0.05;
 /** Records, or heads, that one command reads: it holds up everybody else meanwhile. */
 const CHUNK = 1_000;
+/** Bytes of a page's records after which it ends. */
+const MAX_PAGE_CHARS = 1_000_000;
 /** Users and keys that a hint names: it goes to all instances, and to all nodes of a cluster. */
 const MAX_HINTED = 8;
 /** Between two looks at a Redis that was not usable, ms. */
@@ -221,25 +223,23 @@ export function openRedisStore(options: RedisOptions): Store {
         );
       };
       const { head, values } = await inChunks(tenant, wanted, some);
-      return readable(
-        parseHead(head),
-        wanted.map((key, index) => [key.id, readRecord(key, values[index])] as const),
-      );
+      const read = (key: FactKey, index: number) =>
+        [key.id, readRecord(key, values[index])] as const;
+      return readable(parseHead(head), await mapInTurns(wanted, read));
     },
 
     async scan(tenant, kind, after, limit): Promise<Page> {
       const at = [keys.head(tenant), keys.records(tenant, kind), keys.index(tenant, kind)];
       const from = after === undefined ? '-' : `(${after}`;
-      const [head, ...found] = await run(SCAN, at, [from, limit + 1]);
-      const entries: (readonly [string, FactValue | Unreadable])[] = [];
-      for (let index = 0; index < found.length && entries.length < limit; index += 2) {
-        const key = { kind, id: found[index] ?? '' };
+      const [head, more, ...found] = await run(SCAN, at, [from, limit, MAX_PAGE_CHARS]);
+      const ids = found.filter((_, index) => index % 2 === 0);
+      const entries = await mapInTurns(ids, (id, index) => {
+        const key = { kind, id: id ?? '' };
         // The index and the records are written by one script: an id without a record is none of ours.
-        const value = readRecord(key, found[index + 1]) ?? new Unreadable(key, 'it has no record');
-        entries.push([key.id, value]);
-      }
-      const more = found.length > limit * 2;
-      return readablePage(parseHead(head), entries, more ? entries.at(-1)?.[0] : undefined);
+        const none = new Unreadable(key, 'it has no record');
+        return [key.id, readRecord(key, found[2 * index + 1]) ?? none] as const;
+      });
+      return readablePage(parseHead(head), entries, more === '1' ? entries.at(-1)?.[0] : undefined);
     },
 
     commit,
