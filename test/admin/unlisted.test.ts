@@ -15,6 +15,7 @@ const STATE = {
     { id: 'olga', roles: ['owner'] },
     {
       id: 'alice',
+      type: 'agent',
       email: 'a@example.com',
       external_id: 'u-1',
       metadata: { team: 'eng' },
@@ -36,7 +37,7 @@ const STATE = {
     },
     { id: 'crew', members: ['role:team', 'user:bob'] },
   ],
-  workspaces: [{ id: 'studio', members: ['user:bob'] }],
+  workspaces: [{ id: 'studio', description: 'a studio', creator: 'bob', members: ['user:bob'] }],
   grants: [
     { principal: 'user:alice', path: 'work', actions: ['read', 'write'], grant_option: true },
     { principal: 'role:team', path: 'docs', actions: ['read'] },
@@ -172,7 +173,7 @@ const REMOVALS: readonly (readonly [string, (state: State) => void])[] = [
       if (set) set['rules'] = (set['rules'] as Entry[]).slice(0, -1);
     },
   ],
-  ...(['email', 'external_id', 'metadata', 'superuser'] as const).map(
+  ...(['email', 'external_id', 'metadata', 'superuser', 'type'] as const).map(
     (field) => [`\`${field}\``, (s: State) => without(s['users'], 'alice', field)] as const,
   ),
   ...(['suspended', 'createrole'] as const).map(
@@ -181,10 +182,57 @@ const REMOVALS: readonly (readonly [string, (state: State) => void])[] = [
   ...(['level', 'description', 'creator'] as const).map(
     (field) => [`\`${field}\``, (s: State) => without(s['roles'], 'team', field)] as const,
   ),
+  ...(['description', 'creator'] as const).map(
+    (field) => [`\`${field}\``, (s: State) => without(s['workspaces'], 'studio', field)] as const,
+  ),
   ...(['user', 'expires_at', 'rate_limit'] as const).map(
     (field) => [`\`${field}\``, (s: State) => without(s['keys'], 'k', field)] as const,
   ),
 ];
+
+const edited =
+  (section: string, id: string, values: Entry) =>
+  (state: State): void => {
+    const entry = state[section]?.find((one) => one['id'] === id || one['path'] === id);
+    Object.assign(entry ?? {}, values);
+  };
+
+/** What a value that the file states takes the place of. */
+const REPLACED: readonly (readonly [string, (state: State) => void])[] = [
+  ['owner `bob`', edited('owners', 'infra', { owner: 'user:alice' })],
+  ['base role default_deny', edited('keys', 'k', { role: 'default_allow' })],
+  ['`user`', edited('keys', 'k', { user: 'alice' })],
+  ['`mode` enforce', edited('keys', 'k', { mode: 'off' })],
+  ['for good', edited('keys', 'k', { revoked: true })],
+  ['`superuser`', edited('users', 'alice', { superuser: false })],
+  ['`createrole`', edited('users', 'bob', { createrole: false })],
+  ['`email`', edited('users', 'alice', { email: 'b@example.com' })],
+  ['`external_id`', edited('users', 'alice', { external_id: 'u-2' })],
+  ['`level`', edited('roles', 'team', { level: 1 })],
+  ['`creator`', edited('roles', 'team', { creator: 'alice' })],
+  ['`description`', edited('roles', 'team', { description: '' })],
+  [
+    '`mode` enforce',
+    ({ policy_sets: sets }) => {
+      const [set] = sets ?? [];
+      if (set) set['mode'] = 'report_only';
+    },
+  ],
+  [
+    'effect deny of rule `d`',
+    ({ policy_sets: sets }) => {
+      const rules = (sets?.[0]?.['rules'] as Entry[]) ?? [];
+      const rule = rules.find(({ id }) => id === 'd');
+      if (rule) rule['effect'] = 'allow';
+    },
+  ],
+];
+
+/** What a tenant is that a file states whole. */
+const pruned = async (file: State): Promise<State> => {
+  await apply(file, PRUNE);
+  return exported();
+};
 
 describe('what a state file does not list', () => {
   it('is nothing where the file is what was exported, and applies without a flag', async () => {
@@ -229,15 +277,98 @@ describe('what a state file does not list', () => {
     },
   );
 
-  it('is not what the file states: a flag that is false, another owner, another mode, an addition', async () => {
+  it.each(REPLACED)(
+    '%s, by another value: refused and told, stated with keep as with prune',
+    async (what, edit) => {
+      const file = await exported();
+      edit(file);
+      const refused = await apply(file, NEITHER).catch((error: unknown) => error);
+      expect(refused).toBeInstanceOf(Refused);
+      expect(String(refused)).toContain(what);
+      const kept = await apply(file, KEEP);
+      expect(kept).toMatchObject({ revision: 2 });
+      expect(kept.removals.map((one) => one.what).join()).toContain(what);
+      const after = await exported();
+      expect(after).toEqual(await pruned(file));
+    },
+  );
+
+  it('is not what the file states and can take back, nor what it adds', async () => {
     const file = await exported();
-    const alice = file['users']?.find(({ id }) => id === 'alice');
-    if (alice) alice['superuser'] = false;
-    file['owners'] = [{ path: 'infra', owner: 'alice' }];
-    const [set] = file['policy_sets'] ?? [];
-    if (set) set['mode'] = 'report_only';
+    edited('users', 'bob', { suspended: false, type: 'agent', metadata: { team: 'new' } })(file);
+    edited('users', 'alice', { suspended: true, metadata: { team: 'art', more: [1] } })(file);
+    edited('roles', 'team', { level: 6, description: 'the team' })(file);
+    edited('keys', 'k', { expires_at: '2090-01-01T00:00:00Z', rate_limit: { requests: 1 } })(file);
     file['users']?.push({ id: 'zoe', roles: ['team'] });
     expect(await apply(file, NEITHER)).toMatchObject({ revision: 2, removals: [] });
+  });
+
+  it('is each key of metadata, at any depth, and each item of its lists', async () => {
+    const metadata = { a: { b: 1, c: ['x', 'y'], d: false }, e: 'f', __proto__x: 1 };
+    const file = await exported();
+    edited('users', 'bob', { metadata })(file);
+    await apply(file, NEITHER);
+    for (const [what, less] of [
+      ['`metadata`', {}],
+      ['`metadata.a`', { e: 'f', __proto__x: 1 }],
+      ['`metadata.a`', { ...metadata, a: {} }],
+      ['`metadata.a.b`', { ...metadata, a: { c: ['x', 'y'], d: false } }],
+      ['`metadata.a.c` "y"', { ...metadata, a: { ...metadata.a, c: ['x'] } }],
+      ['`metadata.a.c`', { ...metadata, a: { ...metadata.a, c: [] } }],
+      ['`metadata.a.d`', { ...metadata, a: { b: 1, c: ['x', 'y'] } }],
+      ['`metadata.__proto__x`', { a: metadata.a, e: 'f' }],
+    ] as const) {
+      edited('users', 'bob', { metadata: less })(file);
+      const dry = await apply(file, NEITHER, true);
+      expect(dry.removals).toContainEqual({ kind: 'user', id: 'bob', what });
+      expect(await apply(file, KEEP)).toMatchObject({ revision: 2, removals: [] });
+    }
+    for (const [what, emptied] of [
+      ['`metadata.e`', { ...metadata, e: '' }],
+      ['`metadata.a.b`', { ...metadata, a: { ...metadata.a, b: null } }],
+      ['`metadata.a`', { ...metadata, a: 5 }],
+    ] as const) {
+      edited('users', 'bob', { metadata: emptied })(file);
+      expect((await apply(file, NEITHER, true)).removals).toContainEqual({
+        kind: 'user',
+        id: 'bob',
+        what,
+      });
+    }
+  });
+
+  it('is what is left out of a rule', async () => {
+    const file = await exported();
+    const rule = {
+      id: 'n',
+      description: 'of acme',
+      effect: 'allow',
+      actions: ['user.get', 'graph.search'],
+      attributes: { tenant: ['acme'], kind: ['a', 'b'] },
+    };
+    const [set] = file['policy_sets'] ?? [];
+    const rules = (set?.['rules'] as Entry[]) ?? [];
+    rules.push(rule);
+    expect(await apply(file, NEITHER)).toMatchObject({ revision: 2, removals: [] });
+    const before = await exported();
+    for (const [what, less] of [
+      ['action `graph.search` of rule `n`', { ...rule, actions: ['user.get'] }],
+      ['attribute `kind` of rule `n`', { ...rule, attributes: { tenant: ['acme'] } }],
+      ['attribute `tenant` of rule `n`', { id: 'n', effect: 'allow', actions: rule.actions }],
+      ['`description` of rule `n`', { ...rule, description: '' }],
+    ] as const) {
+      rules[rules.length - 1] = less;
+      expect((await apply(file, NEITHER, true)).removals.map((one) => one.what)).toContain(what);
+      // An empty description is stated: there is nothing to leave.
+      if (!('description' in less) || less.description !== '') {
+        expect(await apply(file, KEEP)).toMatchObject({ revision: 2, removals: [] });
+        expect(await exported()).toEqual(before);
+      }
+    }
+    // The values of an attribute are one set (ABAC-3): another one is a change, with `keep`, too.
+    rules[rules.length - 1] = { ...rule, attributes: { tenant: ['other'] } };
+    await apply(file, KEEP);
+    expect(JSON.stringify(await exported())).toContain('{"tenant":["other"],"kind":["a","b"]}');
   });
 
   it('keep: a file of a part may refer to what it does not list, and adds to it', async () => {

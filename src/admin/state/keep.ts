@@ -150,11 +150,44 @@ function merge<T extends object>(stored: T, listed: T): T {
 }
 
 function join(field: string, listed: unknown, stored: unknown): unknown {
+  if (field === 'metadata') return joinValues(listed, stored);
   if (!Array.isArray(listed) || !Array.isArray(stored)) return listed;
   if (field !== 'rules') return [...new Set<unknown>([...listed, ...stored])];
   // Lists of this name are rules.
-  const names = new Set((listed as Rules).map(({ id }) => id));
-  return [...(listed as Rules), ...(stored as Rules).filter(({ id }) => !names.has(id))];
+  return over(listed as Rule[], stored as Rule[], ({ id }) => id, mergeRules);
 }
 
-type Rules = readonly { readonly id: string }[];
+type Rule = NonNullable<ReturnType<typeof bodyOf>['rules']>[number];
+
+/** A rule of the other effect is another rule: nothing of the stored one is left in it. */
+function mergeRules(stored: Rule, listed: Rule): Rule {
+  if (stored.effect !== listed.effect) return listed;
+  const rule = merge(stored, listed);
+  if (stored.attributes === undefined || listed.attributes === undefined) return rule;
+  // An attribute's values are one set, which the file states (ABAC-3).
+  return { ...rule, attributes: { ...stored.attributes, ...listed.attributes } };
+}
+
+/** JSON over JSON: maps by their keys, lists joined, other values those that are listed. */
+function joinValues(listed: unknown, stored: unknown): unknown {
+  if (Array.isArray(listed) && Array.isArray(stored)) {
+    const names = new Set(listed.map((item) => JSON.stringify(item)));
+    return [
+      ...(listed as unknown[]),
+      ...(stored as unknown[]).filter((item) => !names.has(JSON.stringify(item))),
+    ];
+  }
+  if (!isMap(listed) || !isMap(stored)) return listed;
+  // Own properties even for `__proto__` (ID-3).
+  return Object.fromEntries([
+    ...Object.entries(stored),
+    ...Object.entries(listed).map(([key, value]) => [
+      key,
+      Object.hasOwn(stored, key) ? joinValues(value, stored[key]) : value,
+    ]),
+  ]);
+}
+
+function isMap(value: unknown): value is Entry {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

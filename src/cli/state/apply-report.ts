@@ -29,7 +29,7 @@ export function tellRefusal({
 }: Pick<ApplyAnswer, 'removals' | 'needs_prune_or_keep'>): number {
   if (!isRefused) return EXIT.ok;
   process.stderr.write(
-    `postern: the state does not list ${removals.length} thing(s) that the tenant has: it is refused without --prune, which removes them, or --keep, which leaves them (ADM-10)\n`,
+    `postern: the state takes ${removals.length} thing(s) from the tenant: it is refused without --prune, which removes them, or --keep, which leaves what it does not list (ADM-10)\n`,
   );
   return EXIT.refused;
 }

@@ -30,7 +30,7 @@ export interface ApplyOptions extends UnlistedFlags {
   readonly verbose?: boolean;
 }
 
-/** Exit code 1: the state contradicts itself or a rule, or would remove what it does not list (ADM-10). */
+/** Exit code 1: the state contradicts itself or a rule, or would take away what is stored (ADM-10). */
 export async function apply(options: ApplyOptions): Promise<number> {
   const { prune = false, keep = false, dryRun = false, idempotencyKey } = options;
   const unlisted = unlistedOf({ prune, keep });
