@@ -3,7 +3,6 @@ import type { Context } from './context.ts';
 import { createGrant, revokeGrant } from './rules/grants.ts';
 import { removeOwner, setOwner } from './tree/owners.ts';
 import {
-  createRole,
   createWorkspace,
   deleteRole,
   deleteWorkspace,
@@ -21,18 +20,13 @@ import {
   updateKey,
 } from './rules/policies.ts';
 import { addMember, removeMember } from './rules/members.ts';
+import { createRoleInGroups } from './rules/new-role.ts';
 import { updatePolicySet } from './rules/policy-set.ts';
 import { grantPermission, revokePermission } from './rules/role-permissions.ts';
 import { deleteTenant } from './tenant/delete.ts';
+import { createSession, revokeSession } from './rules/sessions.ts';
 import { createTenant } from './rules/tenants.ts';
-import {
-  batchCreateUsers,
-  createSession,
-  createUser,
-  deleteUser,
-  revokeSession,
-  updateUser,
-} from './rules/users.ts';
+import { batchCreateUsers, createUser, deleteUser, updateUser } from './rules/users.ts';
 
 /** A rule and how its call is named in the log. */
 interface Write<Request> {
@@ -51,7 +45,7 @@ export const WRITES = {
   BatchCreateUsers: as('user.batch_create', batchCreateUsers),
   UpdateUser: as('user.update', updateUser),
   DeleteUser: as('user.delete', deleteUser),
-  CreateRole: as('role.create', createRole),
+  CreateRole: as('role.create', createRoleInGroups),
   UpdateRole: as('role.update', updateRole),
   GrantPermission: as('role.grant_permission', grantPermission),
   RevokePermission: as('role.revoke_permission', revokePermission),

@@ -12,7 +12,7 @@ import { KEPT_VERSIONS, versionId } from '../rules/policy-versions.ts';
 import { existingUser, groupsOf, nameOf, principalOf, userIn } from '../principals.ts';
 import { denied, invalid, notFound } from '../refused.ts';
 import { grantView, keyView, ownerView, policySetView, userView } from './view.ts';
-import { goodSessions, sessionUser } from '../rules/users.ts';
+import { goodSessions, sessionUser } from '../rules/sessions.ts';
 import { sessionView } from './view.ts';
 import { Rights } from '../tree/rights.ts';
 import type { World } from '../world.ts';

@@ -12,6 +12,7 @@ import {
   mayCreateAgain,
   raiseGroup,
 } from './tombstones.ts';
+import { mustLeaveOut, OF_A_NEW_WORKSPACE } from './taken.ts';
 import { roleView, workspaceView } from '../read/view.ts';
 import type { World } from '../world.ts';
 
@@ -212,6 +213,7 @@ export interface CreateWorkspace {
 }
 
 export function createWorkspace(context: Context, { workspace }: CreateWorkspace): object {
+  mustLeaveOut('workspace', workspace, OF_A_NEW_WORKSPACE);
   const { world, authority } = context;
   mayCreateGroups(authority, 'workspaces');
   const id = idOf('workspace.id', workspace.id);

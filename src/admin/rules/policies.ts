@@ -11,6 +11,7 @@ import { idOf, oneOf, textOf, timeOf } from '../input.ts';
 import { mustBeOwn, mustOnlyRestrict, postureOf } from './key-right.ts';
 import { existingUser } from '../principals.ts';
 import { alreadyExists, forbidden, invalid, notFound, Refused } from '../refused.ts';
+import { mustLeaveOut, OF_A_NEW_KEY } from './taken.ts';
 import { keyView, policySetView } from '../read/view.ts';
 import type { PolicySetReading } from './policy-set-reading.ts';
 import { dropVersions, newestVersion, putVersion } from './policy-versions.ts';
@@ -148,6 +149,7 @@ interface RateLimitInput {
 }
 
 export function createKey(context: Context, { key }: CreateKey): object {
+  mustLeaveOut('key', key, OF_A_NEW_KEY);
   const { world, authority, now, mint } = context;
   requireAdministrator(authority, 'create a key');
   const id = key.id === '' ? mint.id('k') : idOf('key.id', key.id);
@@ -180,7 +182,13 @@ const MAX_RATE = 1_000_000;
 const MAX_RATE_SECONDS = 86_400;
 
 function rateLimitOf(field: string, input: RateLimitInput | undefined): RateLimit | undefined {
-  if (input === undefined || input.requests === 0) return undefined;
+  if (input === undefined) return undefined;
+  if (input.requests === 0 && input.per_seconds > 0)
+    throw invalid(
+      `${field}.per_seconds`,
+      `\`${input.per_seconds}\` is of no \`requests\`: give how many, or leave both out for no limit`,
+    );
+  if (input.requests === 0) return undefined;
   const seconds = input.per_seconds === 0 ? 1 : input.per_seconds;
   if (input.requests > MAX_RATE || seconds > MAX_RATE_SECONDS)
     throw invalid(

@@ -1,19 +1,20 @@
-/** Users and their sessions (ID-2, ADM-4, ADM-5, ADM-8). */
+/** Users (ID-2, ADM-4, ADM-5, ADM-8). */
 import { isDeepStrictEqual } from 'node:util';
 import { USER_TYPES } from '../../engine/model.ts';
-import type { SessionRow, UserRecord } from '../../engine/records.ts';
+import type { UserRecord } from '../../engine/records.ts';
 import { printable } from '../../engine/validate.ts';
 import type { FactKey } from '../../store/store.ts';
 import { highest, isAdministrator, requireAll, type Authority } from '../actor.ts';
 import type { Context } from '../context.ts';
-import { createRole } from './groups.ts';
 import { idOf, metadataOf, oneOf, signInOf } from '../input.ts';
 import { emailTwin, externalTwin, idTwin, indexNames, keysOfNames } from './names.ts';
 import { existingUser, groupsOf, nameOf, principalOf } from '../principals.ts';
-import { alreadyExists, denied, invalid, notFound, Refused } from '../refused.ts';
+import { alreadyExists, denied, invalid, Refused } from '../refused.ts';
 import { addMember } from './members.ts';
+import { createRoleInGroups } from './new-role.ts';
+import { mustLeaveOut, OF_A_NEW_USER, OF_A_USER_WITHOUT_LOGIN } from './taken.ts';
 import { buriedPrincipals, mayCreateAgain } from './tombstones.ts';
-import { sessionView, userView } from '../read/view.ts';
+import { userView } from '../read/view.ts';
 import type { World } from '../world.ts';
 
 export interface UserInput {
@@ -27,9 +28,13 @@ export interface UserInput {
   readonly no_login: boolean;
   readonly roles: readonly string[];
   readonly workspaces: readonly string[];
+  readonly suspended?: boolean;
+  /** Groups that it becomes a member of with the admin option, `role:team`; each is in `roles` or `workspaces`. */
+  readonly admin_of?: readonly string[];
 }
 
 export function createUser(context: Context, { user }: { readonly user: UserInput }): object {
+  mustLeaveOut('user', user, OF_A_NEW_USER);
   if (user.no_login) return createWithoutLogin(context, user);
   const { world, authority } = context;
   mayCreateUsers(authority);
@@ -59,34 +64,38 @@ export function createUser(context: Context, { user }: { readonly user: UserInpu
     ...(metadata === undefined ? {} : { metadata }),
     superuser: user.superuser,
     createrole: user.createrole,
-    suspended: false,
+    suspended: user.suspended ?? false,
     deleted: false,
     roles: [],
     workspaces: [],
     grants: [],
     owns: [],
   });
-  for (const [prefix, groups] of [
-    ['role', user.roles],
-    ['workspace', user.workspaces],
-  ] as const)
-    for (const group of groups)
-      addMember(context, {
-        group: `${prefix}:${group}`,
-        member: `user:${id}`,
-        admin_option: false,
-      });
+  joinGroups(context, id, user);
   return { user: userView(existingUser(world, 'user.id', `user:${id}`)) };
+}
+
+function joinGroups(
+  context: Context,
+  id: string,
+  { roles, workspaces, admin_of: managed = [] }: UserInput,
+): void {
+  const groups = [...roles.map((id) => `role:${id}`), ...workspaces.map((id) => `workspace:${id}`)];
+  for (const group of managed)
+    if (!groups.includes(group))
+      throw invalid(
+        'user.admin_of',
+        `\`${printable(group)}\` is none of its groups: list it under roles or workspaces, too`,
+      );
+  for (const group of groups)
+    addMember(context, { group, member: `user:${id}`, admin_option: managed.includes(group) });
 }
 
 /** A user that cannot log in and has members is a role: it is stored as one. */
 function createWithoutLogin(context: Context, user: UserInput): object {
-  if (user.superuser || user.createrole)
-    throw invalid(
-      'user.no_login',
-      'goes with neither superuser nor createrole: roles have no flags',
-    );
-  createRole(context, { role: { id: user.id, level: 0, permissions: [] } });
+  mustLeaveOut('user', user, OF_A_USER_WITHOUT_LOGIN);
+  const { id, roles, workspaces } = user;
+  createRoleInGroups(context, { role: { id, level: 0, permissions: [], roles, workspaces } });
   context.warnings.push(`\`${user.id}\` is a role: a user that cannot log in is one`);
   return { user: { id: user.id, no_login: true } };
 }
@@ -180,7 +189,7 @@ export function batchCreateUsers(
   return {
     items: users.map((user) => {
       try {
-        if (user.roles.length > 0 || user.workspaces.length > 0)
+        if (user.roles.length + user.workspaces.length + (user.admin_of ?? []).length > 0)
           throw invalid('roles', 'cannot be given in a batch: add members afterwards');
         return { ...createUser(context, { user }), error: '', rule: '' };
       } catch (error) {
@@ -333,68 +342,4 @@ function forgetCreator(world: World, name: string): void {
       const { creator: _gone, ...rest } = workspace;
       world.put('workspace', workspace.id, rest);
     }
-}
-
-// ── sessions ──────────────────────────────────────────────────────────────────────────────────────
-
-const DEFAULT_TTL_S = 12 * 60 * 60;
-const MAX_TTL_S = 30 * 24 * 60 * 60;
-/** Sessions of a user at once. */
-const MAX_SESSIONS = 50;
-
-export interface CreateSession {
-  readonly user: string;
-  readonly ttl_seconds: number;
-}
-
-export function createSession(context: Context, request: CreateSession): object {
-  const { world, now, mint } = context;
-  const user = sessionUser(context, request.user, 'create a session of');
-  const ttl = request.ttl_seconds === 0 ? DEFAULT_TTL_S : request.ttl_seconds;
-  if (!Number.isSafeInteger(ttl) || ttl < 1 || ttl > MAX_TTL_S)
-    throw invalid('ttl_seconds', `\`${ttl}\` is no time to live: give 1 to ${MAX_TTL_S}`);
-  const good = goodSessions(user, now);
-  if (good.length >= MAX_SESSIONS)
-    throw new Refused(
-      'failed_precondition',
-      `user \`${user.id}\` has ${good.length} sessions, ${MAX_SESSIONS} are allowed: revoke some`,
-    );
-  const id = mint.id('s');
-  const { token, hash } = mint.session(world.tenant, user.id, id);
-  const session: SessionRow = { id, hash, createdAt: now, expiresAt: now + ttl * 1_000 };
-  world.put('user', user.id, { ...user, sessions: [...good, session] });
-  return { session: sessionView(user.id, session), token };
-}
-
-export function revokeSession(
-  context: Context,
-  request: { readonly user: string; readonly id: string },
-): object {
-  const { world, now } = context;
-  const user = sessionUser(context, request.user, 'end sessions of');
-  const good = goodSessions(user, now);
-  if (request.id !== '' && !good.some(({ id }) => id === request.id))
-    throw notFound(`user \`${user.id}\` has no session \`${request.id}\``);
-  const kept = request.id === '' ? [] : good.filter(({ id }) => id !== request.id);
-  const { sessions: _old, ...rest } = user;
-  world.put('user', user.id, { ...rest, ...(kept.length === 0 ? {} : { sessions: kept }) });
-  return {};
-}
-
-export function goodSessions({ sessions = [] }: UserRecord, now: number): readonly SessionRow[] {
-  return sessions.filter(({ expiresAt }) => expiresAt > now);
-}
-
-/** Whoever makes a session of another can act as that one: superusers only, and oneself but by a key. */
-export function sessionUser(
-  { world, authority }: Pick<Context, 'world' | 'authority'>,
-  ref: string,
-  what: string,
-): UserRecord {
-  const { user: self } = authority;
-  if (ref === '' && self === undefined) throw invalid('user', 'is empty: the operator is no user');
-  const user = ref === '' && self !== undefined ? self : existingUser(world, 'user', ref);
-  if (authority.viaKey || user.id !== self?.id)
-    requireAll(authority, 'ADM-1', `${what} \`user:${user.id}\``);
-  return user;
 }

@@ -2,7 +2,7 @@
 import { OPERATOR } from '../../admin/actor.ts';
 import { Refused } from '../../admin/refused.ts';
 import { createTenant } from '../../admin/rules/tenants.ts';
-import { createSession } from '../../admin/rules/users.ts';
+import { createSession } from '../../admin/rules/sessions.ts';
 import { write } from '../../admin/write.ts';
 import { idProblem } from '../../engine/id.ts';
 import { UnknownOutcomeError } from '../../store/store.ts';
