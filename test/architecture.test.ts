@@ -104,7 +104,7 @@ describe('imports', () => {
   it('a proof that they were found', () => {
     expect(imports.length).toBeGreaterThan(150);
     expect(imports).toContainEqual({
-      from: 'service/service.ts',
+      from: 'service/check.ts',
       to: 'engine/decide.ts',
       typeOnly: false,
     });

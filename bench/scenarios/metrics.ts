@@ -1,7 +1,7 @@
 /** What counting costs: Checks of a service that counts against those of one that does not, in turns. */
 import type { FactsRoom } from '../../src/facts/facts.ts';
 import type { Metrics } from '../../src/telemetry/metrics.ts';
-import type { CheckCall, Service } from '../../src/service/service.ts';
+import type { CheckCall, Service } from '../../src/service/calls.ts';
 import { decodeCheck } from '../../src/transport/codec/check.ts';
 import { compare, type Effort, type Work } from '../measure.ts';
 import { checks } from '../messages.ts';

@@ -29,7 +29,8 @@ import { openRateLimits } from '../identity/rate.ts';
 import { openUsage, type Usage } from '../identity/usage.ts';
 import { defaultMemoryBound, watchMemory, type MemoryWatch } from '../util/memory.ts';
 import { readInForce, wideningOf, type InForce } from './reloadable.ts';
-import { createService, type Service } from '../service/service.ts';
+import type { Service } from '../service/calls.ts';
+import { createService } from '../service/service.ts';
 import { keepUsage } from '../identity/usage-writer.ts';
 import { observed } from '../store/observed.ts';
 import { openStore } from '../store/registry.ts';
@@ -643,7 +644,7 @@ function envoyMethods(
     [CHECK_PATH]: extAuthzMethod({
       service,
       routes: () => inForce().routes ?? NO_ROUTES,
-      tenantOf: (credential) => identity.identify(credential),
+      identify: (credential) => identity.identify(credential),
     }),
   };
 }

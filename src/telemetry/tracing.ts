@@ -23,7 +23,8 @@ import {
 } from '@opentelemetry/sdk-trace';
 import type { Reason } from '../engine/model.ts';
 import { later, type MaybePromise } from '../util/later.ts';
-import type { CheckAnswer, Failure, FilterAnswer, Service } from '../service/service.ts';
+import type { CheckAnswer, FilterAnswer, Service } from '../service/calls.ts';
+import { reasonOf, type Failure } from '../service/failure.ts';
 
 /** One message in, one out, as a transport calls it. */
 type Method = (bytes: Buffer, waitMs: number) => MaybePromise<Buffer>;
@@ -211,7 +212,7 @@ function tellingSpans(service: Service, currentSpan: () => Span | undefined): Se
       const failed = typeof known === 'object' && known !== null && 'failure' in known;
       span.setAttributes({
         ...warm,
-        ...(failed ? failureOf(known) : attributesOf(known)),
+        ...(failed ? refused(reasonOf(known)) : attributesOf(known)),
       });
       return known;
     });
@@ -251,19 +252,6 @@ function batched(answers: readonly CheckAnswer[]): Attributes {
     'postern.checks_allowed': answers.filter(({ decision }) => decision.allowed).length,
     'postern.revision': answers.reduce((newest, { revision }) => Math.max(newest, revision), 0),
   };
-}
-
-function failureOf(failure: Failure): Attributes {
-  switch (failure.failure) {
-    case 'invalid':
-      return refused('INVALID_ARGUMENT');
-    case 'limited':
-      return refused('RATE_LIMITED');
-    case 'unavailable':
-      return refused(failure.reason);
-    case 'internal':
-      return refused('INTERNAL');
-  }
 }
 
 function refused(reason: Reason): Attributes {

@@ -14,10 +14,12 @@ import { readInForce } from '../../src/server/reloadable.ts';
 import type {
   CheckAnswer,
   CheckCall,
-  Failure,
+  Credential,
+  Identified,
   Refusal,
   Service,
-} from '../../src/service/service.ts';
+} from '../../src/service/calls.ts';
+import type { Failure } from '../../src/service/failure.ts';
 import { canonicalRequest } from '../../src/transport/ext-authz/canonical.ts';
 import {
   decodeQuestion,
@@ -681,6 +683,8 @@ const whoAsks: Answering = (call) =>
 
 function stand(file: object, answer: Answering = whoAsks, tenant: string | null = TENANT): Stand {
   const calls: CheckCall[] = [];
+  /** The credential that was sent, by what it was identified as. */
+  const sent = new Map<Identified['claim'], Credential>();
   const refusals: Refusal[] = [];
   const never = (): never => {
     throw new Error('Envoy asks nothing of the kind');
@@ -691,7 +695,9 @@ function stand(file: object, answer: Answering = whoAsks, tenant: string | null 
       return { decisionId: 'd-0', revision: 0, ageMs: 0 };
     },
     check(call) {
-      calls.push(call);
+      const { credential } = call;
+      const isIdentified = credential !== undefined && 'claim' in credential;
+      calls.push({ ...call, credential: isIdentified ? sent.get(credential.claim) : credential });
       return answer(call);
     },
     batch: never,
@@ -702,7 +708,14 @@ function stand(file: object, answer: Answering = whoAsks, tenant: string | null 
   const options: ExtAuthzOptions = {
     service,
     routes: () => routes,
-    tenantOf: () => (tenant === null ? { unproven: 'malformed' } : { tenant }),
+    identify(credential) {
+      const claim =
+        tenant === null
+          ? ({ unproven: 'malformed' } as const)
+          : { tenant, via: '', proves: () => true, problemOf: () => undefined };
+      sent.set(claim, credential);
+      return claim;
+    },
   };
   const method = extAuthzMethod(options);
   const raw = async (bytes: Buffer): Promise<Told> => told(await method(bytes, 1_000));

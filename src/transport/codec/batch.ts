@@ -1,5 +1,5 @@
 /** `BatchCheckRequest`, and `BatchCheckResponse`. What is wrong with one check is its own answer: the others are answered. */
-import type { BatchCall, BatchSemantic, CheckAnswer } from '../../service/service.ts';
+import type { BatchCall, BatchSemantic, CheckAnswer } from '../../service/calls.ts';
 import type { SteppedWork } from '../../util/slices.ts';
 import { once, readCredential, readSubject } from './caller.ts';
 import { emptyCheck, idOf, readCheck, toCall, writeCheck, type RawCheck } from './check.ts';

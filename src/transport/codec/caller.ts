@@ -1,7 +1,7 @@
 /** Who a request says is asking: its `subject` and its `credential`. */
 import { PRINCIPAL_TYPES, type PrincipalType, type Subject } from '../../engine/model.ts';
 import { printable } from '../../engine/validate.ts';
-import type { Credential } from '../../service/service.ts';
+import type { Credential } from '../../service/calls.ts';
 import { DecodeProblem } from './problem.ts';
 import type { Reader } from './wire.ts';
 

@@ -1,7 +1,7 @@
 /** `CheckRequest`, read straight into the engine's types, and `CheckResponse`, written straight from a decision. */
 import { detailOf } from '../../engine/detail.ts';
 import type { Reason, Request, Resource, Subject } from '../../engine/model.ts';
-import type { CheckAnswer, CheckCall, Credential } from '../../service/service.ts';
+import type { CheckAnswer, CheckCall, Credential } from '../../service/calls.ts';
 import { decodeToken } from '../../store/format/token.ts';
 import { once, readCredential, readSubject } from './caller.ts';
 import type { CodecLimits } from './limits.ts';

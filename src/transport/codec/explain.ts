@@ -1,7 +1,7 @@
 /** `ExplainResponse`; an ExplainRequest is read as a CheckRequest. */
 import { credentialProblemText, type CredentialProblem } from '../../engine/credential-problem.ts';
 import type { Explanation, LayerVerdict } from '../../engine/explanation.ts';
-import type { CheckAnswer } from '../../service/service.ts';
+import type { CheckAnswer } from '../../service/calls.ts';
 import { writeCheck } from './check.ts';
 import { Writer } from './wire.ts';
 

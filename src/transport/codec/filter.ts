@@ -1,6 +1,6 @@
 /** `FilterRequest`, and `FilterResponse`. What is wrong with one object is told of that one (FILT-5). */
 import type { Resource } from '../../engine/model.ts';
-import type { FilterAnswer, FilterCall } from '../../service/service.ts';
+import type { FilterAnswer, FilterCall } from '../../service/calls.ts';
 import type { SteppedWork } from '../../util/slices.ts';
 import { once, readCredential, readSubject } from './caller.ts';
 import { emptyCheck, REASON, toCall, type RawCheck } from './check.ts';

@@ -2,7 +2,7 @@
  * Services ask the same questions again and again. A question that was read lately is found by its bytes, and
  * with it what the service concluded from which facts: reading it again costs more than deciding it.
  */
-import type { CheckCall } from '../../service/service.ts';
+import type { CheckCall } from '../../service/calls.ts';
 
 /** Questions kept a generation at most; there are two, so that what is asked again stays and the rest goes. */
 const KEPT = 1_024;
@@ -54,7 +54,7 @@ export function rememberingRepeats(
     const question = bytes.toString('latin1', at);
     let known = young.get(question);
     if (known === undefined) {
-      known = old.get(question) ?? forRepeats(decode(bytes.subarray(at)));
+      known = old.get(question) ?? { ...decode(bytes.subarray(at)), isKept: true };
       // A secret stays nowhere; an id that is not first is no part of the question.
       if (known.credential !== undefined || known.id !== '') return decode(bytes);
       keep(question, known);
@@ -71,10 +71,6 @@ export function rememberingRepeats(
     },
     bytes: () => bytes.young + bytes.old,
   };
-}
-
-function forRepeats(call: CheckCall): CheckCall {
-  return { ...call, known: { valid: false, conclusion: undefined } };
 }
 
 /** Where the leading `id` ends; 0: there is none, or none that can be passed over without reading it. */

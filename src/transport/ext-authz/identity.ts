@@ -1,7 +1,7 @@
 /** Who a request says it is: by a credential, a verified certificate or metadata, never by a plain header. */
 import type { IdentitySource } from '../../config/routes.ts';
 import type { Subject } from '../../engine/model.ts';
-import type { Credential } from '../../service/service.ts';
+import type { Credential } from '../../service/calls.ts';
 import type { HttpQuestion } from './codec.ts';
 import { metadataAt } from './routes.ts';
 

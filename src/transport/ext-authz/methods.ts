@@ -11,10 +11,12 @@ import { later, type MaybePromise } from '../../util/later.ts';
 import type {
   CheckAnswer,
   Credential,
-  Failure,
+  Identified as IdentifiedCredential,
   Refusal as Refused,
   Service,
-} from '../../service/service.ts';
+} from '../../service/calls.ts';
+import { KEYS_UNAVAILABLE } from '../../service/credential.ts';
+import { reasonOf, type Failure } from '../../service/failure.ts';
 import type { Method } from '../grpc/methods.ts';
 import { CODE, withReason } from '../grpc/status.ts';
 import { isMalformed } from '../codec/problem.ts';
@@ -35,13 +37,9 @@ export interface ExtAuthzOptions {
   readonly service: Service;
   /** The routes in force; may be swapped at any time. */
   readonly routes: () => CompiledRoutes;
-  /** The tenant that a credential names, before it is proven. */
-  readonly tenantOf: (credential: Credential) => MaybePromise<CredentialTenant>;
+  /** What a credential says, before it is proven: a route may take its tenant from it. */
+  readonly identify: (credential: Credential) => MaybePromise<IdentifiedCredential['claim']>;
 }
-
-/** What a credential says of its tenant. */
-export type CredentialTenant =
-  { readonly tenant: string } | { readonly unproven: CredentialProblem };
 
 /** Routes, ready to be asked. */
 export interface CompiledRoutes {
@@ -77,7 +75,7 @@ export function extAuthzMethod(options: ExtAuthzOptions): Method {
     const identity = identityOf(question, routes.file.identity ?? []);
     if (identity === undefined) return refuse(asking, 'NO_IDENTITY');
     if ('ambiguous' in identity) return refuse(asking, 'AMBIGUOUS_IDENTITY', identity.ambiguous);
-    return decide({ ...asking, question, canonical, matched, identity }, options.tenantOf);
+    return decide({ ...asking, question, canonical, matched, identity }, options.identify);
   };
 }
 
@@ -111,14 +109,13 @@ interface Asked extends Asking {
   readonly identity: Exclude<Identified, { readonly ambiguous: string }>;
 }
 
-function decide(asked: Asked, tenantOf: ExtAuthzOptions['tenantOf']): MaybePromise<Buffer> {
+function decide(asked: Asked, identify: ExtAuthzOptions['identify']): MaybePromise<Buffer> {
   const { service, identity, question, waitMs } = asked;
-  const credential = 'credential' in identity ? identity.credential : undefined;
-  const named = credential === undefined ? undefined : tenantOf(credential);
-  return later(named, (said) => {
-    const problem = said !== undefined && 'unproven' in said ? said.unproven : undefined;
-    if (problem === 'keys_unavailable') return outage(NO_KEYS, asked);
-    const tenant = said !== undefined && 'tenant' in said ? said.tenant : undefined;
+  const identified = 'credential' in identity ? identify(identity.credential) : undefined;
+  return later(identified, (claim) => {
+    const problem = claim !== undefined && 'unproven' in claim ? claim.unproven : undefined;
+    if (problem === 'keys_unavailable') return failed(KEYS_UNAVAILABLE, asked);
+    const tenant = claim !== undefined && 'tenant' in claim ? claim.tenant : undefined;
     const request = questionOf(asked, tenant);
     if ('refused' in request)
       return refuse(
@@ -130,9 +127,10 @@ function decide(asked: Asked, tenantOf: ExtAuthzOptions['tenantOf']): MaybePromi
     const call = {
       id: requestId(question),
       request,
-      credential,
+      credential: claim === undefined ? undefined : { claim },
       context: undefined,
       minRevision: 0,
+      withAsker: true,
     };
     return later(service.check(call, 'ext_authz', waitMs), (answer) =>
       answered(answer, request, asked),
@@ -195,7 +193,10 @@ function answered(
           shadow_differs: (decision.shadow.reason === 'ALLOWED') !== decision.allowed,
         }),
   };
-  if (!decision.allowed) return deny(decision.reason, facts);
+  const { reason } = decision;
+  if (!decision.allowed || reason !== 'ALLOWED')
+    // No decision denies with the reason ALLOWED; one that did would be a fault, and be denied.
+    return deny(reason === 'ALLOWED' ? 'INTERNAL' : reason, facts);
   const { routes, question } = asked;
   const names = identityHeaders(routes.file);
   const set = [
@@ -286,7 +287,7 @@ type Refusal =
   | 'KEY_INVALID'
   | 'RATE_LIMITED';
 
-const STATUS: Readonly<Partial<Record<Refusal | Reason, number>>> = {
+const STATUS: Readonly<Record<Refusal | Exclude<Reason, 'ALLOWED'>, Status>> = {
   MISSING_ATTRIBUTES: 400,
   AMBIGUOUS_REQUEST: 400,
   AMBIGUOUS_IDENTITY: 400,
@@ -298,9 +299,20 @@ const STATUS: Readonly<Partial<Record<Refusal | Reason, number>>> = {
   OBJECT_HIDDEN: 404,
   PARTIAL_BODY: 413,
   RATE_LIMITED: 429,
+  NO_ROUTE: 403,
+  ACTION_DENIED: 403,
+  NO_GRANT: 403,
+  UNKNOWN_ACTION: 403,
+  SUBJECT_INACTIVE: 403,
+  TENANT_MISMATCH: 403,
+  STALE: 403,
+  UNAVAILABLE: 403,
+  HISTORY_LOST: 403,
+  VERSION: 403,
+  INTERNAL: 403,
 };
 
-const TITLES: Readonly<Record<number, string>> = {
+const TITLES = {
   400: 'Bad Request',
   401: 'Unauthorized',
   403: 'Forbidden',
@@ -309,7 +321,8 @@ const TITLES: Readonly<Record<number, string>> = {
   429: 'Too Many Requests',
   500: 'Internal Server Error',
   503: 'Service Unavailable',
-};
+} as const;
+type Status = keyof typeof TITLES;
 
 /** What audit and metrics call a refusal before there was a decision. */
 const RECORDED: Readonly<Record<Refusal, Refused['reason']>> = {
@@ -329,13 +342,6 @@ const RECORDED: Readonly<Record<Refusal, Refused['reason']>> = {
 const MAX_RECORDED = 512;
 
 /** A refusal before there was a decision. Its cause goes to audit and to Envoy's metadata, not to the client. */
-/** Nobody can tell whom the credential proves: its issuer's keys are not here. */
-const NO_KEYS: Failure = {
-  failure: 'unavailable',
-  message: 'the keys of the issuer of this token cannot be had now: retry',
-  reason: 'UNAVAILABLE',
-};
-
 function refuse(
   asking: Asking,
   reason: Refusal,
@@ -349,14 +355,14 @@ function refuse(
   const action = `${method} ${path.split('?', 1)[0] ?? ''}`.trim().slice(0, MAX_RECORDED);
   const refusal = { id, reason: RECORDED[reason], action, credentialProblem };
   return later(service.refuse(refusal, 'ext_authz', waitMs), (answered) => {
-    if ('failure' in answered) return outage(answered, asking);
+    if ('failure' in answered) return failed(answered, asking);
     const detail = why === '' ? {} : { detail: why };
     return deny(reason, { reason, decision_id: answered.decisionId, ...detail });
   });
 }
 
-function deny(reason: Refusal | Reason, facts: Facts, retryAfterMs = 0): Buffer {
-  const status = STATUS[reason] ?? 403;
+function deny(reason: keyof typeof STATUS, facts: Facts, retryAfterMs = 0): Buffer {
+  const status = STATUS[reason];
   const headers = [PROBLEM_JSON];
   if (status === 401) headers.push(['www-authenticate', 'Bearer realm="postern"']);
   if (retryAfterMs > 0) headers.push(['retry-after', String(Math.ceil(retryAfterMs / 1_000))]);
@@ -367,7 +373,7 @@ function deny(reason: Refusal | Reason, facts: Facts, retryAfterMs = 0): Buffer 
 const PROBLEM_JSON: readonly [string, string] = ['content-type', 'application/problem+json'];
 
 /** What the client is told (RFC 9457). */
-function problem(status: number, { decision_id: decision }: Facts): string {
+function problem(status: Status, { decision_id: decision }: Facts): string {
   return JSON.stringify({
     type: 'about:blank',
     title: TITLES[status],
@@ -379,20 +385,27 @@ function problem(status: number, { decision_id: decision }: Facts): string {
 
 /** @throws RpcError unless the file says otherwise. Envoy's `failure_mode_allow` says what becomes of the request */
 function failed(failure: Failure, asking: Asking): MaybePromise<Buffer> {
-  if (failure.failure === 'invalid')
-    return refuse(asking, 'INVALID_ARGUMENT', failure.problem.problem);
-  if (failure.failure === 'limited')
-    return deny('RATE_LIMITED', { reason: 'RATE_LIMITED' }, failure.retryAfterMs);
-  return outage(failure, asking);
+  switch (failure.failure) {
+    case 'invalid':
+      return refuse(asking, 'INVALID_ARGUMENT', failure.problem.problem);
+    case 'limited':
+      return deny('RATE_LIMITED', { reason: 'RATE_LIMITED' }, failure.retryAfterMs);
+    case 'unavailable':
+      return outage(CODE.UNAVAILABLE, 503, failure, asking);
+    case 'internal':
+      return outage(CODE.INTERNAL, 500, failure, asking);
+  }
 }
 
 /** @throws RpcError unless the file says otherwise */
-function outage(failure: Failure, { routes }: Asking): Buffer {
-  const [code, status, reason] =
-    failure.failure === 'unavailable'
-      ? ([CODE.UNAVAILABLE, 503, failure.reason] as const)
-      : ([CODE.INTERNAL, 500, 'INTERNAL'] as const);
-  const message = 'message' in failure ? failure.message : failure.problem.problem;
+function outage(
+  code: number,
+  status: Status,
+  failure: Extract<Failure, { readonly message: string }>,
+  { routes }: Asking,
+): Buffer {
+  const { message } = failure;
+  const reason = reasonOf(failure);
   // The only one that Envoy asks another Postern about, and that one of any version counts as an error.
   if (routes.file.failures !== 'error_response') throw withReason(code, reason, message);
   const facts = { reason, detail: message };

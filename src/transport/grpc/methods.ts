@@ -2,9 +2,14 @@
  * `postern.v1.AuthorizationService` as functions from bytes to bytes, so that any transport can carry them.
  * Two translations around one service call, nothing else.
  */
-import type { Reason } from '../../engine/model.ts';
-import type { CheckAnswer, CheckCall, Failure, Refusal, Service } from '../../service/service.ts';
-import { problemText, valueText } from '../../service/service.ts';
+import type { CheckCall, Refusal, Service } from '../../service/calls.ts';
+import {
+  deniedAnswer,
+  failedAnswer,
+  messageOf,
+  valueText,
+  type Failure,
+} from '../../service/failure.ts';
 import { inSlices, type SteppedWork } from '../../util/slices.ts';
 import { decodeBatchInSteps, encodeBatch } from '../codec/batch.ts';
 import { decodeCheck, encodeCheck, idOf } from '../codec/check.ts';
@@ -86,7 +91,7 @@ export function authorizationMethods(
     },
     // Encoders write the id first: no more of the message is looked at.
     refused: (bytes, why) =>
-      encodeCheck(denied(idOf(bytes.subarray(0, ID_BYTES)), 'UNAVAILABLE', why.message)),
+      encodeCheck(deniedAnswer(idOf(bytes.subarray(0, ID_BYTES)), 'UNAVAILABLE', why.message)),
     forget,
     keptBytes: repeats.bytes,
   };
@@ -150,62 +155,27 @@ function streamed(
     if (!('failure' in answer)) return encodeCheck(answer);
     const { tenant, action } = request;
     return answer.failure === 'invalid'
-      ? malformed(service, { id, tenant, action }, problemText(answer.problem), waitMs)
-      : encodeCheck(failed(id, answer));
+      ? malformed(service, { id, tenant, action }, messageOf(answer), waitMs)
+      : encodeCheck(failedAnswer(id, answer));
   });
 }
 
 /** A message that is no question is denied, and recorded as that. */
 function malformed(
   service: Service,
-  refused: Omit<Refusal, 'reason'>,
+  refusal: Omit<Refusal, 'reason'>,
   detail: string,
   waitMs: number,
 ): MaybePromise<Buffer> {
-  const { id } = refused;
-  const recorded = service.refuse(
-    { ...refused, reason: 'INVALID_ARGUMENT' },
-    'check_stream',
-    waitMs,
-  );
-  return later(recorded, (answered) =>
+  const { id } = refusal;
+  const reason = 'INVALID_ARGUMENT';
+  return later(service.refuse({ ...refusal, reason }, 'check_stream', waitMs), (answered) =>
     encodeCheck(
       'failure' in answered
-        ? failed(id, answered)
-        : { ...denied(id, 'INVALID_ARGUMENT', detail), ...answered },
+        ? failedAnswer(id, answered)
+        : { ...deniedAnswer(id, reason, detail), ...answered },
     ),
   );
-}
-
-function failed(id: string, failure: Failure): CheckAnswer {
-  switch (failure.failure) {
-    case 'invalid':
-      return denied(id, 'INVALID_ARGUMENT', problemText(failure.problem));
-    case 'limited':
-      return denied(id, 'RATE_LIMITED', failure.message);
-    case 'unavailable':
-      return denied(id, failure.reason, failure.message);
-    case 'internal':
-      return denied(id, 'INTERNAL', failure.message);
-  }
-}
-
-function denied(id: string, reason: Exclude<Reason, 'ALLOWED'>, detail: string): CheckAnswer {
-  return {
-    id,
-    detail,
-    decision: {
-      allowed: false,
-      reason,
-      by: undefined,
-      actionRule: undefined,
-      objectRule: undefined,
-      shadow: undefined,
-    },
-    decisionId: '',
-    revision: 0,
-    ageMs: 0,
-  };
 }
 
 /** The one table from failures to codes. */
