@@ -33,32 +33,86 @@ const LEAVING_MS = 2_000;
 
 export async function openFollower(file: string): Promise<Follower> {
   const { past, beginning } = await begin(file);
-  const start = beginning?.offset ?? 0;
-  let current = beginning;
-  /** Files that were moved away, and until when they are read on. As long as one is open, no other has its inode. */
-  const leaving = new Map<Opened, number>();
-  /** The newest rotated file that is done with. */
-  let newest = past.at(-1) ?? '';
+  return new FileFollower(file, past, beginning);
+}
 
-  async function* leave(one: Opened, until: number): AsyncGenerator<Line> {
+class FileFollower implements Follower {
+  readonly #file: string;
+  /** Rotated files that were there when it was opened, oldest first. */
+  readonly #past: readonly string[];
+  readonly #beginning: Opened | undefined;
+  /** Where `before` ends in the file that was written to when it was opened. */
+  readonly #start: number;
+  #current: Opened | undefined;
+  /** Files that were moved away, and until when they are read on. As long as one is open, no other has its inode. */
+  readonly #leaving = new Map<Opened, number>();
+  /** The newest rotated file that was read to its end. */
+  #newest: string;
+
+  constructor(file: string, past: readonly string[], beginning: Opened | undefined) {
+    this.#file = file;
+    this.#past = past;
+    this.#beginning = beginning;
+    this.#start = beginning?.offset ?? 0;
+    this.#current = beginning;
+    this.#newest = past.at(-1) ?? '';
+  }
+
+  async *before(): AsyncGenerator<Line> {
+    if (this.#beginning !== undefined)
+      yield* backwards(this.#beginning.handle, this.#start, this.#file);
+    for (const name of this.#past.toReversed()) {
+      const handle = await openIfThere(name);
+      if (handle === undefined) continue;
+      try {
+        yield* backwards(handle, (await handle.stat()).size, name);
+      } finally {
+        await handle.close();
+      }
+    }
+  }
+
+  async *grown(): AsyncGenerator<Line> {
+    const current = this.#current;
+    // The size is read first: the sink wrote to the older files before it wrote these bytes.
+    const end = current === undefined ? 0 : await sizeOf(current);
+    for (const [one, until] of this.#leaving) yield* this.#leave(one, until);
+    if (current !== undefined) yield* drain(current, end);
+    if ((await idOf(this.#file)) === current?.id) return;
+    if (current !== undefined) {
+      this.#leaving.set(current, performance.now() + LEAVING_MS);
+      yield* drain(current, await sizeOf(current));
+    }
+    yield* this.#readRotated();
+  }
+
+  async close(): Promise<void> {
+    for (const one of this.#leaving.keys()) await one.handle.close();
+    this.#leaving.clear();
+    await this.#current?.handle.close();
+    this.#current = undefined;
+  }
+
+  /** Reads a file that was moved away, and closes it when its time is over. */
+  async *#leave(one: Opened, until: number): AsyncGenerator<Line> {
     const isOver = performance.now() > until;
     yield* drain(one, await sizeOf(one));
     if (!isOver) return;
     yield* one.splitter.end();
-    leaving.delete(one);
+    this.#leaving.delete(one);
     await one.handle.close();
   }
 
-  /** Files that came and went since the last look. The one that is written to now comes with the next look. */
-  async function* goOn(): AsyncGenerator<Line> {
-    const { rotated, current: handle } = await snapshotOf(file);
-    current = await openedOf(handle, file);
-    for (const name of rotated.filter((one) => one > newest)) {
-      newest = name;
+  /** Reads the files that were rotated since the last look. The next look reads the one that is written to now. */
+  async *#readRotated(): AsyncGenerator<Line> {
+    const { rotated, current } = await snapshotOf(this.#file);
+    this.#current = await openedOf(current, this.#file);
+    for (const name of rotated.filter((one) => one > this.#newest)) {
+      this.#newest = name;
       const one = await openedOf(await openIfThere(name), name);
       if (one === undefined) continue;
       try {
-        if ([...leaving.keys()].some(({ id }) => id === one.id)) continue;
+        if ([...this.#leaving.keys()].some(({ id }) => id === one.id)) continue;
         yield* drain(one, await sizeOf(one));
         yield* one.splitter.end();
       } finally {
@@ -66,39 +120,6 @@ export async function openFollower(file: string): Promise<Follower> {
       }
     }
   }
-
-  return {
-    async *before(): AsyncGenerator<Line> {
-      if (beginning !== undefined) yield* backwards(beginning.handle, start, file);
-      for (const name of past.toReversed()) {
-        const handle = await openIfThere(name);
-        if (handle === undefined) continue;
-        try {
-          yield* backwards(handle, (await handle.stat()).size, name);
-        } finally {
-          await handle.close();
-        }
-      }
-    },
-    async *grown(): AsyncGenerator<Line> {
-      // What stands there by now comes after all that its sink has written to the files before it.
-      const end = current === undefined ? 0 : await sizeOf(current);
-      for (const [one, until] of leaving) yield* leave(one, until);
-      if (current !== undefined) yield* drain(current, end);
-      if ((await idOf(file)) === current?.id) return;
-      if (current !== undefined) {
-        leaving.set(current, performance.now() + LEAVING_MS);
-        yield* drain(current, await sizeOf(current));
-      }
-      yield* goOn();
-    },
-    async close(): Promise<void> {
-      for (const one of leaving.keys()) await one.handle.close();
-      leaving.clear();
-      await current?.handle.close();
-      current = undefined;
-    },
-  };
 }
 
 /** Opens the file behind its last whole line. */

@@ -3,7 +3,7 @@ import { parseRedisAddress, withoutSecrets } from '../../store/redis/address.ts'
 import { openClient, type Client, type TlsFiles } from '../../store/redis/client.ts';
 import { StoreError, UnusableStoreError } from '../../store/store.ts';
 import type { Line } from './names.ts';
-import { pause, writtenWithin, type Following, type Source } from './log-source.ts';
+import { pause, writtenWithin, type Following, type Range, type Source } from './log-source.ts';
 
 export interface StreamOptions {
   /** `redis://…` and its like. */
@@ -29,92 +29,112 @@ type Entry = readonly [id: string, fields: readonly string[]];
 
 /** @throws Error where the address is none */
 export function openStream(options: StreamOptions): Source {
-  const { url, key } = options;
-  const address = parseRedisAddress(url);
+  const address = parseRedisAddress(options.url);
   const client = openClient(
     {
       address: { ...address, password: address.password ?? options.password },
-      shown: withoutSecrets(url),
+      shown: withoutSecrets(options.url),
       tls: options.tls,
       connectTimeoutMs: TIMEOUT_MS,
-      // Told by the command that fails.
+      // The command that fails tells its reason.
       onProblem: () => {},
       onLost: () => {},
     },
     TIMEOUT_MS,
   );
-  const lineOf = ([id, fields]: Entry): Line => {
+  return new RedisStream(client, options);
+}
+
+class RedisStream implements Source {
+  readonly #client: Client;
+  readonly #options: StreamOptions;
+
+  constructor(client: Client, options: StreamOptions) {
+    this.#client = client;
+    this.#options = options;
+  }
+
+  async *read(range: Range): AsyncGenerator<Line> {
+    const { key, url } = this.#options;
+    await this.#client.ready(TIMEOUT_MS);
+    if ((await this.#client.command(TIMEOUT_MS, 'EXISTS', key)) === 0)
+      throw new Error(
+        `--stream: there is no stream \`${key}\` at \`${withoutSecrets(url)}\`: check both`,
+      );
+    const { from, to } = writtenWithin(range);
+    const end = to === undefined ? '+' : String(Math.max(0, to));
+    for await (const one of this.#pages('XRANGE', String(Math.max(0, from ?? 0)), end))
+      yield this.#lineOf(one);
+  }
+
+  async follow(): Promise<Following> {
+    await this.#client.ready(TIMEOUT_MS);
+    const [newest] = await this.#entries('XREVRANGE', '+', '-', 1);
+    const start = newest?.[0];
+    return {
+      before: () => (start === undefined ? [] : [this.#before(start)]),
+      after: (signal) => this.#after(start ?? '0-0', signal),
+    };
+  }
+
+  size(): Promise<number> {
+    return Promise.resolve(0);
+  }
+
+  close(): Promise<void> {
+    this.#client.close();
+    return Promise.resolve();
+  }
+
+  async *#before(start: string): AsyncGenerator<Line> {
+    for await (const one of this.#pages('XREVRANGE', start, '-')) yield this.#lineOf(one);
+  }
+
+  /** Waits while Redis is away: entries that are added meanwhile are read when it is back. */
+  async *#after(start: string, signal: AbortSignal): AsyncGenerator<Line> {
+    const { key, onProblem } = this.#options;
+    let last = start;
+    while (!signal.aborted)
+      try {
+        await this.#client.ready(TIMEOUT_MS);
+        for (const one of await nextAfter(this.#client, key, last)) {
+          last = one[0];
+          yield this.#lineOf(one);
+        }
+      } catch (error) {
+        if (!(error instanceof StoreError) || error instanceof UnusableStoreError) throw error;
+        if (signal.aborted) return;
+        onProblem(error.message);
+        await pause(RETRY_MS, signal);
+      }
+  }
+
+  #lineOf([id, fields]: Entry): Line {
     const at = fields.findIndex((name, index) => index % 2 === 0 && name === 'record');
-    return { text: at < 0 ? '' : (fields[at + 1] ?? ''), where: `${key} ${id}`, whole: true };
-  };
-  const entries = async (
+    const where = `${this.#options.key} ${id}`;
+    return { text: at < 0 ? '' : (fields[at + 1] ?? ''), where, whole: true };
+  }
+
+  async #entries(
     command: 'XRANGE' | 'XREVRANGE',
     from: string,
     to: string,
     count: number,
-  ): Promise<readonly Entry[]> =>
-    // Both answer with entries.
-    (await client.command(TIMEOUT_MS, command, key, from, to, 'COUNT', count)) as readonly Entry[];
+  ): Promise<readonly Entry[]> {
+    const { key } = this.#options;
+    const answer = await this.#client.command(TIMEOUT_MS, command, key, from, to, 'COUNT', count);
+    // Both commands answer with entries.
+    return answer as readonly Entry[];
+  }
 
-  async function* pages(command: 'XRANGE' | 'XREVRANGE', from: string, to: string) {
+  async *#pages(command: 'XRANGE' | 'XREVRANGE', from: string, to: string): AsyncGenerator<Entry> {
     for (let at = from; ;) {
-      const page = await entries(command, at, to, PAGE);
+      const page = await this.#entries(command, at, to, PAGE);
       yield* page;
       const last = page.at(-1)?.[0];
       if (last === undefined || page.length < PAGE) return;
       at = `(${last}`;
     }
-  }
-  async function* before(start: string): AsyncGenerator<Line> {
-    for await (const one of pages('XREVRANGE', start, '-')) yield lineOf(one);
-  }
-  return {
-    async *read(range): AsyncGenerator<Line> {
-      await client.ready(TIMEOUT_MS);
-      if ((await client.command(TIMEOUT_MS, 'EXISTS', key)) === 0)
-        throw new Error(
-          `--stream: there is no stream \`${key}\` at \`${withoutSecrets(url)}\`: check both`,
-        );
-      const { from, to } = writtenWithin(range);
-      const end = to === undefined ? '+' : String(Math.max(0, to));
-      for await (const one of pages('XRANGE', String(Math.max(0, from ?? 0)), end))
-        yield lineOf(one);
-    },
-    async follow(): Promise<Following> {
-      await client.ready(TIMEOUT_MS);
-      const [newest] = await entries('XREVRANGE', '+', '-', 1);
-      const start = newest?.[0];
-      return {
-        before: () => (start === undefined ? [] : [before(start)]),
-        async *after(signal): AsyncGenerator<Line> {
-          let last = start ?? '0-0';
-          for await (const page of comingAfter(() => last, signal))
-            for (const one of page) {
-              last = one[0];
-              yield lineOf(one);
-            }
-        },
-      };
-    },
-    size: () => Promise.resolve(0),
-    close(): Promise<void> {
-      client.close();
-      return Promise.resolve();
-    },
-  };
-
-  /** Waits out a Redis that is away: what comes meanwhile is there when it is back. */
-  async function* comingAfter(last: () => string, signal: AbortSignal) {
-    while (!signal.aborted)
-      try {
-        await client.ready(TIMEOUT_MS);
-        yield await nextAfter(client, key, last());
-      } catch (error) {
-        if (!(error instanceof StoreError) || error instanceof UnusableStoreError) throw error;
-        if (signal.aborted) return;
-        options.onProblem(error.message);
-        await pause(RETRY_MS, signal);
-      }
   }
 }
 

@@ -1,7 +1,7 @@
 /** What a policy set under trial would change, by the decisions that were recorded while it was. */
 import type { Scalar } from '../../engine/model.ts';
 import type { Line } from '../logs/names.ts';
-import { historyOf } from './set-history.ts';
+import { historyOf, type History } from './set-history.ts';
 import {
   impactOf,
   type Carrier,
@@ -10,7 +10,7 @@ import {
   type OnTrial,
   type Unknown,
 } from './impact.ts';
-import { readRecord, resourceOf, type DecisionRecord } from '../record/recorded.ts';
+import { readRecord, resourceOf, type DecisionRecord, type Recorded } from '../record/recorded.ts';
 import { isSelected, type Selection } from '../logs/selection.ts';
 import { counted, tallies, type Tally } from './tally.ts';
 
@@ -69,13 +69,20 @@ export async function reportOn(
   trial: Trial,
   lines: () => AsyncIterable<Line>,
 ): Promise<RolloutReport> {
-  const { set, selection } = trial;
-  const history = await historyOf(set, selection, lines());
-  const carriers = trial.carriers ?? history.carriers;
-  const groups = tallies<Group>(MAX_GROUPS);
-  const attributes = tallies<ByAttribute>(MAX_ATTRIBUTES);
-  const unknown = tallies<Unknown>(MAX_SETS);
-  const count = {
+  const history = await historyOf(trial.set, trial.selection, lines());
+  const report = new RolloutCounts(trial, history);
+  for await (const line of lines()) report.add(readRecord(line));
+  return report.result();
+}
+
+class RolloutCounts {
+  readonly #trial: Trial;
+  readonly #history: History;
+  readonly #carriers: ReadonlyMap<string, Carrier>;
+  readonly #groups = tallies<Group>(MAX_GROUPS);
+  readonly #attributes = tallies<ByAttribute>(MAX_ATTRIBUTES);
+  readonly #unknown = tallies<Unknown>(MAX_SETS);
+  readonly #count = {
     decisions: 0,
     outdated: 0,
     newly_denied: 0,
@@ -83,52 +90,65 @@ export async function reportOn(
     sampled: 0,
     without_key: 0,
   };
-  const unreadable: { lines: number; first: string | undefined } = { lines: 0, first: undefined };
-  let tookPart: Tally | undefined;
-  let wouldChange: Tally | undefined;
+  readonly #unreadable: { lines: number; first: string | undefined } = {
+    lines: 0,
+    first: undefined,
+  };
+  #tookPart: Tally | undefined;
+  #wouldChange: Tally | undefined;
 
-  for await (const line of lines()) {
-    const record = readRecord(line);
+  constructor(trial: Trial, history: History) {
+    this.#trial = trial;
+    this.#history = history;
+    this.#carriers = trial.carriers ?? history.carriers;
+  }
+
+  add(record: Recorded): void {
     if (record.type === 'unreadable') {
-      unreadable.lines++;
-      unreadable.first ??= record.why;
+      this.#unreadable.lines++;
+      this.#unreadable.first ??= record.why;
     }
-    if (record.type !== 'decision' || !isSelected(record, selection)) continue;
-    count.decisions++;
-    const { key_id = '', action } = record;
-    if (record.omitted?.includes('key_id') === true) count.without_key++;
-    const carrier = carriers.get(key_id);
-    const impact = carrier && impactOf(record, trial, carrier);
-    if (impact === undefined) continue;
-    if (history.isOutdated(record, key_id)) {
-      count.outdated++;
-      continue;
+    if (record.type !== 'decision' || !isSelected(record, this.#trial.selection)) return;
+    this.#count.decisions++;
+    const { key_id = '' } = record;
+    if (record.omitted?.includes('key_id') === true) this.#count.without_key++;
+    const carrier = this.#carriers.get(key_id);
+    const impact = carrier && impactOf(record, this.#trial, carrier);
+    if (impact === undefined) return;
+    if (this.#history.isOutdated(record, key_id)) {
+      this.#count.outdated++;
+      return;
     }
-    tookPart = counted(tookPart, record);
-    if (record.sample_rate !== undefined) count.sampled++;
-    if ('other_set' in impact) {
-      unknown.add(impact, record);
-      continue;
-    }
-    if (impact.length > 0) wouldChange = counted(wouldChange, record, objectsOf(impact));
-    for (const { change, rule, objects } of impact) {
-      count[change]++;
-      groups.add({ change, key_id, action, rule }, record, objects);
-      for (const one of attributesOf(record)) attributes.add({ change, ...one }, record);
+    this.#tookPart = counted(this.#tookPart, record);
+    if (record.sample_rate !== undefined) this.#count.sampled++;
+    if ('other_set' in impact) this.#unknown.add(impact, record);
+    else this.#addEffects(impact, record, key_id);
+  }
+
+  result(): RolloutReport {
+    return {
+      ...this.#count,
+      took_part: this.#tookPart,
+      would_change: this.#wouldChange,
+      groups: this.#groups.list(),
+      other_groups: this.#groups.others(),
+      attributes: this.#attributes.list(),
+      other_attributes: this.#attributes.others(),
+      unknown: this.#unknown.list(),
+      other_unknown: this.#unknown.others(),
+      unreadable: this.#unreadable,
+    };
+  }
+
+  #addEffects(effects: readonly Effect[], record: DecisionRecord, key_id: string): void {
+    if (effects.length > 0)
+      this.#wouldChange = counted(this.#wouldChange, record, objectsOf(effects));
+    for (const { change, rule, objects } of effects) {
+      this.#count[change]++;
+      this.#groups.add({ change, key_id, action: record.action, rule }, record, objects);
+      for (const one of attributesOf(record)) this.#attributes.add({ change, ...one }, record);
     }
   }
-  return {
-    ...count,
-    took_part: tookPart,
-    would_change: wouldChange,
-    groups: groups.list(),
-    other_groups: groups.others(),
-    attributes: attributes.list(),
-    other_attributes: attributes.others(),
-    unknown: unknown.list(),
-    other_unknown: unknown.others(),
-    unreadable,
-  };
 }
 
 /** The effective metadata (ABAC-9), a key an entry. */

@@ -49,98 +49,126 @@ const CHUNK_BYTES = 512 * 1024;
 const FLAGS = constants.O_RDWR | constants.O_CREAT | constants.O_APPEND | constants.O_NOFOLLOW;
 const MODE = 0o600;
 
-/** @throws Error where the file cannot be one */
-export function openSpool({ path, maxBytes, onProblem }: SpoolOptions): Spool {
-  let descriptor = opened(path);
-  /** Up to there all was sent. */
-  let sent = 0;
-  let isLeft = false;
-  /** A chunk that is sent again is the same one. */
-  let next: { readonly lines: readonly string[]; readonly end: number } | undefined;
+interface Chunk {
+  readonly lines: readonly string[];
+  /** Where the chunk ends in the file. */
+  readonly end: number;
+}
 
-  const size = (): number => fstatSync(descriptor).size;
+/** @throws Error where the file cannot be opened as a spool */
+export function openSpool(options: SpoolOptions): Spool {
+  return new FileSpool(options);
+}
 
-  const chunk = (): { readonly lines: readonly string[]; readonly end: number } | undefined => {
-    const end = size();
-    if (sent >= end) return undefined;
-    let bytes = readAt(descriptor, sent, Math.min(CHUNK_BYTES, end - sent));
+class FileSpool implements Spool {
+  readonly #options: SpoolOptions;
+  #descriptor: number;
+  /** The bytes before this offset were sent. */
+  #sent = 0;
+  /** `leave` was called: what waits now is for the next process. */
+  #isLeft = false;
+  /** The chunk that is sent now: the same one again, if sending fails. */
+  #next: Chunk | undefined;
+
+  constructor(options: SpoolOptions) {
+    this.#options = options;
+    this.#descriptor = opened(options.path);
+  }
+
+  isWaiting(): boolean {
+    return this.#sent < this.#size();
+  }
+
+  async drain(send: (lines: readonly string[]) => Promise<void>): Promise<number> {
+    let count = 0;
+    while ((this.#next ??= this.#chunk()) !== undefined) {
+      const { lines, end } = this.#next;
+      if (lines.length > 0) await send(lines);
+      // The next process sends what was left meanwhile, and this chunk with it.
+      if (this.#isLeft) return count;
+      count += lines.length;
+      this.#sent = end;
+      this.#next = undefined;
+    }
+    if (this.#sent > 0) ftruncateSync(this.#descriptor, 0);
+    this.#sent = 0;
+    return count;
+  }
+
+  leave(lines: readonly string[]): number {
+    this.#isLeft = true;
+    this.#compact();
+    const start = this.#size();
+    const isTorn = start > 0 && readAt(this.#descriptor, start - 1, 1)[0] !== LINE_FEED;
+    const before = isTorn ? '\n' : '';
+    let room = this.#options.maxBytes - start - before.length;
+    const fitting = lines.findIndex((line) => (room -= Buffer.byteLength(line) + 1) < 0);
+    const kept = fitting < 0 ? lines : lines.slice(0, fitting);
+    if (kept.length === 0) return 0;
+    writeAll(this.#descriptor, Buffer.from(`${before}${kept.join('\n')}\n`));
+    fsyncSync(this.#descriptor);
+    return kept.length;
+  }
+
+  close(): void {
+    closeSync(this.#descriptor);
+  }
+
+  remove(): void {
+    if (this.#size() === 0) rmSync(this.#options.path, { force: true });
+  }
+
+  #size(): number {
+    return fstatSync(this.#descriptor).size;
+  }
+
+  /** The next lines to send; `undefined`: nothing waits. */
+  #chunk(): Chunk | undefined {
+    const end = this.#size();
+    const from = this.#sent;
+    if (from >= end) return undefined;
+    let bytes = readAt(this.#descriptor, from, Math.min(CHUNK_BYTES, end - from));
     let last = bytes.lastIndexOf(LINE_FEED);
-    // A line that is longer than a chunk is one by itself.
-    while (last < 0 && sent + bytes.length < end) {
-      bytes = readAt(descriptor, sent, Math.min(bytes.length * 2, end - sent));
+    // A line that is longer than a chunk is a chunk of its own.
+    while (last < 0 && from + bytes.length < end) {
+      bytes = readAt(this.#descriptor, from, Math.min(bytes.length * 2, end - from));
       last = bytes.lastIndexOf(LINE_FEED);
     }
-    if (last >= 0) return { lines: recordsIn(bytes.subarray(0, last)), end: sent + last + 1 };
-    onProblem(
-      `\`${path}\`: ${bytes.length} bytes at its end are no whole record: a crash cut it off`,
+    if (last >= 0) return { lines: this.#recordsIn(bytes.subarray(0, last)), end: from + last + 1 };
+    this.#options.onProblem(
+      `\`${this.#options.path}\`: ${bytes.length} bytes at its end are no whole record: a crash cut it off`,
     );
     return { lines: [], end };
-  };
+  }
 
-  const recordsIn = (bytes: Buffer): string[] => {
+  #recordsIn(bytes: Buffer): string[] {
     const lines = bytes
       .toString()
       .split('\n')
       .filter((line) => line !== '');
     const records = lines.filter((line) => parseRecord(line) !== undefined);
     if (records.length < lines.length)
-      onProblem(
-        `\`${path}\`: ${lines.length - records.length} lines are no records, and are not sent`,
+      this.#options.onProblem(
+        `\`${this.#options.path}\`: ${lines.length - records.length} lines are no records, and are not sent`,
       );
     return records;
-  };
+  }
 
-  /** Lines that were sent go, so that they do not count against the bound. */
-  const compact = (): void => {
-    if (sent === 0) return;
-    const rest = readAt(descriptor, sent, size() - sent);
-    const temporary = `${path}.new`;
+  /** Removes the lines that were sent, so that they do not count against the bound. */
+  #compact(): void {
+    if (this.#sent === 0) return;
+    const rest = readAt(this.#descriptor, this.#sent, this.#size() - this.#sent);
+    const temporary = `${this.#options.path}.new`;
     rmSync(temporary, { force: true });
     const fresh = openSync(temporary, FLAGS | constants.O_EXCL, MODE);
     writeAll(fresh, rest);
     fsyncSync(fresh);
-    renameSync(temporary, path);
-    closeSync(descriptor);
-    descriptor = fresh;
-    sent = 0;
-    next = undefined;
-  };
-
-  return {
-    isWaiting: () => sent < size(),
-    async drain(send): Promise<number> {
-      let count = 0;
-      while ((next ??= chunk()) !== undefined) {
-        const { lines, end } = next;
-        if (lines.length > 0) await send(lines);
-        // What was left meanwhile is the next process's, and this chunk with it.
-        if (isLeft) return count;
-        count += lines.length;
-        sent = end;
-        next = undefined;
-      }
-      if (sent > 0) ftruncateSync(descriptor, 0);
-      sent = 0;
-      return count;
-    },
-    leave(lines): number {
-      isLeft = true;
-      compact();
-      const start = size();
-      const torn = start > 0 && readAt(descriptor, start - 1, 1)[0] !== LINE_FEED ? '\n' : '';
-      let room = maxBytes - start - torn.length;
-      const fitting = lines.findIndex((line) => (room -= Buffer.byteLength(line) + 1) < 0);
-      const kept = fitting < 0 ? lines : lines.slice(0, fitting);
-      if (kept.length === 0) return 0;
-      writeAll(descriptor, Buffer.from(`${torn}${kept.join('\n')}\n`));
-      fsyncSync(descriptor);
-      return kept.length;
-    },
-    close: () => closeSync(descriptor),
-    remove(): void {
-      if (size() === 0) rmSync(path, { force: true });
-    },
-  };
+    renameSync(temporary, this.#options.path);
+    closeSync(this.#descriptor);
+    this.#descriptor = fresh;
+    this.#sent = 0;
+    this.#next = undefined;
+  }
 }
 
 function opened(path: string): number {
