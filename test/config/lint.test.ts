@@ -138,17 +138,18 @@ describe('lint', () => {
     }));
 
   it('ADM-11: takes twice as long for twice as many rules, not four times', () => {
-    const ms = (count: number): number => {
+    // Processor time of this thread: what other processes take from it is not counted.
+    const cpuTime = (count: number): number => {
       const rules = many(count);
       const times = Array.from({ length: 5 }, () => {
-        const start = performance.now();
+        const start = process.threadCpuUsage();
         lintPolicySet(source, [], { name: 's', mode: 'enforce', rules }, catalog);
-        return performance.now() - start;
+        return process.threadCpuUsage(start).user;
       });
       return Math.min(...times);
     };
-    ms(4_000);
-    expect(ms(32_000) / ms(4_000)).toBeLessThan(32);
+    cpuTime(4_000);
+    expect(cpuTime(32_000) / cpuTime(4_000)).toBeLessThan(32);
   });
 
   it('ADM-11: tells how many more warnings there are', () => {
