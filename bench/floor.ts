@@ -3,7 +3,7 @@
  * report-only answers, no validation: only the look-ups that nobody can do without.
  */
 import type { Attributes, Request, Scalar } from '../src/engine/model.ts';
-import type { TenantFacts } from '../src/admin/state/tenant-state.ts';
+import type { TenantFacts } from '../src/admin/state/tenant-facts.ts';
 import { ROLES, USER } from './world.ts';
 
 export interface BareMaps {

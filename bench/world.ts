@@ -3,7 +3,8 @@
  * eight roles, tree grants at depth one above paths of depth six, objects with access lists, and a key
  * whose rules look at two attributes.
  */
-import { fromDefaults, toFacts, type TenantFacts } from '../src/admin/state/tenant-state.ts';
+import { toFacts } from '../src/admin/state/to-facts.ts';
+import { fromDefaults, type TenantFacts } from '../src/admin/state/tenant-facts.ts';
 import { compileCatalog, type Catalog, type CatalogEntries } from '../src/engine/action.ts';
 import type { Request, Resource, Scalar, TreeAction } from '../src/engine/model.ts';
 import { staticFacts, type StaticFacts } from '../src/offline/static-facts.ts';

@@ -1,5 +1,6 @@
 /** What management requests say, checked field by field (ID-1, PATH-1, RBAC-1). */
 import { idProblem } from '../engine/id.ts';
+import { TREE_VERBS, actionOfVerb } from '../engine/action.ts';
 import { TREE_ACTIONS, type TreeAction } from '../engine/model.ts';
 import { pathProblem } from '../engine/path.ts';
 import { permissionProblem } from '../engine/permissions.ts';
@@ -41,13 +42,14 @@ export function levelOf(field: string, value: number): number {
 
 /** Tree actions in the order of records; `update` is `write` (ACT-1). */
 export function actionsOf(field: string, values: readonly string[]): readonly TreeAction[] {
-  const names = values.map((value) => (value === 'update' ? 'write' : value));
-  for (const [index, value] of names.entries())
-    if (!TREE_ACTIONS.some((action) => action === value))
-      throw invalid(
-        `${field}[${index}]`,
-        `\`${printable(value)}\` is none of ${TREE_ACTIONS.join(', ')}`,
-      );
+  const names = values.map((value, index) => {
+    const verb = TREE_VERBS.find((known) => known === value);
+    if (verb !== undefined) return actionOfVerb(verb);
+    throw invalid(
+      `${field}[${index}]`,
+      `\`${printable(value)}\` is none of ${TREE_ACTIONS.join(', ')}`,
+    );
+  });
   return TREE_ACTIONS.filter((action) => names.includes(action));
 }
 

@@ -1,9 +1,8 @@
 /** `actions.yaml`: the action catalog and how resource types join the models (ACT-1, COMB-3). */
 import * as z from 'zod';
 import { READONLY } from '../engine/abac.ts';
-import { compileCatalog, type Catalog } from '../engine/action.ts';
+import { compileCatalog, TREE_VERBS, type Catalog } from '../engine/action.ts';
 import { idProblem } from '../engine/id.ts';
-import { TREE_ACTIONS } from '../engine/model.ts';
 import { permissionProblem } from '../engine/permissions.ts';
 import { access, level, permission, treeAction } from './common.ts';
 import { parseAs } from './document.ts';
@@ -90,11 +89,10 @@ function nameProblem(name: string): string | undefined {
     : 'is a bare verb: give a dotted name (`thread.get`) or `resource:verb`';
 }
 
-const TREE_VERBS = new Set<string>([...TREE_ACTIONS, 'update']);
-
 /** Why a rule may not name this action, or `undefined` (ABAC-2). */
 export function ruleActionProblem(catalog: Catalog, name: string): string | undefined {
-  if (name === READONLY || catalog.actions.has(name) || TREE_VERBS.has(name)) return undefined;
+  if (name === READONLY || catalog.actions.has(name) || TREE_VERBS.some((verb) => verb === name))
+    return undefined;
   if (name.includes('*'))
     return `wildcard in action ${name}: rules match exact names, list them or use readonly`;
   if (name.includes(':') && permissionProblem(name) === undefined) return undefined;

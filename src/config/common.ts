@@ -1,8 +1,8 @@
 /** Schema pieces that several file kinds share, with the rules of `engine/` as their refinements. */
 import * as z from 'zod';
-import type { Access } from '../engine/action.ts';
+import { TREE_VERBS, type Access } from '../engine/action.ts';
 import { idProblem, storedIdProblem } from '../engine/id.ts';
-import { MODELS, MODES, TREE_ACTIONS } from '../engine/model.ts';
+import { MODELS, MODES } from '../engine/model.ts';
 import { pathProblem } from '../engine/path.ts';
 import { permissionProblem } from '../engine/permissions.ts';
 
@@ -29,7 +29,7 @@ export const permission = ruled(permissionProblem).meta({
 export const mode = z
   .enum(MODES)
   .meta({ description: 'off: not evaluated; report_only: recorded; enforce: decides' });
-export const treeAction = z.enum([...TREE_ACTIONS, 'update']);
+export const treeAction = z.enum(TREE_VERBS);
 export const level = z.int().min(0).max(100).meta({ description: 'Seniority, 0 to 100 (RBAC-3)' });
 
 /** A number that a double holds exactly: `12345678901234567890` would silently become another one. */

@@ -7,11 +7,17 @@ export const TREE_BIT: ReadonlyMap<TreeAction, number> = new Map(
   TREE_ACTIONS.map((action, bit) => [action, 1 << bit]),
 );
 
-/** `update` is an alias of the tree verb `write` (ACT-1). */
-const BIT_OF_VERB: ReadonlyMap<string, number> = new Map<string, number>([
-  ...TREE_BIT,
-  ['update', 2],
-]);
+/** Tree actions as files and requests write them: `update` is an alias of `write` (ACT-1). */
+export const TREE_VERBS = [...TREE_ACTIONS, 'update'] as const;
+export type TreeVerb = (typeof TREE_VERBS)[number];
+
+export function actionOfVerb(verb: TreeVerb): TreeAction {
+  return verb === 'update' ? 'write' : verb;
+}
+
+const BIT_OF_VERB: ReadonlyMap<string, number> = new Map<string, number>(
+  TREE_VERBS.map((verb) => [verb, TREE_BIT.get(actionOfVerb(verb)) ?? 0]),
+);
 
 /** Below every level: what an action without `min_level` asks, and what a closure without roles has (RBAC-3). */
 export const NO_LEVEL = -1;
@@ -45,7 +51,7 @@ export interface ActionEntry {
   readonly name: string;
   readonly readonly?: boolean | undefined;
   readonly permission?: string | undefined;
-  readonly tree?: TreeAction | 'update' | undefined;
+  readonly tree?: TreeVerb | undefined;
   readonly acl?: 'read' | 'write' | undefined;
   readonly min_level?: number | undefined;
   readonly object_scoped?: boolean | undefined;

@@ -1,8 +1,8 @@
 /** Runs policy tests on the engine: the facts of a state, each request, what was expected and what came. */
 import { dirname, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import { fromDefaults, toFacts } from '../admin/state/tenant-state.ts';
-import type { TenantFacts } from '../admin/state/tenant-state.ts';
+import { toFacts } from '../admin/state/to-facts.ts';
+import { fromDefaults, type TenantFacts } from '../admin/state/tenant-facts.ts';
 import { contentOf, eventOf } from '../audit/record/event.ts';
 import { compileRedaction } from '../audit/fields.ts';
 import { parseCatalog } from '../config/catalog.ts';

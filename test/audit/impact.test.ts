@@ -3,7 +3,7 @@
  * which decides with the set in force and the other sets on trial as they are.
  */
 import { expect, it } from 'vitest';
-import { toFacts } from '../../src/admin/state/tenant-state.ts';
+import { toFacts } from '../../src/admin/state/to-facts.ts';
 import { contentOf, eventOf } from '../../src/audit/record/event.ts';
 import { carriersOf, impactOf } from '../../src/audit/reports/impact.ts';
 import { readRecord, type DecisionRecord } from '../../src/audit/record/recorded.ts';

@@ -3,7 +3,7 @@
  * worlds, with the withheld parts of other requests in place of their own.
  */
 import { expect, it } from 'vitest';
-import { toFacts } from '../../src/admin/state/tenant-state.ts';
+import { toFacts } from '../../src/admin/state/to-facts.ts';
 import { decide } from '../../src/engine/decide.ts';
 import { filter } from '../../src/engine/filter.ts';
 import type { Resource } from '../../src/engine/model.ts';

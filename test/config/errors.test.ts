@@ -2,7 +2,8 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { fromDefaults, toFacts } from '../../src/admin/state/tenant-state.ts';
+import { toFacts } from '../../src/admin/state/to-facts.ts';
+import { fromDefaults } from '../../src/admin/state/tenant-facts.ts';
 import { parseCatalog } from '../../src/config/catalog.ts';
 import { readSource, parseSource } from '../../src/config/document.ts';
 import { parsePolicySet } from '../../src/config/policy-set.ts';

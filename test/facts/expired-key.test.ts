@@ -1,6 +1,6 @@
 /** One reading of a key (resolve-key.ts): facts of files, of a store, and replays agree on when it is none. */
 import { describe, expect, it } from 'vitest';
-import { toFacts } from '../../src/admin/state/tenant-state.ts';
+import { toFacts } from '../../src/admin/state/to-facts.ts';
 import { parseCatalog } from '../../src/config/catalog.ts';
 import { parseSource } from '../../src/config/document.ts';
 import { compileCatalog } from '../../src/engine/action.ts';

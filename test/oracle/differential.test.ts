@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { applyState } from '../../src/admin/state/apply-state.ts';
-import { toFacts } from '../../src/admin/state/tenant-state.ts';
+import { toFacts } from '../../src/admin/state/to-facts.ts';
 import { decide as engineDecide } from '../../src/engine/decide.ts';
 import type { Facts } from '../../src/engine/decision.ts';
 import { explain } from '../../src/engine/explain.ts';

@@ -3,7 +3,7 @@
  * that it does not name would not; and the same of a role's permission. Large tenants cost time in proportion.
  */
 import { describe, expect, it } from 'vitest';
-import { toFacts } from '../../src/admin/state/tenant-state.ts';
+import { toFacts } from '../../src/admin/state/to-facts.ts';
 import { compileCatalog } from '../../src/engine/action.ts';
 import type { Facts } from '../../src/engine/decision.ts';
 import { explain, explainInSteps } from '../../src/engine/explain.ts';

@@ -3,7 +3,7 @@ import { newTenant } from '../migrations/baseline.ts';
 import type { Context } from '../context.ts';
 import { denied, alreadyExists, invalid } from '../refused.ts';
 import { addMember } from './members.ts';
-import { fromDefaults } from '../state/tenant-state.ts';
+import { fromDefaults } from '../state/tenant-facts.ts';
 import { createUser } from './users.ts';
 import { INDEXED, isOwnerRole } from '../links.ts';
 import { idOf } from '../input.ts';

@@ -3,7 +3,7 @@ import type { StateFile } from '../../config/state.ts';
 import { readAll, type Head, type Store } from '../../store/store.ts';
 import { STATE_KINDS } from '../record-kinds.ts';
 import { forbidden, invalid, notFound } from '../refused.ts';
-import { toState } from './tenant-state.ts';
+import { toState } from './to-state.ts';
 import { stateText } from './text.ts';
 
 /** A tenant's whole state; `undefined`: it does not exist. */

@@ -2,7 +2,7 @@
 import type { DefaultRole } from '../../config/roles.ts';
 import type { StateFile } from '../../config/state.ts';
 import { newTenant, type Baseline } from '../migrations/baseline.ts';
-import { fromDefaults, type BaseRole, type TenantFacts } from './tenant-state.ts';
+import { fromDefaults, type BaseRole, type TenantFacts } from './tenant-facts.ts';
 
 /** A state that lists a role as `system` restores it as it was; else the default roles are given (RBAC-4). */
 export function newTenantRoles(state: StateFile, defaults: readonly DefaultRole[]): BaseRole[] {

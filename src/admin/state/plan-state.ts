@@ -15,13 +15,9 @@ import { keptRoles, newTenantRoles, withBaseline, withKept, withTombstones } fro
 import type { Plan, StateChange } from './plan.ts';
 import { versionChanges, versionsOf } from './planned-versions.ts';
 import { removalsOf } from './removals.ts';
-import {
-  toFacts,
-  toState,
-  type BaseRole,
-  type IsStored,
-  type TenantFacts,
-} from './tenant-state.ts';
+import { toState } from './to-state.ts';
+import { toFacts } from './to-facts.ts';
+import type { BaseRole, IsStored, TenantFacts } from './tenant-facts.ts';
 import { unjustifiedRows } from './unjustified-rows.ts';
 
 /** Kinds of records that follow from the state and are compared with it. */

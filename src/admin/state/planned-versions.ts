@@ -3,7 +3,7 @@ import type { PolicySetRecord, PolicyVersionRecord } from '../../engine/records.
 import type { Change, Store } from '../../store/store.ts';
 import { KEPT_VERSIONS, versionId } from '../rules/policy-versions.ts';
 import type { StateChange } from './plan.ts';
-import type { TenantFacts } from './tenant-state.ts';
+import type { TenantFacts } from './tenant-facts.ts';
 
 /** Versions that new policy sets count on from: those of sets of the same name that were deleted. */
 export async function versionsOf(

@@ -2,7 +2,7 @@
 import type { Finding, StateFile } from '../../config/state.ts';
 import { unjustified } from '../tree/standing.ts';
 import { factsWorld } from '../world.ts';
-import type { TenantFacts } from './tenant-state.ts';
+import type { TenantFacts } from './tenant-facts.ts';
 
 /** ADM-2 for a state: what names a grantor stands only where that one may give it. */
 export function unjustifiedRows(facts: TenantFacts, state: StateFile): Finding[] {

@@ -1,5 +1,5 @@
 /** By what a principal may still do what was revoked from it (TREE-3): other rows, groups, ownership, permissions. */
-import { TREE_BIT, type Catalog } from '../../engine/action.ts';
+import { actionOfVerb, TREE_BIT, TREE_VERBS, type Catalog } from '../../engine/action.ts';
 import type { TreeAction, Subject } from '../../engine/model.ts';
 import type { GrantRow } from '../../engine/records.ts';
 import { groupsOf, nameOf, userIn, type Groups } from '../principals.ts';
@@ -79,7 +79,8 @@ export function remaining(
 function mayGive(permission: string, action: TreeAction, catalog: Catalog): boolean {
   const colon = permission.indexOf(':');
   const [resource, verb] = [permission.slice(0, colon), permission.slice(colon + 1)];
-  if (verb === '*' || verb === action || (verb === 'update' && action === 'write')) return true;
+  if (verb === '*' || TREE_VERBS.some((one) => one === verb && actionOfVerb(one) === action))
+    return true;
   if (catalog.satisfiedBy.get(action)?.includes(verb) === true) return true;
   const bit = TREE_BIT.get(action);
   for (const known of catalog.actions.values())

@@ -1,5 +1,6 @@
 /** `postern policy-set report`: what enforcing a set would change, by recorded decisions. */
-import { fromDefaults, toFacts } from '../../admin/state/tenant-state.ts';
+import { toFacts } from '../../admin/state/to-facts.ts';
+import { fromDefaults } from '../../admin/state/tenant-facts.ts';
 import { carriersOf, type Carrier, type Direction } from '../../audit/reports/impact.ts';
 import { reportOn, type RolloutReport } from '../../audit/reports/policy-rollout.ts';
 import type { Source } from '../../audit/logs/log-source.ts';

@@ -1,6 +1,7 @@
 /** The facts that a replay tries: of state files, or of the store that the settings name, with policy sets on trial. */
 import { STATE_KINDS } from '../../admin/record-kinds.ts';
-import { fromDefaults, toFacts, type TenantFacts } from '../../admin/state/tenant-state.ts';
+import { toFacts } from '../../admin/state/to-facts.ts';
+import { fromDefaults, type TenantFacts } from '../../admin/state/tenant-facts.ts';
 import { readSource } from '../../config/document.ts';
 import { lintPolicySet } from '../../config/lint.ts';
 import { parsePolicySet, toPolicySet } from '../../config/policy-set.ts';

@@ -2,7 +2,8 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { lintMigrations } from '../../admin/migrations/migration-lint.ts';
-import { fromDefaults, toFacts } from '../../admin/state/tenant-state.ts';
+import { toFacts } from '../../admin/state/to-facts.ts';
+import { fromDefaults } from '../../admin/state/tenant-facts.ts';
 import { parseCatalog } from '../../config/catalog.ts';
 import { parseAs, readSource } from '../../config/document.ts';
 import type { Source } from '../../config/source.ts';
