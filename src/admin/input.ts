@@ -7,6 +7,7 @@ import { permissionProblem } from '../engine/permissions.ts';
 import { printable } from '../engine/validate.ts';
 import { timeProblem } from '../util/time.ts';
 import { invalid } from './refused.ts';
+import { inOrder } from './tree/rows.ts';
 
 /** Longest free text of a record, characters. */
 const MAX_TEXT = 1_024;
@@ -42,7 +43,7 @@ export function levelOf(field: string, value: number): number {
 
 /** Tree actions in the order of records; `update` is `write` (ACT-1). */
 export function actionsOf(field: string, values: readonly string[]): readonly TreeAction[] {
-  const names = values.map((value, index) => {
+  const actions = values.map((value, index) => {
     const verb = TREE_VERBS.find((known) => known === value);
     if (verb !== undefined) return actionOfVerb(verb);
     throw invalid(
@@ -50,7 +51,7 @@ export function actionsOf(field: string, values: readonly string[]): readonly Tr
       `\`${printable(value)}\` is none of ${TREE_ACTIONS.join(', ')}`,
     );
   });
-  return TREE_ACTIONS.filter((action) => names.includes(action));
+  return inOrder(actions);
 }
 
 export function oneOf<T extends string>(field: string, value: string, known: readonly T[]): T {
