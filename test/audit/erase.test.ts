@@ -133,7 +133,7 @@ describe('a subject', () => {
     writeFileSync(rotated, joined(records()));
     await erase();
     const verify = ['audit', 'verify', '--file', file, '-o', 'json'];
-    const { code, stdout } = await postern([...verify, '--schema', '--complete']);
+    const { code, stdout } = await postern([...verify, '--schema']);
     expect(JSON.parse(stdout)).toMatchObject({ whole: true, records: 7, erased: 6 });
     expect(code).toBe(0);
     // What was not erased is proven as before.
@@ -323,11 +323,17 @@ describe('a file', () => {
     await asking;
     client.close();
     expect(await own.stop()).toBe(0);
-    const verified = await postern(
-      ['audit', 'verify', '--schema', '--complete', '-o', 'json'],
-      own.environment,
-    );
-    const report = JSON.parse(verified.stdout) as { instances: [{ seals: number }] };
+    const verified = await postern(['audit', 'verify', '--schema', '-o', 'json'], own.environment);
+    const report = JSON.parse(verified.stdout) as {
+      erased: number;
+      instances: [{ seals: number }];
+    };
+    // What nobody can prove is complete where its number is known.
+    const complete = ['audit', 'verify', '--schema', '--complete'];
+    expect(await postern(complete, own.environment)).toMatchObject({ code: 1 });
+    expect(
+      await postern([...complete, '--expect-erased', String(report.erased)], own.environment),
+    ).toMatchObject({ code: 0 });
     const [{ seals }] = report.instances;
     expect(report).toMatchObject({ whole: true, unsealed: 0, records: asked + seals });
     const left = await postern(['audit', 'query', '--subject', 'alice'], own.environment);

@@ -279,6 +279,112 @@ describe('a log with seals', () => {
   });
 });
 
+describe('a log that is said to be complete', () => {
+  it('is not, where its end was cut off at a seal or after one, unless the last number is known', async () => {
+    const lines = await sealed();
+    const at = lines.findIndex((line, index) => index > 40 && isSeal(line));
+    const atSeal = lines.slice(0, at + 1);
+    expect(verify(atSeal, { complete: true })).toMatchObject({
+      whole: false,
+      unsealed: 0,
+      counts: { unsealed: 1 },
+    });
+    const known = new Map([[INSTANCE, atSeal.length]]);
+    expect(verify(atSeal, { complete: true, expected: known }).whole).toBe(true);
+    expect(verify(lines.slice(0, at + 4), { complete: true }).counts).toEqual({ unsealed: 2 });
+    // The content of what no seal proves is not known either.
+    const later = new Map([[INSTANCE, at + 4]]);
+    expect(verify(lines.slice(0, at + 4), { complete: true, expected: later }).counts).toEqual({
+      unsealed: 1,
+    });
+    expect(verify(lines.slice(0, -1), { complete: true }).whole).toBe(false);
+  });
+
+  it('is not without any record, nor with lines that are none', () => {
+    expect(verify([], { complete: true })).toMatchObject({ whole: false, counts: { empty: 1 } });
+    expect(verify([])).toMatchObject({ whole: true, records: 0 });
+  });
+
+  it('has no more records that say they were erased or cut down than are known', async () => {
+    const lines = await sealed();
+    const erase = openEraser({ subjects: ['user:user-41'], tenant: 'acme', key: randomBytes(32) });
+    const erased = lines.map((line) => erase(line)?.text ?? line);
+    expect(verify(erased, { complete: true }).counts).toEqual({ erased: 1 });
+    expect(verify(erased, { complete: true, expectedErased: 1 }).whole).toBe(true);
+    // Anything in the place of a record, with the mark and a name as erasure leaves it.
+    const name = `user:erased:${'A'.repeat(43)}`;
+    const forged = `{"v":1,"type":"decision","time":"2026-01-01T00:00:00.000Z","instance":"${INSTANCE}","seq":42,"subject":"${name}","allowed":true,"erased":true}`;
+    expect(verify(lines.with(41, forged), { complete: true }).whole).toBe(false);
+    expect(verify(erased.with(41, forged), { complete: true, expectedErased: 1 }).whole).toBe(
+      erased[41] !== lines[41],
+    );
+    // Without such a name it is none, whatever is asked for.
+    const bad = forged.replace(name, 'user:alice');
+    expect(told(verify(lines.with(41, bad)))).toEqual(['chain log:42 42']);
+    const stub = (lines[41] ?? '').replace(
+      /\}$/,
+      `,"cut":{"digest":"${recordDigest(lines[41] ?? '')}"}}`,
+    );
+    expect(verify(lines.with(41, stub), { complete: true }).counts).toEqual({ cut: 1 });
+    expect(verify(lines.with(41, stub), { complete: true, expectedCut: 1 }).whole).toBe(true);
+  });
+
+  it('by the command: exit code 1, and what is not known is said', async () => {
+    const directory = temporaryDirectory();
+    const file = join(directory, 'audit.jsonl');
+    const key = join(directory, 'key');
+    writeFileSync(key, KEY);
+    const lines = await sealed();
+    const run = (text: string, ...more: readonly string[]) => {
+      writeFileSync(file, text);
+      const args = ['audit', 'verify', '--file', file, '--chain-key-file', key, '--complete'];
+      return postern([...args, ...more]);
+    };
+    const empty = await run('');
+    expect(empty).toMatchObject({ code: 1 });
+    expect(empty.stdout).toContain('empty: there is no record');
+    const cut = await run(`${lines.slice(0, -5).join('\n')}\n`);
+    expect(cut).toMatchObject({ code: 1 });
+    expect(cut.stdout).toContain('may have been cut off');
+    const whole = await run(`${lines.join('\n')}\n`);
+    expect(whole).toMatchObject({ code: 0 });
+    expect(whole.stdout).toContain('not known: whether all records of an instance were removed');
+    expect((await run('', '--expect-erased', 'x')).code).toBe(2);
+  });
+});
+
+describe('findings', () => {
+  it('stand in the order of the log, whatever found them', async () => {
+    const lines = await sealed();
+    const changed = (line = ''): string => line.replace('"allowed":true', '"allowed":false');
+    const seals = lines.flatMap((line, at) => (isSeal(line) ? [at] : []));
+    const [, , third = 0] = seals;
+    // One that its seal finds later, one that is none at once, a gap, one more.
+    const decisions = lines.flatMap((line, at) =>
+      at > third && changed(line) !== line ? [at] : [],
+    );
+    const [a = 0, b = 0, c = 0] = decisions;
+    const spoilt = lines.with(a, changed(lines[a])).with(c, changed(lines[c]));
+    const report = verify([
+      ...spoilt.slice(0, b),
+      'nothing',
+      ...spoilt.slice(b + 1, c - 1),
+      ...spoilt.slice(c),
+    ]);
+    const rows = report.findings.map(({ kind, seq, where }) => ({ kind, seq, where }));
+    expect(rows[0]).toMatchObject({ kind: 'chain', seq: a + 1 });
+    expect(rows[1]).toMatchObject({ kind: 'no_record', where: `log:${b + 1}` });
+    expect(rows.slice(2).map(({ kind }) => kind)).toContain('gap');
+    const numbers = report.findings.flatMap(({ where }) =>
+      where === undefined ? [] : [Number(where.slice('log:'.length))],
+    );
+    expect(numbers).toEqual(numbers.toSorted((x, y) => x - y));
+    expect(rows.findIndex(({ kind }) => kind === 'gap')).toBeLessThan(
+      rows.findIndex(({ seq, kind }) => kind === 'chain' && seq === c + 1),
+    );
+  });
+});
+
 describe('what waits for a seal', () => {
   it('is sealed by number, by size and by time', async () => {
     const sealer = openSealer(INSTANCE, { key: undefined, records: 3 });

@@ -7,11 +7,12 @@ import { CHAIN_START, chainHash, sealOf, type Seal } from '../seals/chain.ts';
 import type { FileLine, Line } from './names.ts';
 import { openIntervals, type Interval, type Intervals } from './intervals.ts';
 import { isObject, parseRecord, type AuditRecord } from '../record/line.ts';
-import { openSealCheck, type SealCheck } from '../seals/seal-check.ts';
+import { openSealCheck, type Place, type SealCheck } from '../seals/seal-check.ts';
 
 /**
  * `gap`: records are missing. `torn`: a line was cut off while it was written. `chain`: records or their seals were
- * tampered with. `unproven`: a seal is missing. `unsealed`: records have none, where it is asked for.
+ * tampered with. `unproven`: a seal is missing. `unsealed`: records have none, where it is asked for. `erased`, `cut`: more
+ * or fewer records say so of themselves than are known of.
  */
 export type FindingKind =
   | 'chain'
@@ -19,6 +20,9 @@ export type FindingKind =
   | 'unsealed'
   | 'gap'
   | 'begins'
+  | 'empty'
+  | 'erased'
+  | 'cut'
   | 'duplicate'
   | 'order'
   | 'torn'
@@ -73,15 +77,22 @@ export interface Report {
   readonly instances: readonly InstanceReport[];
   /** How many there are of each kind. */
   readonly counts: Readonly<Partial<Record<FindingKind, number>>>;
-  /** Of each kind the first 100. */
+  /** Of each kind the first 100, in the order of the log; a gap stands before the record that follows it. */
   readonly findings: readonly Finding[];
 }
 
 export interface VerifyOptions {
   /** Of the chain; `undefined`: it is a plain hash. */
   readonly chainKey: Buffer | undefined;
-  /** A log that does not begin with record 1 of an instance is not whole. */
+  /**
+   * Whatever the log cannot prove is a finding: an instance that does not begin with its record 1, records without a seal,
+   * an instance without its last seal or `expected`, records that say they were erased or cut down, no record at all.
+   */
   readonly complete: boolean;
+  /** How many records are known to be erased, with `complete`. */
+  readonly expectedErased?: number | undefined;
+  /** How many records are known to be cut down, with `complete`. */
+  readonly expectedCut?: number | undefined;
   /** Nor is one with records that no seal proves, or without the last seal of an instance. */
   readonly requireSeals?: boolean;
   /** Of instances the last numbers that are known from elsewhere: a log that has less is not whole. */
@@ -99,6 +110,10 @@ interface Instance {
   readonly seqs: Intervals;
   records: number;
   newest: number;
+  /** Where its lines begin and end, and where the record after a gap stands, by its number. */
+  readonly begins: number;
+  ends: number;
+  readonly jumps: Map<number, number>;
   management: number;
   erased: number;
   readonly seals: SealCheck;
@@ -111,14 +126,26 @@ const MAX_TOLD = 100;
 /** What every record of ours begins with. */
 const BEGINNING = '{"v":';
 
+/** What erasure leaves of a name: an HMAC-SHA256 in base64url. */
+const ERASED_NAME = /erased:[\w-]{43}/;
+
+/** A finding at its line; without one it is of no line, and comes last. */
+type Placed = Finding & { readonly at?: number };
+
+function inLogOrder(findings: readonly Placed[]): Finding[] {
+  return findings
+    .toSorted((a, b) => (a.at ?? Infinity) - (b.at ?? Infinity) || 0)
+    .map(({ at: _at, ...finding }) => finding);
+}
+
 export function openVerifier(options: VerifyOptions): Verifier {
   const instances = new Map<string, Instance>();
-  const findings: Finding[] = [];
+  const findings: Placed[] = [];
   const counts: Partial<Record<FindingKind, number>> = {};
   let lines = 0;
   let records = 0;
 
-  const tell = (finding: Finding): void => {
+  const tell = (finding: Placed): void => {
     const count = (counts[finding.kind] ?? 0) + 1;
     counts[finding.kind] = count;
     if (count <= MAX_TOLD) findings.push(finding);
@@ -138,6 +165,9 @@ export function openVerifier(options: VerifyOptions): Verifier {
       }),
       records: 0,
       newest: 0,
+      begins: lines,
+      ends: lines,
+      jumps: new Map(),
       management: 0,
       erased: 0,
       sealed: undefined,
@@ -148,8 +178,9 @@ export function openVerifier(options: VerifyOptions): Verifier {
 
   const takeRecord = (record: AuditRecord, line: Line | FileLine): void => {
     const { instance: name, seq, type } = record;
-    const at = { where: line.where, instance: name, seq };
+    const at = { where: line.where, at: lines, instance: name, seq };
     const instance = instanceOf(name);
+    instance.ends = lines;
     records++;
     instance.records++;
     const problem = options.shapeProblem(record);
@@ -158,18 +189,32 @@ export function openVerifier(options: VerifyOptions): Verifier {
       tell({ kind: 'duplicate', ...at, message: 'this number was there before' });
       return;
     }
+    // As many are kept as there are gaps.
+    instance.jumps.delete(seq + 1);
+    if (!instance.seqs.has(seq - 1)) instance.jumps.set(seq, lines);
     if (seq < instance.newest)
       tell({ kind: 'order', ...at, message: `it comes after number ${instance.newest}` });
     instance.newest = Math.max(instance.newest, seq);
-    if (record['erased'] === true) instance.erased++;
+    if (record['erased'] === true) {
+      instance.erased++;
+      if (!ERASED_NAME.test(line.text))
+        tell({
+          kind: 'chain',
+          ...at,
+          message: 'it says that a subject was erased and names none that was: it was changed',
+        });
+    }
     const seal = sealOf(line.text);
-    instance.seals.take(record, 'bytes' in line ? line.bytes : line.text, line.where, seal);
+    const place: Place = { where: line.where, at: lines };
+    instance.seals.take(record, 'bytes' in line ? line.bytes : line.text, place, seal);
     if (type === 'seal') return;
     if (type === 'management') instance.management++;
     else if (seal === undefined) return;
     const message = chainProblem(record, seal, line.where, instance);
     if (message !== undefined) tell({ kind: 'chain', ...at, message });
   };
+
+  const placeOf = ({ where }: Line | FileLine): Place => ({ where, at: lines });
 
   /** What is wrong at a link of the chain; the chain goes on from what the record says of itself. */
   const chainProblem = (
@@ -196,13 +241,18 @@ export function openVerifier(options: VerifyOptions): Verifier {
       : `it does not follow number ${sealed.seq} at ${sealed.where}: that one was changed with its hash, or some between them were removed or moved`;
   };
 
-  const tellGaps = (instance: string, all: readonly Interval[]): void => {
+  const tellGaps = (
+    instance: string,
+    { begins, ends, jumps }: Pick<Instance, 'begins' | 'ends' | 'jumps'>,
+    all: readonly Interval[],
+  ): void => {
     const first = all[0]?.[0] ?? 0;
     const last = all.at(-1)?.[1] ?? 0;
     const expected = options.expected?.get(instance) ?? 0;
     if (first > 1 && options.complete)
       tell({
         kind: 'begins',
+        at: begins - 0.5,
         instance,
         seq: 1,
         last: first - 1,
@@ -211,11 +261,13 @@ export function openVerifier(options: VerifyOptions): Verifier {
     for (const [index, [next]] of all.entries()) {
       const before = all[index - 1]?.[1];
       if (before === undefined) continue;
-      tell({ kind: 'gap', instance, seq: before + 1, last: next - 1, message: 'missing' });
+      const at = (jumps.get(next) ?? ends) - 0.5;
+      tell({ kind: 'gap', at, instance, seq: before + 1, last: next - 1, message: 'missing' });
     }
     if (last < expected)
       tell({
         kind: 'gap',
+        at: ends,
         instance,
         seq: last + 1,
         last: expected,
@@ -223,19 +275,39 @@ export function openVerifier(options: VerifyOptions): Verifier {
       });
   };
 
-  const tellUnsealed = ({ instance, unsealed, ended, last }: InstanceReport): void => {
+  const tellUnsealed = ({ instance, unsealed, ended, last }: InstanceReport, at: number): void => {
     if (unsealed > 0)
       tell({
         kind: 'unsealed',
+        at,
         instance,
         message: `${unsealed} of its records are proven by no seal`,
       });
-    if (!ended)
+    const expected = options.expected?.get(instance);
+    if (!ended && !(options.complete && expected !== undefined && last >= expected))
       tell({
         kind: 'unsealed',
+        at,
         instance,
         message: `its last seal is not there: what came after record ${last} may have been cut off`,
       });
+  };
+
+  /** Of records that say of themselves that nobody can prove them, so many are known. */
+  const tellUnprovable = (kind: 'erased' | 'cut', there: number, known = 0): void => {
+    if (there === known) return;
+    const what = kind === 'erased' ? 'that a subject was erased' : 'that they were cut down';
+    tell({
+      kind,
+      message: `${there} record(s) say ${what}, ${known} are known of (--expect-${kind}): whoever can write the log can put one in the place of any record`,
+    });
+  };
+
+  const tellIncomplete = (reports: readonly InstanceReport[]): void => {
+    if (records === 0)
+      tell({ kind: 'empty', message: 'there is no record: an empty log proves nothing' });
+    tellUnprovable('erased', sum(reports.map(({ erased }) => erased)), options.expectedErased);
+    tellUnprovable('cut', sum(reports.map(({ cut }) => cut)), options.expectedCut);
   };
 
   return {
@@ -243,17 +315,17 @@ export function openVerifier(options: VerifyOptions): Verifier {
       lines++;
       const record = parseRecord(line.text);
       if ('bytes' in line && !isUtf8(line.bytes))
-        tell({ kind: 'no_record', where: line.where, message: 'it is not UTF-8' });
+        tell({ kind: 'no_record', ...placeOf(line), message: 'it is not UTF-8' });
       else if (record !== undefined) {
         takeRecord(record, line);
-        if (!line.whole) tell({ kind: 'torn', where: line.where, message: 'no line feed ends it' });
+        if (!line.whole) tell({ kind: 'torn', ...placeOf(line), message: 'no line feed ends it' });
       } else if (!line.whole || line.text.startsWith(BEGINNING))
         tell({
           kind: 'torn',
-          where: line.where,
+          ...placeOf(line),
           message: 'it was cut off while it was written, or is being written',
         });
-      else tell({ kind: 'no_record', where: line.where, message: 'it is no audit record' });
+      else tell({ kind: 'no_record', ...placeOf(line), message: 'it is no audit record' });
     },
     end(): Report {
       for (const [instance, last] of options.expected ?? [])
@@ -262,10 +334,12 @@ export function openVerifier(options: VerifyOptions): Verifier {
       const reports: InstanceReport[] = [];
       for (const [name, instance] of instances) {
         const all = instance.seqs.all();
-        tellGaps(name, all);
-        reports.push(reportOf(name, instance, all));
+        tellGaps(name, instance, all);
+        const report = reportOf(name, instance, all);
+        if (options.requireSeals === true || options.complete) tellUnsealed(report, instance.ends);
+        reports.push(report);
       }
-      if (options.requireSeals === true) for (const one of reports) tellUnsealed(one);
+      if (options.complete) tellIncomplete(reports);
       return {
         whole: findings.length === 0,
         lines,
@@ -276,7 +350,7 @@ export function openVerifier(options: VerifyOptions): Verifier {
         withKey: options.chainKey !== undefined,
         instances: reports,
         counts,
-        findings,
+        findings: inLogOrder(findings),
       };
     },
   };

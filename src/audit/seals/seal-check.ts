@@ -6,10 +6,17 @@ import { CHAIN_START, chainHash, type Seal } from './chain.ts';
 import { isObject, type AuditRecord } from '../record/line.ts';
 import { digestsIn, MAX_SEALED, recordDigest } from './seal.ts';
 
-export interface SealFinding {
+/** Where a line stands. */
+export interface Place {
+  /** `audit.jsonl:12` */
+  readonly where: string;
+  /** Lines of the log up to this one. */
+  readonly at: number;
+}
+
+export interface SealFinding extends Place {
   /** `chain`: records or seals were tampered with. `unproven`: the seal of records is missing. */
   readonly kind: 'chain' | 'unproven';
-  readonly where: string;
   readonly seq: number;
   /** Of several records: the last. */
   readonly last?: number;
@@ -33,13 +40,13 @@ export interface SealReport {
 
 export interface SealCheck {
   /** Takes a record whose number is new, by its line as it stands in the log. */
-  take(record: AuditRecord, line: string | Buffer, where: string, seal: Seal | undefined): void;
+  take(record: AuditRecord, line: string | Buffer, place: Place, seal: Seal | undefined): void;
   report(): SealReport;
 }
 
 interface Waiting {
   readonly digest: string;
-  readonly where: string;
+  readonly place: Place;
   /** Its text is not what it was, and it says so. */
   readonly isErased: boolean;
   readonly isCut: boolean;
@@ -70,7 +77,7 @@ export function openSealCheck({ key, has, first, tell }: SealCheckOptions): Seal
   let before: { readonly hash: string; readonly seq: number; readonly where: string } | undefined;
 
   /** What the records before a seal are, by its digests. */
-  const prove = (from: number, digests: readonly string[], seq: number, where: string): void => {
+  const prove = (from: number, digests: readonly string[], seq: number, place: Place): void => {
     for (const [at, digest] of digests.entries()) {
       const number = from + at;
       const one = waiting.get(number);
@@ -80,7 +87,7 @@ export function openSealCheck({ key, has, first, tell }: SealCheckOptions): Seal
         if (has(number) && number >= (first() ?? 0))
           tell({
             kind: 'chain',
-            where,
+            ...place,
             seq: number,
             message: `it is not what seal ${seq} was made of: it was changed, or stands at another place`,
           });
@@ -88,9 +95,9 @@ export function openSealCheck({ key, has, first, tell }: SealCheckOptions): Seal
       else if (one.digest !== digest)
         tell({
           kind: 'chain',
-          where: one.where,
+          ...one.place,
           seq: number,
-          message: `it was changed: the seal in record ${seq} at ${where} is of another text`,
+          message: `it was changed: the seal in record ${seq} at ${place.where} is of another text`,
         });
       else if (!one.isSeal) {
         sealed++;
@@ -99,40 +106,40 @@ export function openSealCheck({ key, has, first, tell }: SealCheckOptions): Seal
     }
   };
 
-  const follow = (record: AuditRecord, from: number, where: string, seal: Seal): void => {
+  const follow = (record: AuditRecord, from: number, place: Place, seal: Seal): void => {
     const begins = first() ?? 1;
     if (before === undefined) {
-      if (from > begins) unproven(begins, from, where);
+      if (from > begins) unproven(begins, from, place);
       else if (begins > 1) predecessor = seal.prevHash;
       else if (seal.prevHash !== CHAIN_START)
         tell({
           kind: 'chain',
-          where,
+          ...place,
           seq: record.seq,
           message: 'it says that another seal came before it, and is of the first record',
         });
       return;
     }
-    if (from > before.seq) unproven(before.seq, from, where);
+    if (from > before.seq) unproven(before.seq, from, place);
     else if (from < before.seq || seal.prevHash !== before.hash)
       tell({
         kind: 'chain',
-        where,
+        ...place,
         seq: record.seq,
         message: `the seal does not follow the one in record ${before.seq} at ${before.where}: that one was changed with its hash, or this one is of another chain`,
       });
   };
 
-  const unproven = (from: number, to: number, where: string): void =>
+  const unproven = (from: number, to: number, place: Place): void =>
     tell({
       kind: 'unproven',
-      where,
+      ...place,
       seq: from,
       last: to - 1,
       message: 'the seal of these records is missing: what is left of them is not proven',
     });
 
-  const takeSeal = (record: AuditRecord, where: string, seal: Seal | undefined): void => {
+  const takeSeal = (record: AuditRecord, place: Place, seal: Seal | undefined): void => {
     const { seq } = record;
     const from = record['first'];
     const digests = digestsIn(record['digests']);
@@ -142,38 +149,38 @@ export function openSealCheck({ key, has, first, tell }: SealCheckOptions): Seal
       typeof from !== 'number' ||
       from + digests.length !== seq
     ) {
-      tell({ kind: 'chain', where, seq, message: 'it is no seal any more: it was changed' });
+      tell({ kind: 'chain', ...place, seq, message: 'it is no seal any more: it was changed' });
       return;
     }
     keyed ||= record['keyed'] === true;
     seals++;
     if (chainHash(key, seal.prevHash, seal.body) === seal.hash) sealed++;
-    else tell({ kind: 'chain', where, seq, message: forgedSeal(from, seq, record, key) });
-    follow(record, from, where, seal);
-    prove(from, digests, seq, where);
-    before = { hash: seal.hash, seq, where };
+    else tell({ kind: 'chain', ...place, seq, message: forgedSeal(from, seq, record, key) });
+    follow(record, from, place, seal);
+    prove(from, digests, seq, place);
+    before = { hash: seal.hash, seq, where: place.where };
     if (record['end'] === true) ended = seq;
   };
 
   return {
-    take(record, line, where, seal): void {
+    take(record, line, place, seal): void {
       const { seq, type } = record;
       if (ended !== undefined && seq > ended)
         tell({
           kind: 'chain',
-          where,
+          ...place,
           seq,
           message: `it comes after the last seal of its instance, record ${ended}: it was added`,
         });
       const cutDown = isObject(record['cut']) ? record['cut']['digest'] : undefined;
       const isCut = typeof cutDown === 'string';
       // A seal has counted itself.
-      if (type === 'seal') takeSeal(record, where, seal);
+      if (type === 'seal') takeSeal(record, place, seal);
       // Older versions wrote no salts, and no seals.
       if (!('salt' in record) && type !== 'seal' && record['erased'] !== true && !isCut) return;
       waiting.set(seq, {
         digest: isCut ? cutDown : recordDigest(line),
-        where,
+        place,
         isErased: record['erased'] === true,
         isCut,
         isSeal: type === 'seal',

@@ -22,6 +22,8 @@ interface Flags extends SourceFlags {
   readonly complete?: boolean;
   readonly requireSeals?: boolean;
   readonly expectSeq?: readonly string[];
+  readonly expectErased?: number;
+  readonly expectCut?: number;
   readonly schema?: boolean;
 }
 
@@ -32,7 +34,10 @@ export function auditVerify(noun: Command, run: Run): void {
       .command('verify')
       .description('tell whether records are missing, doubled, cut off or tampered with')
       .option('--chain-key-file <file>', 'the key of seals and chains, if they have one')
-      .option('--complete', 'refuse a log that does not begin with record 1 of each instance')
+      .option(
+        '--complete',
+        'refuse a log that cannot prove that it is complete: from record 1 of each instance to its last seal',
+      )
       .option(
         '--require-seals',
         'refuse records that no seal proves, and instances without their last seal',
@@ -42,13 +47,25 @@ export function auditVerify(noun: Command, run: Run): void {
         'refuse a log that has not all records of an instance up to this one; may be repeated',
         collect,
       )
+      .option(
+        '--expect-erased <count>',
+        'with --complete: so many records are known to have an erased subject (default: 0)',
+        (text: string) => expectedCount('--expect-erased', text),
+      )
+      .option(
+        '--expect-cut <count>',
+        'with --complete: so many records are known to be cut down (default: 0)',
+        (text: string) => expectedCount('--expect-cut', text),
+      )
       .option('--schema', 'check the shape of each record, too'),
   )
     .addHelpText(
       'after',
       `
 Where older files were removed, an instance begins later than with its record 1: this is told, and is no failure without
---complete. Of the file that a server writes to, the last line may be cut off at this very moment: verify again.
+--complete. With --complete a log is whole where each instance begins with record 1, every record is proven by a seal, the last
+seal says that nothing follows or --expect-seq tells the last number, and no more records say that they were erased or cut down
+than are known: whoever can write the log can put such a one in the place of any record. An empty log is not whole then. Of the file that a server writes to, the last line may be cut off at this very moment: verify again.
 
 Every record is proven by the seal that follows it, within audit.seal_ms. What no seal proves is told: records that came after the
 last one, that an older version wrote, or whose seals were taken away. What cannot be known from the log alone is told, too:
@@ -69,6 +86,8 @@ async function verify(options: Flags): Promise<number> {
   const verifier = openVerifier({
     complete,
     requireSeals,
+    expectedErased: options.expectErased,
+    expectedCut: options.expectCut,
     expected: new Map((options.expectSeq ?? []).map(expectedSeq)),
     chainKey: readKey('--chain-key-file', chainKeyFile ?? logs.chainKeyFile),
     shapeProblem: schema === true ? await shapeProblems() : () => undefined,
@@ -85,7 +104,8 @@ async function verify(options: Flags): Promise<number> {
     await source.close();
   }
   const report = verifier.end();
-  print(options.output, report, () => draw(report));
+  const named = (options.expectSeq ?? []).length > 0;
+  print(options.output, report, () => draw(report, named));
   return report.whole ? EXIT.ok : EXIT.refused;
 }
 
@@ -96,6 +116,14 @@ function expectedSeq(text: string): [instance: string, seq: number] {
       `--expect-seq: \`${visible(text)}\` is none: give the instance and the number of a record, such as 0123456789ab:4711`,
     );
   return [instance, Number(seq)];
+}
+
+function expectedCount(flag: string, text: string): number {
+  if (!/^\d{1,15}$/.test(text))
+    throw new CliError(
+      `${flag}: \`${visible(text)}\` is none: give a number of records, such as 3`,
+    );
+  return Number(text);
 }
 
 const STEP = 10_000;
@@ -114,7 +142,8 @@ async function shapeProblems(): Promise<(record: AuditRecord) => string | undefi
 /** Instances that are listed; of more, those with something to tell. */
 const MAX_INSTANCES = 50;
 
-function draw(report: Report): string {
+/** @param named whether instances are known from elsewhere */
+function draw(report: Report, named: boolean): string {
   const { whole, records, instances, missing, erased, unsealed } = report;
   const counted = (count: number, what: string): string => `${count.toLocaleString('en')} ${what}`;
   const summary = [
@@ -128,7 +157,7 @@ function draw(report: Report): string {
     ...drawInstances(report),
     ...report.findings.map(drawFinding),
     ...drawMore(report),
-    ...drawUnknown(report),
+    ...drawUnknown(report, named),
     `${whole ? paint('green', 'whole') : paint('red', 'not whole')}: ${summary}`,
   ].join('\n');
 }
@@ -164,7 +193,7 @@ function drawExtent({ first, last, predecessor, ended, cut }: InstanceReport): s
 }
 
 /** What nothing in the log can tell. */
-function drawUnknown({ instances, withKey, unsealed }: Report): string[] {
+function drawUnknown({ instances, withKey, unsealed }: Report, named: boolean): string[] {
   const open = instances.filter(({ ended }) => !ended).length;
   const sealed = instances.some(({ seals }) => seals > 0);
   return [
@@ -178,6 +207,7 @@ function drawUnknown({ instances, withKey, unsealed }: Report): string[] {
           `not known: whether the end of ${open.toLocaleString('en')} instance(s) was cut off, that run, were killed, or have no last seal (--expect-seq)`,
         ]
       : []),
+    ...(named ? [] : ['not known: whether all records of an instance were removed (--expect-seq)']),
     ...(sealed && !withKey
       ? [
           'not known: whether all seals were made anew, which takes no key here (audit.chain_key_file)',
@@ -192,6 +222,9 @@ const WORDS: Readonly<Record<FindingKind, string>> = {
   unsealed: 'unsealed',
   gap: 'gap',
   begins: 'begins late',
+  empty: 'empty',
+  erased: 'erased',
+  cut: 'cut down',
   duplicate: 'doubled',
   order: 'out of order',
   torn: 'cut off',
@@ -209,7 +242,7 @@ function drawFinding({ kind, where, instance, seq, last, message }: Finding): st
   const place = [where, instance === undefined ? undefined : `instance ${instance}`, number]
     .filter((part) => part !== undefined)
     .join(', ');
-  return `${paint('red', WORDS[kind])}: ${visible(`${place}: ${message}`)}`;
+  return `${paint('red', WORDS[kind])}: ${visible(place === '' ? message : `${place}: ${message}`)}`;
 }
 
 /** What is not told one by one is told by its number. */
