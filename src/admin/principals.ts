@@ -1,10 +1,16 @@
 /** Principals of a tenant: by reference, with what they hold themselves and by their groups. */
-import type { GrantRow, RoleRecord, UserRecord, WorkspaceRecord } from '../engine/records.ts';
+import type {
+  GrantRow,
+  Records,
+  RoleRecord,
+  UserRecord,
+  WorkspaceRecord,
+} from '../engine/records.ts';
 import { PRINCIPAL_TYPES, type PrincipalType, type Subject } from '../engine/model.ts';
 import { printable } from '../engine/validate.ts';
 import { invalid, notFound } from './refused.ts';
 import { inRowOrder } from './tree/rows.ts';
-import type { World } from './world.ts';
+import type { Reading, World } from './world.ts';
 
 /** `user:alice`, as grants and derived records write principals. */
 export function nameOf({ type, id }: Subject): string {
@@ -88,24 +94,41 @@ export function grantsOf(world: World, subject: Subject): readonly GrantRow[] {
 }
 
 /** Writes a principal's grant rows, sorted as records have them. */
-export function putGrants(world: World, { type, id }: Subject, rows: readonly GrantRow[]): void {
+export function putGrants(world: World, subject: Subject, rows: readonly GrantRow[]): void {
+  writeGrants(world, subject, rows, (...record) => world.put(...record));
+}
+
+/** As `putGrants`, for rows that may be very many. */
+export async function putGrantsInTurns(
+  world: Reading,
+  subject: Subject,
+  rows: readonly GrantRow[],
+): Promise<void> {
+  await writeGrants(world, subject, rows, (...record) => world.putInTurns(...record));
+}
+
+function writeGrants<T>(
+  world: World,
+  { type, id }: Subject,
+  rows: readonly GrantRow[],
+  put: <K extends PrincipalType>(kind: K, id: string, value: Records[K]) => T,
+): T | undefined {
   const grants = rows.toSorted(inRowOrder);
   switch (type) {
     case 'user': {
       const record = world.get('user', id);
-      if (record !== undefined) world.put('user', id, { ...record, grants });
-      return;
+      return record && put('user', id, { ...record, grants });
     }
     case 'role': {
       const record = world.get('role', id);
-      if (record !== undefined) world.put('role', id, { ...record, grants });
-      return;
+      return record && put('role', id, { ...record, grants });
     }
     case 'workspace': {
       const record = world.get('workspace', id);
-      if (record !== undefined) world.put('workspace', id, { ...record, grants });
+      return record && put('workspace', id, { ...record, grants });
     }
   }
+  return undefined;
 }
 
 /** The groups that a principal is in, directly or not, itself not counted. */

@@ -49,6 +49,8 @@ export interface Reading extends World {
   needAll(kind: Kind): Promise<void>;
   /** Lets others have their turn where this has taken a while (ADM-11). */
   breathe(): Promise<void>;
+  /** As `put`, for a record of which much follows. */
+  putInTurns<K extends Kind>(kind: K, id: string, value: Records[K] | undefined): Promise<void>;
 }
 
 /** What a rule needs and the world does not have yet. */
@@ -279,27 +281,52 @@ class Draft implements Reading {
 
   put<K extends Kind>(kind: K, id: string, value: Records[K] | undefined): void {
     const before = this.get(kind, id);
-    if (isState(kind)) this.#relink(kind, before, value);
+    if (isState(kind)) {
+      const steps = this.#relink(kind, before, value);
+      while (steps.next().done !== true);
+    }
     this.#write(kind, id, value);
   }
 
-  /** What follows from the record follows from its new value instead. */
-  #relink<K extends StateKind>(
+  async putInTurns<K extends Kind>(
+    kind: K,
+    id: string,
+    value: Records[K] | undefined,
+  ): Promise<void> {
+    const before = this.get(kind, id);
+    if (isState(kind)) {
+      const steps = this.#relink(kind, before, value);
+      while (steps.next().done !== true) await this.breathe();
+    }
+    this.#write(kind, id, value);
+  }
+
+  /** What follows from the record follows from its new value instead. In steps: it may be much. */
+  *#relink<K extends StateKind>(
     kind: K,
     before: Records[K] | undefined,
     after: Records[K] | undefined,
-  ): void {
+  ): Generator<undefined> {
     const roleOf = (id: string): RoleRecord | undefined => this.get('role', id);
     const name = ({ id, field, item }: Link): string => `${field} ${id.length} ${id} ${item}`;
     const [was, is] = withoutShared(before, after);
+    yield;
     const old = new Map(linksOf(kind, was, roleOf).map((link) => [name(link), link]));
+    yield;
     const now = new Map(linksOf(kind, is, roleOf).map((link) => [name(link), link]));
+    yield;
     const removed = [...old].filter(([key]) => !now.has(key)).map(([, link]) => link);
     const added = [...now].filter(([key]) => !old.has(key)).map(([, link]) => link);
     // At once: the rows of one principal may be of thousands of grantors.
     this.prefetch([...removed, ...added]);
-    for (const link of removed) this.#note(link, -1);
-    for (const link of added) this.#note(link, 1);
+    for (const link of removed) {
+      this.#note(link, -1);
+      yield;
+    }
+    for (const link of added) {
+      this.#note(link, 1);
+      yield;
+    }
   }
 
   /** Long lists are not written anew for each of their items: what changes on them waits until they are looked at. */

@@ -13,6 +13,7 @@ export const UNIT = [
   'test/admin/management.test.ts',
   'test/admin/narrower.test.ts',
   'test/admin/receipt.test.ts',
+  'test/admin/row-limits.test.ts',
   'test/admin/rows-and-owners.test.ts',
   'test/admin/suggestions.test.ts',
   'test/admin/unlisted.test.ts',
@@ -33,4 +34,5 @@ export const UNIT = [
   'test/transport/codec.test.ts',
   'test/transport/ext-authz-folding.test.ts',
   'test/transport/repeats.test.ts',
+  'test/util/turns.test.ts',
 ];

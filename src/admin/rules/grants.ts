@@ -6,6 +6,7 @@ import { actionsOf, pathOf } from '../input.ts';
 import { grantsOf, nameOf, principalOf, putGrants } from '../principals.ts';
 import { denied, invalid, notFound } from '../refused.ts';
 import { remaining } from '../tree/remaining.ts';
+import { mustFit } from '../tree/row-limits.ts';
 import { Rights, whoManages } from '../tree/rights.ts';
 import { inOrder, onlyActions, optionsOf, rowOf, sameRow, withMore } from '../tree/rows.ts';
 import { grantView } from '../read/view.ts';
@@ -41,6 +42,11 @@ export function createGrant(context: Context, request: CreateGrant): object {
   const rows = grantsOf(world, holder);
   const fresh = rowOf(place, actions, options);
   const before = rows.find((other) => sameRow(other, fresh));
+  if (before === undefined)
+    mustFit(
+      { name, rows: rows.length },
+      { name: authority.name, given: givenBy(world, authority.grantor) },
+    );
   const row = before === undefined || request.replace ? fresh : withMore(before, actions, options);
   putGrants(world, holder, [...rows.filter((other) => other !== before), row]);
   const takenActions = (before?.actions ?? []).filter((one) => !row.actions.includes(one));
@@ -55,6 +61,10 @@ export function createGrant(context: Context, request: CreateGrant): object {
     taken_actions: takenActions,
     taken_options: takenOptions,
   };
+}
+
+function givenBy(world: World, grantor: string): number {
+  return grantor === '' ? 0 : (world.get('refs', grantor)?.given.length ?? 0);
 }
 
 function optionsAsked(request: CreateGrant, actions: readonly TreeAction[]): readonly TreeAction[] {

@@ -312,7 +312,8 @@ export function deleteUser(context: Context, request: DeleteUser): object {
   for (const key of keys) world.put('key', key, undefined);
   for (const path of user.owns) world.put('owner', path, undefined);
   forgetCreator(world, name);
-  world.put('user', user.id, {
+  const { losses, successions, deleted } = context.follows;
+  deleted.push({
     id: user.id,
     type: user.type,
     superuser: false,
@@ -324,7 +325,6 @@ export function deleteUser(context: Context, request: DeleteUser): object {
     grants: [],
     owns: [],
   });
-  const { losses, successions } = context.follows;
   if (heir !== undefined) successions.push({ from: user.id, to: heir.id, path: '' });
   losses.push({ of: { type: 'user', id: user.id }, path: '' });
   return {};

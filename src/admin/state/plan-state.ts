@@ -18,6 +18,7 @@ import { removalsOf } from './removals.ts';
 import { toState } from './to-state.ts';
 import { toFacts } from './to-facts.ts';
 import type { BaseRole, IsStored, TenantFacts } from './tenant-facts.ts';
+import { tooManyHeld } from '../tree/row-limits.ts';
 import { unjustifiedRows } from './unjustified-rows.ts';
 
 /** Kinds of records that follow from the state and are compared with it. */
@@ -80,6 +81,7 @@ export async function planState(
       : nextFacts(listed, records, unlisted);
   const versions = await versionsOf(store, tenant, records, facts);
   const changes = STATE_KINDS.flatMap((kind) => diff(kind, records[kind], facts[kind], versions));
+  mustFit(changes);
   const indexes = deriveAll(facts);
   const removals = head === undefined ? [] : removalsOf(changes, listed);
   // Else it is refused for what it removes, with a list of all of that (ADM-10).
@@ -107,6 +109,18 @@ export async function planState(
     warnings: createdAgainBy(records, facts),
     removals,
   };
+}
+
+/** @throws StateError where a principal would come to hold too many grants */
+function mustFit(changes: readonly StateChange[]): void {
+  const rows = (record: FactValue | undefined): number =>
+    // Records with this field have rows there.
+    record !== undefined && 'grants' in record ? (record.grants as readonly unknown[]).length : 0;
+  const findings = changes.flatMap(({ kind, id, before, value }): Finding[] => {
+    const problem = tooManyHeld(`${kind}:${id}`, rows(before), rows(value));
+    return problem === undefined ? [] : [{ path: ['grants'], message: problem }];
+  });
+  if (findings.length > 0) throw new StateError(findings);
 }
 
 /** Facts of a tenant that does not exist yet. @throws StateError */

@@ -6,7 +6,7 @@ import type { GrantRow, RefsRecord } from '../../engine/records.ts';
 import type { Subject } from '../../engine/model.ts';
 import type { FactKey } from '../../store/store.ts';
 import { parseGiven } from '../links.ts';
-import { grantsOf, groupsOf, nameOf, parseName, putGrants, userIn } from '../principals.ts';
+import { grantsOf, groupsOf, nameOf, parseName, putGrantsInTurns, userIn } from '../principals.ts';
 import type { Reading } from '../world.ts';
 import { upwards } from './rights.ts';
 import { onlyActions, optionsOf, rowOf } from './rows.ts';
@@ -49,9 +49,17 @@ export async function cascade(world: Reading, losses: readonly Loss[]): Promise<
   const suspects = await new Search(world).from(losses);
   if (suspects.rows.length + suspects.owners.length === 0) return { rows: [], owners: [] };
   await needRights(world, giversOf(suspects));
-  const steps = findStanding(world, suspects);
-  while (steps.next().done !== true) await world.breathe();
+  await inTurns(world, findStanding(world, suspects));
   return takeAway(world, suspects);
+}
+
+/** Takes all steps of some work, with turns for others between. */
+export async function inTurns<T>(world: Reading, work: Generator<undefined, T>): Promise<T> {
+  for (;;) {
+    const { done, value } = work.next();
+    if (done === true) return value;
+    await world.breathe();
+  }
 }
 
 function giversOf({ rows, owners }: Suspects): ReadonlySet<string> {
@@ -134,7 +142,7 @@ class Search {
     const given: (readonly [giver: string, holder: string, path: string])[] = [];
     const appointed: string[] = [];
     for (const [giver, path] of losers) {
-      const theirs = this.#givenBy(giver);
+      const theirs = await this.#givenBy(giver);
       for (const [holder, at] of theirs?.rows.at(path) ?? []) given.push([giver, holder, at]);
       for (const at of theirs?.appointed.at(path) ?? []) appointed.push(at);
       await world.breathe();
@@ -158,14 +166,23 @@ class Search {
   }
 
   /** `undefined`: nothing. */
-  #givenBy(giver: string): Given | undefined {
+  async #givenBy(giver: string): Promise<Given | undefined> {
     const known = this.#given.get(giver);
     if (known !== undefined) return known;
     const { given: rows = [], appointed = [] } = this.#world.get('refs', giver) ?? {};
     if (rows.length + appointed.length === 0) return undefined;
     const given: Given = {
-      rows: new Below(rows.map(parseGiven), ([, path]) => path),
-      appointed: new Below(appointed, (path) => path),
+      rows: await inTurns(
+        this.#world,
+        Below.of(rows, (item) => {
+          const one = parseGiven(item);
+          return [one[1], one];
+        }),
+      ),
+      appointed: await inTurns(
+        this.#world,
+        Below.of(appointed, (path) => [path, path]),
+      ),
     };
     this.#given.set(giver, given);
     return given;
@@ -252,12 +269,14 @@ async function takeAway(world: Reading, { rows, owners }: Suspects): Promise<Fal
       const { row, standing } = suspect;
       kept.set(rowKey(row), onlyActions(row, [...standing]));
       revoked.push({ holder: name, row: rowOf(row, lostActions(suspect), optionsOf(row)) });
+      await world.breathe();
     }
     const holder = parseName(name);
     const rest = grantsOf(world, holder).flatMap((row) =>
       kept.has(rowKey(row)) ? (kept.get(rowKey(row)) ?? []) : [row],
     );
-    putGrants(world, holder, rest);
+    await world.breathe();
+    await putGrantsInTurns(world, holder, rest);
     await world.breathe();
   }
   for (const [id, theirs] of owned) {
@@ -265,8 +284,10 @@ async function takeAway(world: Reading, { rows, owners }: Suspects): Promise<Fal
     const user = world.get('user', id);
     if (user !== undefined)
       world.put('user', id, { ...user, owns: user.owns.filter((path) => !paths.has(path)) });
-    for (const path of paths) world.put('owner', path, undefined);
-    await world.breathe();
+    for (const path of paths) {
+      world.put('owner', path, undefined);
+      await world.breathe();
+    }
   }
   return {
     rows: revoked,

@@ -1,4 +1,5 @@
 /** What follows from an operation on grants, ownerships, memberships and users, in the same commit (ADM-3). */
+import type { UserRecord } from '../../engine/records.ts';
 import type { Reading, World } from '../world.ts';
 import { recomputeClosures } from './closures.ts';
 import { cascade, type Fallen, type Loss } from './cascade.ts';
@@ -6,6 +7,8 @@ import { reassign, type Succession } from './reassign.ts';
 
 /** Said by a rule, done after it. */
 export interface Follows {
+  /** Tombstones of users, of whom much may have followed (ADM-8). */
+  readonly deleted: UserRecord[];
   /** Roles of which the direct memberships have changed (ADM-6). */
   readonly closures: string[];
   /** Who may have lost something by it. */
@@ -17,14 +20,15 @@ export interface Follows {
 }
 
 export function nothingFollows(): Follows {
-  return { closures: [], losses: [], successions: [], later: undefined };
+  return { deleted: [], closures: [], losses: [], successions: [], later: undefined };
 }
 
 /** Does it. @throws Refused where a closure is too large (ADM-6), or `later` refuses */
 export async function follow(
   world: Reading,
-  { closures, losses, successions, later }: Follows,
+  { deleted, closures, losses, successions, later }: Follows,
 ): Promise<{ readonly fallen: Fallen; readonly told: object }> {
+  for (const user of deleted) await world.putInTurns('user', user.id, user);
   await recomputeClosures(world, closures);
   const taken: Loss[] = [];
   for (const succession of successions) taken.push(...(await reassign(world, succession)));

@@ -1,13 +1,13 @@
 /** What somebody has given becomes another's, who takes its place (TREE-2, ADM-8). */
 import type { GrantRow } from '../../engine/records.ts';
+import { covers } from '../../engine/path.ts';
 import type { FactKey } from '../../store/store.ts';
 import { parseGiven } from '../links.ts';
-import { grantsOf, parseName, putGrants } from '../principals.ts';
+import { grantsOf, parseName, putGrantsInTurns } from '../principals.ts';
 import type { Reading } from '../world.ts';
-import { needRights, needWrites, type Loss } from './cascade.ts';
+import { inTurns, needRights, needWrites, type Loss } from './cascade.ts';
 import { Rights } from './rights.ts';
 import { onlyActions, optionsOf, rowOf, withMore } from './rows.ts';
-import { Below } from './standing.ts';
 
 /** Ids of users, and the path at and below which one takes the place of the other. */
 export interface Succession {
@@ -27,8 +27,13 @@ export async function reassign(world: Reading, { from, to, path }: Succession): 
   await world.need([giver, heir].map((id): FactKey => ({ kind: 'refs', id })));
   await needRights(world, [giver, heir]);
   const refs = world.get('refs', giver);
-  const given = new Below((refs?.given ?? []).map(parseGiven), ([, at]) => at).at(path);
-  const appointed = new Below(refs?.appointed ?? [], (at) => at).at(path);
+  const given: (readonly [holder: string, at: string])[] = [];
+  for (const item of refs?.given ?? []) {
+    const one = parseGiven(item);
+    if (covers(path, one[1])) given.push(one);
+    await world.breathe();
+  }
+  const appointed = (refs?.appointed ?? []).filter((at) => covers(path, at));
   const holders = Map.groupBy(given, ([holder]) => holder);
   holders.delete(heir);
   await needWrites(world, [...holders.keys()].map(parseName));
@@ -37,44 +42,51 @@ export async function reassign(world: Reading, { from, to, path }: Succession): 
   const rights = new Rights(world);
   const moved: [name: string, rows: readonly GrantRow[]][] = [];
   for (const [name, items] of holders) {
-    const rows = movedRows(
-      rights,
-      grantsOf(world, parseName(name)),
-      { from, to },
-      items.map(([, at]) => at),
+    const rows = await inTurns(
+      world,
+      movedRows(
+        rights,
+        grantsOf(world, parseName(name)),
+        { from, to },
+        items.map(([, at]) => at),
+      ),
     );
     if (rows !== undefined) moved.push([name, rows]);
     await world.breathe();
   }
-  const owners = appointed.filter((at) => {
+  const owners: string[] = [];
+  for (const at of appointed) {
     const owner = world.get('owner', at)?.owner;
     const free = owner !== to && rights.mayAppoint(from, at) === undefined;
-    return free && rights.mayAppoint(to, at) !== undefined;
-  });
+    if (free && rights.mayAppoint(to, at) !== undefined) owners.push(at);
+    await world.breathe();
+  }
   for (const [name, rows] of moved) {
-    putGrants(world, parseName(name), rows);
+    await putGrantsInTurns(world, parseName(name), rows);
     await world.breathe();
   }
   for (const at of owners) {
     const record = world.get('owner', at);
     if (record !== undefined) world.put('owner', at, { ...record, grantor: heir });
+    await world.breathe();
   }
   return moved.length + owners.length > 0 ? [{ of: { type: 'user', id: to }, path }] : [];
 }
 
 /** A holder's rows with those actions moved that one can no longer give and the other can; `undefined`: none. */
-function movedRows(
+function* movedRows(
   rights: Rights,
   rows: readonly GrantRow[],
   { from, to }: { readonly from: string; readonly to: string },
   paths: readonly string[],
-): readonly GrantRow[] | undefined {
+): Generator<undefined, readonly GrantRow[] | undefined> {
   const at = new Set(paths);
   const key = ({ path, grantor }: GrantRow): string => `${path} ${grantor}`;
   const kept = new Map(rows.map((row) => [key(row), row]));
   let any = false;
   for (const row of rows) {
     if (row.grantor !== `user:${from}` || !at.has(row.path)) continue;
+    yield;
     const actions = row.actions.filter(
       (action) =>
         rights.mayGive(from, row.path, action) === undefined &&

@@ -6,6 +6,7 @@
 import { PRINCIPAL_TYPES, type Subject, type TreeAction } from '../../engine/model.ts';
 import type { GrantRow } from '../../engine/records.ts';
 import type { World } from '../world.ts';
+import { sortedInSteps } from '../../util/sorted.ts';
 import { Rights, type Relied } from './rights.ts';
 
 /** A row that may fall, with those of its actions that are known to stand. */
@@ -35,17 +36,32 @@ function pathKey(path: string): string {
   return path === '' ? '' : `${path.replaceAll('.', '\u0001')}\u0001`;
 }
 
+/** Items that are read in one step. */
+const STEP = 256;
+
 /** Things with a path, in the order of `pathKey`, so that those at a path and below are found at once. */
 export class Below<T> {
   readonly #keys: readonly string[];
   readonly #items: readonly T[];
 
-  constructor(items: readonly T[], pathOf: (item: T) => string) {
-    const sorted = items
-      .map((item) => [pathKey(pathOf(item)), item] as const)
-      .toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+  private constructor(sorted: readonly (readonly [key: string, item: T])[]) {
     this.#keys = sorted.map(([key]) => key);
     this.#items = sorted.map(([, item]) => item);
+  }
+
+  /** In steps: one user may have given very much. */
+  static *of<I, T>(
+    items: readonly I[],
+    read: (item: I) => readonly [path: string, item: T],
+  ): Generator<undefined, Below<T>> {
+    const keyed: (readonly [key: string, item: T])[] = [];
+    for (const one of items) {
+      const [path, item] = read(one);
+      keyed.push([pathKey(path), item]);
+      if (keyed.length % STEP === 0) yield;
+    }
+    const sorted = yield* sortedInSteps(keyed, ([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+    return new Below(sorted);
   }
 
   /** Those at the path and below it. */
@@ -143,13 +159,15 @@ function giverOf(grantor: string): string | undefined {
 
 function* givenBy({ rows, owners }: Suspects): Generator<undefined, ReadonlyMap<string, Given>> {
   const rowsOf = Map.groupBy(rows, ({ row }) => giverOf(row.grantor));
+  yield;
   const ownersOf = Map.groupBy(owners, ({ grantor }) => giverOf(grantor));
+  yield;
   const given = new Map<string, Given>();
   for (const giver of new Set([...rowsOf.keys(), ...ownersOf.keys()])) {
     if (giver !== undefined)
       given.set(giver, {
-        rows: new Below(rowsOf.get(giver) ?? [], ({ row }) => row.path),
-        owners: new Below(ownersOf.get(giver) ?? [], ({ path }) => path),
+        rows: yield* Below.of(rowsOf.get(giver) ?? [], (suspect) => [suspect.row.path, suspect]),
+        owners: yield* Below.of(ownersOf.get(giver) ?? [], (suspect) => [suspect.path, suspect]),
       });
     yield;
   }
