@@ -82,6 +82,7 @@ const CONTRACT: Readonly<
   ],
   postern_authentication_failures_total: ['counter', {}],
   postern_credential_problems_total: ['counter', { problem: [...CREDENTIAL_PROBLEMS].sort() }],
+  postern_jwks_reads_total: ['counter', { result: ['failed', 'ok'] }],
   postern_rate_limited_total: ['counter', {}],
   postern_overload_refusals_total: ['counter', { cause: ['lag', 'memory'] }],
   postern_cache_sheds_total: ['counter', {}],

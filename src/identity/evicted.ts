@@ -10,8 +10,8 @@ const PLACES = 131_072;
 const ROWS = 2;
 
 export interface Evicted {
-  /** Remembers what was used of a window until it ends, ms. */
-  add(name: string, used: number, endsAt: number): void;
+  /** Remembers what was used of a window until it ends, ms; one that has ended is not remembered. */
+  add(name: string, used: number, endsAt: number, now: number): void;
   /** What may have been used of a key's window, and until when; `undefined`: nothing. */
   find(name: string, now: number): { readonly used: number; readonly endsAt: number } | undefined;
 }
@@ -22,12 +22,15 @@ export function openEvicted(): Evicted {
   let used: Uint32Array | undefined;
   let ends: Float64Array | undefined;
   return {
-    add(name, count, endsAt): void {
+    add(name, count, endsAt, now): void {
+      if (now >= endsAt) return;
       used ??= new Uint32Array(PLACES * ROWS);
       ends ??= new Float64Array(PLACES * ROWS);
       for (const [row, seed] of seeds.entries()) {
         const at = row * PLACES + placeOf(name, seed);
-        used[at] = Math.max(used[at] ?? 0, Math.min(count, 2 ** 32 - 1));
+        // What was counted there in windows that are over counts no more.
+        const before = now >= (ends[at] ?? 0) ? 0 : (used[at] ?? 0);
+        used[at] = Math.max(before, Math.min(count, 2 ** 32 - 1));
         ends[at] = Math.max(ends[at] ?? 0, endsAt);
       }
     },

@@ -22,14 +22,28 @@ export interface KeySource {
 
 /** Largest set of keys that is read. */
 const MAX_BYTES = 1_048_576;
+/**
+ * Keys of a set at most. Each token that names none of them, or one that several share, is held against all; the largest
+ * sets that providers publish have a few dozen.
+ */
+const MAX_KEYS = 256;
+/** Keys that are looked at before other work has its turn. */
+const STEP = 16;
 /** Least time between two reads while there are no keys at all. */
 const RETRY_MS = 1_000;
 
-/** @param onError is told of every read that failed */
+/** Who is told of reads. */
+export interface KeyReads {
+  /** Of every read that failed. */
+  readonly onError: (error: Error) => void;
+  /** Of every read that is over. */
+  readonly onRead?: ((ok: boolean) => void) | undefined;
+}
+
 export function openKeys(
   issuer: FullIssuer,
   now: () => number,
-  onError: (error: Error) => void,
+  { onError, onRead }: KeyReads,
 ): KeySource {
   const cooldownMs = issuer.cooldown_seconds * 1_000;
   const refreshMs = issuer.refresh_seconds * 1_000;
@@ -51,8 +65,11 @@ export function openKeys(
       text = next;
       // The age counts from when they were asked for: they may have been withdrawn while they came.
       goodAt = startedAt;
+      onRead?.(true);
     } catch (error) {
-      if (!closing.signal.aborted) onError(failure(issuer, error));
+      if (closing.signal.aborted) return;
+      onRead?.(false);
+      onError(failure(issuer, error));
     }
   };
 
@@ -119,8 +136,13 @@ function parsed(text: string): JSONWebKeySet {
  * @throws Error
  */
 async function usableSet(set: JSONWebKeySet, issuer: FullIssuer): Promise<Keys> {
+  // Before its shape is looked at, which takes a copy. What is no set at all is told by the library.
+  const { length } = Array.isArray(set?.keys) ? set.keys : [];
+  if (length > MAX_KEYS)
+    throw new Error(`it has ${length} keys: at most ${MAX_KEYS} are taken, publish fewer`);
   const keys = createLocalJWKSet(set);
-  for (const key of set.keys)
+  for (const [index, key] of set.keys.entries()) {
+    if (index % STEP === STEP - 1) await new Promise((go) => setImmediate(go));
     for (const algorithm of issuer.algorithms) {
       if ((key.alg ?? algorithm) !== algorithm || (key.use ?? 'sig') !== 'sig') continue;
       if (key.kty === 'oct' || key.kty === undefined) continue;
@@ -131,6 +153,7 @@ async function usableSet(set: JSONWebKeySet, issuer: FullIssuer): Promise<Keys> 
         // Another one may be usable.
       }
     }
+  }
   throw new Error(`none of its ${set.keys.length} keys can verify a signature`);
 }
 

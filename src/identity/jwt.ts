@@ -27,6 +27,8 @@ export interface JwtOptions {
   readonly now: () => number;
   /** Keys of an issuer could not be read, or cannot be used. Never a token that is merely bad. */
   readonly onError: (error: unknown) => void;
+  /** Told of every read of an issuer's keys that is over. */
+  readonly onRead?: (ok: boolean) => void;
 }
 
 export interface JwtClaim {
@@ -74,11 +76,11 @@ const COMPLAINT_MS = 60_000;
 const TYPES: ReadonlySet<string> = new Set(['jwt', 'at+jwt']);
 
 /** @throws Error for issuers that are not usable: half a configuration must not start */
-export function openJwt({ issuers, now, onError }: JwtOptions): JwtVerifier {
+export function openJwt({ issuers, now, onError, onRead }: JwtOptions): JwtVerifier {
   assertUsable(issuers);
   const trusted = new Map<string, Trust>(
     issuers.map(withDefaults).map((issuer) => {
-      const source = openKeys(issuer, now, onError);
+      const source = openKeys(issuer, now, { onError, onRead });
       const options = optionsOf(issuer);
       return [issuer.issuer, { issuer, source, options, complainedAt: -Infinity }];
     }),

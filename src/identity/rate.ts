@@ -40,7 +40,7 @@ export function openRateLimits({ now, keys = 10_000 }: RateLimitOptions): RateLi
     maxSize: keys,
     sizeCalculation: () => 1,
     dispose: (window, name, why) => {
-      if (why === 'evict') evicted.add(name, usedOf(window), window.endsAt);
+      if (why === 'evict') evicted.add(name, usedOf(window), window.endsAt, now());
     },
   });
   return {

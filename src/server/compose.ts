@@ -212,7 +212,7 @@ export async function startServer(options: ServerOptions): Promise<Running> {
 
     const onKeys = errorLogger(log, 'the keys of an issuer cannot be read');
     const jwt =
-      settings.identity.jwt.length === 0 ? undefined : await trustIssuers(options, onKeys);
+      settings.identity.jwt.length === 0 ? undefined : await trustIssuers(options, onKeys, metrics);
     cleanups.push(() => jwt?.close());
     const required = settings.identity.jwt.some((issuer) => issuer.required === true);
     const health = createHealth();
@@ -656,10 +656,13 @@ const NO_ROUTES = compile({ routes: [] });
 async function trustIssuers(
   options: ServerOptions,
   onError: (error: unknown) => void,
+  metrics: Metrics,
 ): Promise<JwtVerifier> {
   const { openJwt } = await import('../identity/jwt.ts');
   const { jwt: issuers } = options.settings.identity;
-  return ofSettings(options, 'identity.jwt', () => openJwt({ issuers, now: steadyNow, onError }));
+  return ofSettings(options, 'identity.jwt', () =>
+    openJwt({ issuers, now: steadyNow, onError, onRead: (ok) => metrics.keysRead(ok) }),
+  );
 }
 
 /** AdminService over the store, where the settings or an admin token enable it. */

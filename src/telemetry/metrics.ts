@@ -61,6 +61,8 @@ export interface Metrics {
   unauthenticated(): void;
   /** The credential of a question proves nobody. */
   credential(problem: CredentialProblem): void;
+  /** The keys of an issuer were read, or could not be. */
+  keysRead(ok: boolean): void;
   /** The certificate that serves is valid until then, ms since the epoch. */
   certificate(until: number): void;
   /** A call was refused before it was read: the process is late, or has no memory for it. */
@@ -103,6 +105,7 @@ export function createMetrics(gauges: Gauges): Metrics {
   );
   let historiesLost = 0;
   let unauthenticated = 0;
+  const keyReads = { ok: 0, failed: 0 };
   const credentials = new Map(CREDENTIAL_PROBLEMS.map((problem) => [problem, 0]));
   /** Infinity: there is no TLS, and no end. */
   let certificateUntil = Infinity;
@@ -264,6 +267,12 @@ export function createMetrics(gauges: Gauges): Metrics {
     () => [...credentials].map(([problem, value]) => ({ labels: { problem }, value })),
   );
   declare(
+    'postern_jwks_reads_total',
+    'Reads of key sets of issuers, by whether there were keys to take.',
+    'counter',
+    () => Object.entries(keyReads).map(([result, value]) => ({ labels: { result }, value })),
+  );
+  declare(
     'postern_rate_limited_total',
     'Questions of keys that asked more often than they may.',
     'counter',
@@ -335,6 +344,9 @@ export function createMetrics(gauges: Gauges): Metrics {
     },
     unauthenticated(): void {
       unauthenticated++;
+    },
+    keysRead(ok): void {
+      keyReads[ok ? 'ok' : 'failed']++;
     },
     credential(problem): void {
       credentials.set(problem, (credentials.get(problem) ?? 0) + 1);
