@@ -23,6 +23,7 @@ function noMetrics(): Metrics {
   return {
     decision: nothing,
     credential: nothing,
+    keysRead: nothing,
     notAudited: nothing,
     shadow: nothing,
     filtered: nothing,

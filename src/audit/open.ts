@@ -163,6 +163,7 @@ async function openDestination(
         maxLength: sink.max_length,
         maxAgeMs: sink.max_age_hours * HOUR_MS,
         waitReplicas: sink.wait_replicas,
+        maxRecordBytes: sink.max_record_bytes,
         timeoutMs: sink.timeout_ms,
         writer,
         onProblem: (problem) => onError(new Error(problem)),

@@ -4,8 +4,14 @@ import { APIS } from '../audit/record/event.ts';
 import { REDACTABLE } from '../audit/fields.ts';
 import { MAX_SEALED } from '../audit/seals/seal.ts';
 
-const amount = (fallback: number, description: string): z.ZodDefault<z.ZodInt> =>
-  z.int().min(0).default(fallback).meta({ description });
+const amount = (fallback: number, most: number, description: string): z.ZodDefault<z.ZodInt> =>
+  z.int().min(0).max(most).default(fallback).meta({ description });
+
+/** 100 years. */
+const MAX_HOURS = 876_000;
+const MAX_DAYS = 36_500;
+/** Of files, 1 PiB. */
+const MAX_FILE_BYTES = 2 ** 50;
 
 const recordBytes = (fallback: number): z.ZodDefault<z.ZodInt> =>
   z
@@ -41,6 +47,7 @@ const common = {
   buffer_bytes: z
     .int()
     .min(1)
+    .max(16 * 1024 * 1024 * 1024)
     .default(16_777_216)
     .meta({ description: 'Records that may wait for the sink' }),
   max_record_bytes: recordBytes(8 * 1024 * 1024),
@@ -55,14 +62,15 @@ const sink = z.discriminatedUnion('type', [
     type: z.literal('file'),
     path: z.string().min(1).meta({ description: 'The file that is appended to' }),
     ...common,
-    rotate_bytes: amount(104_857_600, 'Size at which a file is rotated; 0: never'),
+    rotate_bytes: amount(104_857_600, MAX_FILE_BYTES, 'Size at which a file is rotated; 0: never'),
     rotate_hours: amount(
       0,
+      MAX_HOURS,
       'Age at which a file is rotated; 0: never, or daily where keep_days is set',
     ),
-    keep_files: amount(0, 'Rotated files that stay; 0: all'),
-    keep_days: amount(0, 'Age of rotated files that stay; 0: all'),
-    keep_bytes: amount(0, 'Size of all rotated files that stay; 0: all'),
+    keep_files: amount(0, 1_000_000, 'Rotated files that stay; 0: all'),
+    keep_days: amount(0, MAX_DAYS, 'Age of rotated files that stay; 0: all'),
+    keep_bytes: amount(0, MAX_FILE_BYTES, 'Size of all rotated files that stay; 0: all'),
   }),
   z.strictObject({
     type: z.literal('redis'),
@@ -70,9 +78,9 @@ const sink = z.discriminatedUnion('type', [
     key: z.string().min(1).default('postern:audit').meta({ description: 'The stream' }),
     ...common,
     ...remote,
-    max_length: amount(0, 'Entries that stay, about; 0: all'),
-    max_age_hours: amount(0, 'Age of entries that stay, about; 0: all'),
-    wait_replicas: amount(0, 'Replicas that must have a record before it is kept'),
+    max_length: amount(0, 1_000_000_000_000, 'Entries that stay, about; 0: all'),
+    max_age_hours: amount(0, MAX_HOURS, 'Age of entries that stay, about; 0: all'),
+    wait_replicas: amount(0, 1_000, 'Replicas that must have a record before it is kept'),
   }),
   z.strictObject({
     type: z.literal('http'),

@@ -292,4 +292,33 @@ describe('a Redis that takes small values only', () => {
     expect(problems).toEqual([]);
     expect(await redis.command('XLEN', 'log')).toBe(3);
   });
+
+  it('and less than max_record_bytes, says so at the start, and gets stubs of what is too large', async () => {
+    const redis = await startRedis(['proto-max-bulk-len 1mb']);
+    ending.push(() => redis.dispose());
+    const problems: string[] = [];
+    const destination = openRedisSink({
+      url: redis.url,
+      password: undefined,
+      tls: {},
+      key: 'log',
+      maxLength: 0,
+      maxAgeMs: 0,
+      waitReplicas: 0,
+      timeoutMs: 2_000,
+      maxRecordBytes: 8 * 1024 * 1024,
+      writer: 'w',
+      onProblem: (problem) => problems.push(problem),
+    });
+    ending.push(() => destination.close());
+    await expect.poll(() => problems).toHaveLength(1);
+    expect(problems[0]).toContain('proto-max-bulk-len');
+    expect(problems[0]).toContain('max_record_bytes is 8388608');
+    const line = large(4_000);
+    expect(line.length).toBeGreaterThan(2 ** 20);
+    await destination.keep({ id: 1, lines: ['{"n":1}', line, '{"n":2}'] });
+    expect(await redis.command('XLEN', 'log')).toBe(3);
+    expect(destination.counts?.()).toMatchObject({ cut: 1 });
+    expect(problems).toHaveLength(1);
+  });
 });

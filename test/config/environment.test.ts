@@ -114,6 +114,27 @@ describe('times', () => {
     }
   });
 
+  it('and sizes and counts, too: every number has a maximum that says something', () => {
+    const numbersOf = (schema: unknown, path = ''): (readonly [string, number])[] => {
+      if (typeof schema !== 'object' || schema === null) return [];
+      const { type, maximum } = schema as { readonly type?: unknown; readonly maximum?: unknown };
+      const own = type === 'integer' || type === 'number' ? [[path, Number(maximum)] as const] : [];
+      const inner = Object.entries(schema).flatMap(([name, value]) =>
+        numbersOf(value, `${path}.${name}`),
+      );
+      return [...own, ...inner];
+    };
+    const numbers = numbersOf(jsonSchema('postern'));
+    expect(numbers.length).toBeGreaterThan(60);
+    // What a double holds exactly is the bound of the type, not one of ours.
+    const unbounded = numbers.filter(([, most]) => !(most < Number.MAX_SAFE_INTEGER / 2));
+    expect(unbounded).toEqual([]);
+    for (const name of ['rotate_hours', 'keep_days', 'max_age_hours'])
+      for (const [path, most] of numbers.filter(([path]) => path.endsWith(name)))
+        // As ms it is exact.
+        expect(most * 86_400_000, path).toBeLessThan(Number.MAX_SAFE_INTEGER);
+  });
+
   it.each([
     { grpc: { max_connection_age_ms: 2_147_483_648 } },
     { shutdown: { grace_ms: 3_000_000_000 } },
@@ -121,5 +142,15 @@ describe('times', () => {
     { limits: { max_wait_ms: 2_147_483_648 } },
   ])('%o is refused by its limit', (settings) => {
     expect(() => load({}, settings)).toThrow('is too large: at most 1000000000');
+  });
+
+  it.each([
+    ['rotate_hours', 9e15],
+    ['keep_days', 36_501],
+    ['keep_files', 9e15],
+    ['buffer_bytes', 9e15],
+  ])('a file sink with %s: %s is refused by its limit', (name, value) => {
+    const sinks = [{ type: 'file', path: 'a.jsonl', [name]: value }];
+    expect(() => load({}, { audit: { sinks } })).toThrow(new RegExp(`${name}.*is too large`));
   });
 });

@@ -125,6 +125,37 @@ describe('rotation', () => {
   });
 });
 
+describe('a set of thousands of keys', () => {
+  const many = (count: number, key: object): string =>
+    JSON.stringify({ keys: Array.from({ length: count }, (_, n) => ({ ...key, kid: `k${n}` })) });
+
+  it('is refused by a cap that names itself; the last good one serves', async () => {
+    const key = await signer('good');
+    const server = await keyServer(key);
+    const jwt = await verifier({ jwks_url: server.url });
+    const token = await sign(key, LONG);
+    expect(await jwt.userOf(token)).toBe('alice');
+    server.serve(answerWith(200, many(4_000, key.jwk)));
+    jwt.pass(300);
+    expect(await jwt.userOf(token)).toBe('alice');
+    await expect.poll(() => jwt.errors.length).toBe(1);
+    expect(String(jwt.errors[0])).toContain('it has 4000 keys: at most 256 are taken');
+    expect(await jwt.userOf(await sign(key, LONG))).toBe('alice');
+    expect(jwt.reads).toEqual([true, false]);
+  });
+
+  it.each([null, 5, [], { keys: null }, { keys: 'x' }, { keys: { length: 9_999 } }])(
+    'or %j is told as what it is',
+    async (set) => {
+      const server = await keyServer();
+      server.serve(answerWith(200, JSON.stringify(set)));
+      const jwt = await verifier({ jwks_url: server.url });
+      expect(String(jwt.errors[0])).toMatch(/JSON Web Key Set malformed|keys can verify/);
+      expect(jwt.reads).toEqual([false]);
+    },
+  );
+});
+
 describe('an issuer that is away', () => {
   it('is served for by its last good keys, up to their age; its reads keep their distance', async () => {
     const key = await signer('k');

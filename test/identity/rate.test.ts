@@ -1,5 +1,6 @@
 /** Rate limits of keys. */
 import { describe, expect, it } from 'vitest';
+import { openEvicted } from '../../src/identity/evicted.ts';
 import { openRateLimits, type RateLimits } from '../../src/identity/rate.ts';
 
 interface TestLimits extends RateLimits {
@@ -120,6 +121,21 @@ describe('more keys than there is room for', () => {
       expect(Math.max(...through.values())).toBe(5);
     },
   );
+
+  it('are not limited by what others used in windows that are over', () => {
+    let time = 1_800_000_000_000;
+    const evicted = openEvicted();
+    // Every place is of some window of before; then time passes.
+    for (let n = 0; n < 400_000; n++) evicted.add(`old-${n}`, 1_000, time + 1_000, time);
+    time += 1_000;
+    for (let n = 0; n < 100; n++) evicted.add(`new-${n}`, 1, time + 60_000, time);
+    for (let n = 0; n < 100; n++)
+      expect(evicted.find(`new-${n}`, time)).toEqual({ used: 1, endsAt: time + 60_000 });
+    // A window that was over when its key lost its room says nothing of those that share its places.
+    for (let n = 0; n < 400_000; n++) evicted.add(`late-${n}`, 1_000, time - 1, time);
+    for (let n = 0; n < 100; n++)
+      expect(evicted.find(`new-${n}`, time)).toEqual({ used: 1, endsAt: time + 60_000 });
+  });
 
   it('10,001 keys, with the room that there is by default', () => {
     const limits = openRateLimits({ now: () => 1_800_000_000_000 });

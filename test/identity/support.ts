@@ -90,6 +90,8 @@ export interface TestVerifier extends JwtVerifier {
   /** Moves the clock, seconds. */
   pass(seconds: number): void;
   readonly errors: unknown[];
+  /** Reads of the keys that are over: whether there were any to take. */
+  readonly reads: boolean[];
   /** The id of whom a token proves, or `undefined`. */
   userOf(token: string): Promise<string | undefined>;
   /** Why a token proves nobody. */
@@ -103,6 +105,7 @@ export async function verifier(
 ): Promise<TestVerifier> {
   let time = NOW * 1_000;
   const errors: unknown[] = [];
+  const reads: boolean[] = [];
   const issuer: Issuer = {
     issuer: ISSUER,
     audience: AUDIENCE,
@@ -115,12 +118,14 @@ export async function verifier(
     issuers: [issuer],
     now: () => time,
     onError: (error) => void errors.push(error),
+    onRead: (ok) => void reads.push(ok),
   });
   onTestFinished(() => jwt.close());
   await jwt.ready();
   return {
     ...jwt,
     errors,
+    reads,
     pass: (seconds) => void (time += seconds * 1_000),
     userOf: async (token) => {
       const claim = await jwt.verify(token);

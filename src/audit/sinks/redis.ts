@@ -2,6 +2,7 @@
 import { openClient, type TlsFiles } from '../../store/redis/client.ts';
 import { parseRedisAddress, withoutSecrets } from '../../store/redis/address.ts';
 import type { Script } from '../../store/redis/scripts.ts';
+import { cutDown } from '../record/cut.ts';
 import type { Batch, Destination } from './queue.ts';
 
 export interface RedisSinkOptions {
@@ -20,6 +21,8 @@ export interface RedisSinkOptions {
   readonly waitReplicas: number;
   /** How long a batch may take, ms. */
   readonly timeoutMs: number;
+  /** Largest record of the sink, `max_record_bytes`. */
+  readonly maxRecordBytes?: number;
   /** Names this process and sink among all that write to the stream. */
   readonly writer: string;
   readonly onProblem: (message: string) => void;
@@ -79,6 +82,36 @@ export function openRedisSink(options: RedisSinkOptions): Destination {
     ? `${key}:last:${options.writer}`
     : `{${key}}:last:${options.writer}`;
   let trimmed = 0;
+  let cut = 0;
+
+  /**
+   * The largest text that this Redis takes, where its user may ask; it closes the connection of who sends a larger one.
+   * Asked for once: raised later it is known at the next start.
+   */
+  const readLimit = async (): Promise<number> => {
+    await client.ready(timeoutMs);
+    const answer = await client
+      .command(timeoutMs, 'CONFIG', 'GET', 'proto-max-bulk-len')
+      .catch(() => []);
+    const [, text] = Array.isArray(answer) ? answer.map(String) : [];
+    const limit = Number(text ?? Infinity);
+    if (limit < (options.maxRecordBytes ?? 0))
+      options.onProblem(
+        `\`${withoutSecrets(url)}\` takes texts of ${limit} bytes (proto-max-bulk-len), max_record_bytes is ${options.maxRecordBytes ?? 0}: records of more become stubs, lower the one or raise the other`,
+      );
+    return limit;
+  };
+  let limit: number | undefined;
+  // At the start, so that it is told before such a record comes; where Redis is away, with the first batch.
+  readLimit().then(
+    (known) => (limit ??= known),
+    () => {},
+  );
+  const fitting = (line: string, most: number): string => {
+    if (line.length * 3 <= most || Buffer.byteLength(line) <= most) return line;
+    cut++;
+    return cutDown(line, most);
+  };
   let toldAt = -Infinity;
 
   /** What retention by number has removed is gone before its time; who reads the stream may not have had it. */
@@ -97,11 +130,12 @@ export function openRedisSink(options: RedisSinkOptions): Destination {
   return {
     async keep({ id, lines }: Batch): Promise<void> {
       await client.ready(timeoutMs);
+      const most = (limit ??= await readLimit());
       const { answer, replicas } = await client.write(
         timeoutMs,
         APPEND,
         [key, last],
-        [id, LAST_MS, maxLength, maxAgeMs, ...lines],
+        [id, LAST_MS, maxLength, maxAgeMs, ...lines.map((line) => fitting(line, most))],
         // Its answer must come before the batch's own time is over.
         { count: waitReplicas, ms: Math.ceil(timeoutMs / 2) },
       );
@@ -111,7 +145,7 @@ export function openRedisSink(options: RedisSinkOptions): Destination {
           `audit: ${replicas} replicas of \`${withoutSecrets(url)}\` have the records, ${waitReplicas} must`,
         );
     },
-    counts: () => ({ trimmed }),
+    counts: () => ({ trimmed, cut }),
     close(): Promise<void> {
       client.close();
       return Promise.resolve();

@@ -4,8 +4,15 @@ import { addressProblem } from '../../util/address.ts';
 import { auditSchema } from '../audit.ts';
 import { POLICY_LIMITS } from '../policy-limits.ts';
 
-const count = (fallback: number, description: string): z.ZodDefault<z.ZodInt> =>
-  z.int().min(1).default(fallback).meta({ description });
+/** Of numbers of things, where nothing else bounds them. */
+const MAX_COUNT = 1_000_000_000;
+/** Of bytes in memory, 1 TiB. */
+const MAX_BYTES = 2 ** 40;
+/** Of one text or message, bytes: a string of the runtime holds no more. */
+const MAX_TEXT_BYTES = 512 * 1024 * 1024 - 64;
+
+const count = (fallback: number, description: string, most = MAX_COUNT): z.ZodDefault<z.ZodInt> =>
+  z.int().min(1).max(most).default(fallback).meta({ description });
 
 /**
  * Longest time of a setting, ms: 11 days. Timers take 2^31 - 1 at most, and one ms for more; some times are added up.
@@ -103,7 +110,7 @@ export const settingsSchema = z
         }),
         connect_timeout_ms: millis(2_000, 'Time for a connection to be made'),
         commit_timeout_ms: millis(5_000, 'Time for a commit, waiting for replicas included'),
-        wait_replicas: z.int().min(0).default(0).meta({
+        wait_replicas: z.int().min(0).max(1_000).default(0).meta({
           description: 'Replicas that must have a commit before it is acknowledged',
         }),
         wait_ms: millis(1_000, 'How long to wait for them'),
@@ -125,7 +132,7 @@ export const settingsSchema = z
           .meta({ description: 'host:port or unix:/path' }),
         socket_mode: socketMode,
         reflection: z.boolean().default(false).meta({ description: 'Serve reflection v1' }),
-        max_message_bytes: count(4_194_304, 'Largest message that is read'),
+        max_message_bytes: count(4_194_304, 'Largest message that is read', MAX_TEXT_BYTES),
         compression: z
           .array(z.enum(['gzip', 'deflate']))
           .default([])
@@ -166,17 +173,12 @@ export const settingsSchema = z
         token_file: z.string().optional().meta({
           description: "File with the operator's token, instead of POSTERN_ADMIN_TOKEN",
         }),
-        max_state_bytes: z
-          .int()
-          .min(1)
-          .max(512 * 1024 * 1024 - 64)
-          .default(268_435_456)
-          .meta({
-            description: 'Largest state that is applied and exported, bytes',
-          }),
+        max_state_bytes: z.int().min(1).max(MAX_TEXT_BYTES).default(268_435_456).meta({
+          description: 'Largest state that is applied and exported, bytes',
+        }),
         policy_sets: z
           .strictObject({
-            max_bytes: count(POLICY_LIMITS.max_bytes, 'Bytes of a document'),
+            max_bytes: count(POLICY_LIMITS.max_bytes, 'Bytes of a document', MAX_TEXT_BYTES),
             max_rules: count(POLICY_LIMITS.max_rules, 'Rules of a set'),
             max_actions: count(POLICY_LIMITS.max_actions, 'Actions of all rules of a set together'),
             max_attributes: count(
@@ -235,16 +237,22 @@ export const settingsSchema = z
         receiving_bytes: count(
           67_108_864,
           'Bytes of messages that are being received, over all calls',
+          MAX_BYTES,
         ),
         stream_in_flight: count(256, 'Messages of a CheckStream that wait for facts'),
         max_lag_ms: millis(
           1_000,
           'How late the process may be before new calls are refused; 0: however late',
         ),
-        memory_bytes: z.int().min(0).optional().meta({
-          description:
-            'Objects and buffers of the process beyond which caches are emptied, then new calls refused; 0: however much; absent: of what the process may have',
-        }),
+        memory_bytes: z
+          .int()
+          .min(0)
+          .max(64 * MAX_BYTES)
+          .optional()
+          .meta({
+            description:
+              'Objects and buffers of the process beyond which caches are emptied, then new calls refused; 0: however much; absent: of what the process may have',
+          }),
         max_wait_ms: millis(5_000, 'Longest wait for facts, whatever the deadline of the call'),
       })
       .prefault({}),
@@ -262,7 +270,11 @@ export const settingsSchema = z
           .meta({ description: 'Time after which a read of the store has failed (milliseconds)' }),
         cached_subjects: count(100_000, 'Users kept compiled in memory'),
         cached_keys: count(10_000, 'API keys kept compiled in memory'),
-        cache_bytes: count(25_165_824, 'Memory of the users kept, and as much again for the keys'),
+        cache_bytes: count(
+          25_165_824,
+          'Memory of the users kept, and as much again for the keys',
+          MAX_BYTES,
+        ),
         cached_absent: count(10_000, 'Users and keys known not to exist'),
         cached_closures: count(10_000, 'Sets of groups kept compiled, a tenant'),
         cached_tenants: count(1_000, 'Tenants whose policies are kept in memory'),
