@@ -1,43 +1,26 @@
 /**
- * Whether a revision that somebody was told is still a part of a tenant's history. A fail-over or a restore can take
- * commits away and number others alike: then facts must not answer for those that are gone (CONS-1).
+ * Whether a revision that was told to a caller is still a part of its tenant's history. A fail-over or a restore can
+ * take commits away and number others alike: then facts must not answer for those that are gone (CONS-1).
  */
-import type { FeedEntry, Head, Store } from '../store/store.ts';
+import type { LRUCache } from 'lru-cache';
+import type { Head, Store } from '../store/store.ts';
 import { bounded } from './bounded.ts';
 import type { Plane } from './plane.ts';
+import { namesOf, type Trail } from './trail.ts';
 
 /** Revisions that were seen and are gone: those above `after`, up to `upTo`. */
 export interface Lost {
   readonly after: number;
   readonly upTo: number;
-  /** Nonces of those that are known by name. */
+  /** Nonces of those whose names were remembered. */
   readonly nonces: ReadonlySet<string>;
 }
 
-export interface Histories {
-  /** A plane leaves: what it was at is compared with the next one of its tenant. */
-  left(plane: Plane): void;
-  /** A commit was acknowledged here: the plane must come by it. */
-  acknowledged(tenant: string, plane: Plane | undefined, head: Head): void;
-  /** Looks at what was acknowledged here, as far as the plane has come. */
-  arrived(plane: Plane): void;
-  /**
-   * Compares a plane that was just read with the last one of its tenant.
-   * @param plane `undefined`: the tenant is not there any more
-   * @throws StoreError
-   */
-  compare(store: Store, tenant: string, plane: Plane | undefined): Promise<void>;
-  /** What was lost of a tenant since the start; `undefined`: nothing that is known. */
-  lost(tenant: string): Lost | undefined;
-  /** Tenants that have lost something since the start. */
-  readonly size: number;
-}
-
-/** Newest revisions of a plane that are kept when it leaves. */
-const KEPT = 64;
+/** Newest revisions of a plane that are remembered when it leaves the cache. */
+const MAX_REMEMBERED = 64;
 /** Windows of the feed that are read to find where two histories part; a smaller one where the feed is short. */
 const WINDOWS = [256, 16, 1];
-/** Acknowledged commits of a tenant that a plane may have to come by. */
+/** Acknowledged commits of a tenant that its plane has not reached yet. */
 const MAX_ACKNOWLEDGED = 64;
 
 interface Past {
@@ -45,103 +28,117 @@ interface Past {
   readonly trail: ReadonlyMap<number, string>;
 }
 
-/** @param tenants how many are remembered @param onLost told of each loss */
-export function openHistories(
-  tenants: number,
-  onLost: (tenant: string, lost: Lost) => void,
-): Histories {
-  const past = bounded<Past>(tenants);
-  const losses = bounded<Lost>(tenants);
-  const compared = new WeakSet<Plane>();
+/** The pasts of tenants, and what of them was lost since the start. */
+export class Histories {
+  readonly #pasts: LRUCache<string, Past>;
+  readonly #losses: LRUCache<string, Lost>;
+  readonly #onLost: (tenant: string, lost: Lost) => void;
 
-  const lose = (tenant: string, after: number, upTo: number, nonces: Iterable<string>): void => {
-    const known = losses.peek(tenant);
-    const lost: Lost = {
-      after: Math.min(after, known?.after ?? after),
-      upTo: Math.max(upTo, known?.upTo ?? upTo),
-      nonces: new Set([...nonces, ...(known?.nonces ?? [])].slice(0, 2 * KEPT)),
-    };
-    losses.set(tenant, lost);
-    onLost(tenant, lost);
-  };
-
-  return {
-    left(plane): void {
-      if (compared.has(plane)) return;
-      const trail = new Map([...plane.trail].slice(-KEPT));
-      for (const [revision, nonce] of plane.acknowledged) trail.set(revision, nonce);
-      past.set(plane.tenant, { head: newestOf(plane.head, trail), trail });
-    },
-
-    acknowledged(tenant, plane, head): void {
-      const { revision, nonce } = head;
-      if (plane === undefined) {
-        const before = past.peek(tenant);
-        const trail = new Map(before?.trail).set(revision, nonce);
-        past.set(tenant, { head: newestOf(before?.head ?? head, trail), trail });
-        return;
-      }
-      if (plane.trail.get(revision) === nonce) return;
-      if (plane.acknowledged.size < MAX_ACKNOWLEDGED) plane.acknowledged.set(revision, nonce);
-      this.arrived(plane);
-    },
-
-    arrived(plane): void {
-      for (const [revision, nonce] of plane.acknowledged) {
-        const known = plane.trail.get(revision);
-        if (revision > plane.head.revision) continue;
-        plane.acknowledged.delete(revision);
-        if (known !== undefined && known !== nonce)
-          lose(plane.tenant, revision - 1, revision, [nonce]);
-      }
-    },
-
-    async compare(store, tenant, plane): Promise<void> {
-      const before = past.peek(tenant);
-      if (before === undefined) return;
-      const lost = await lostOf(store, before, plane);
-      past.delete(tenant);
-      if (lost !== undefined) lose(tenant, lost.after, before.head.revision, lost.nonces);
-    },
-
-    lost: (tenant) => losses.get(tenant),
-    get size(): number {
-      return losses.size;
-    },
-  };
-
-  /** The head, or what was acknowledged above it. */
-  function newestOf(head: Head, trail: ReadonlyMap<number, string>): Head {
-    let newest = head;
-    for (const [revision, nonce] of trail)
-      if (revision > newest.revision) newest = { revision, nonce };
-    return newest;
+  /** @param tenants how many are remembered @param onLost called for each loss */
+  constructor(tenants: number, onLost: (tenant: string, lost: Lost) => void) {
+    this.#pasts = bounded<Past>(tenants);
+    this.#losses = bounded<Lost>(tenants);
+    this.#onLost = onLost;
   }
 
-  async function lostOf(
-    store: Store,
-    { head, trail }: Past,
-    plane: Plane | undefined,
-  ): Promise<Pick<Lost, 'after' | 'nonces'> | undefined> {
-    if (plane === undefined) return { after: 0, nonces: new Set(trail.values()) };
-    if (plane.trail.get(head.revision) === head.nonce) return undefined;
-    const now = await namesIn(store, plane, Math.min(head.revision, plane.head.revision));
-    const same = now.get(head.revision);
-    if (same === head.nonce) return undefined;
-    // The feed does not reach so far: a number cannot tell.
-    if (same === undefined && head.revision <= plane.head.revision) return undefined;
-    let fork = 0;
-    for (const [revision, nonce] of trail)
-      if (now.get(revision) === nonce) fork = Math.max(fork, revision);
-    const nonces = new Set<string>();
-    for (const [revision, nonce] of trail) if (revision > fork) nonces.add(nonce);
-    return { after: fork, nonces };
+  /** Tenants that have lost something since the start. */
+  get size(): number {
+    return this.#losses.size;
+  }
+
+  /** What a tenant has lost since the start; `undefined`: nothing, as far as is known. */
+  lost(tenant: string): Lost | undefined {
+    return this.#losses.get(tenant);
+  }
+
+  /** A plane leaves the cache: its revisions will be compared with the next plane of its tenant. */
+  remember(plane: Plane): void {
+    const trail = new Map([...plane.trail].slice(-MAX_REMEMBERED));
+    for (const [revision, nonce] of plane.acknowledged) trail.set(revision, nonce);
+    this.#pasts.set(plane.tenant, { head: newestOf(plane.head, trail), trail });
+  }
+
+  /** A commit was acknowledged here: the plane must reach it. @param plane `undefined`: none is loaded */
+  acknowledge(tenant: string, plane: Plane | undefined, head: Head): void {
+    const { revision, nonce } = head;
+    if (plane === undefined) {
+      const past = this.#pasts.peek(tenant);
+      const trail = new Map(past?.trail).set(revision, nonce);
+      this.#pasts.set(tenant, { head: newestOf(past?.head ?? head, trail), trail });
+      return;
+    }
+    if (plane.trail.get(revision) === nonce) return;
+    if (plane.acknowledged.size < MAX_ACKNOWLEDGED) plane.acknowledged.set(revision, nonce);
+    this.check(plane);
+  }
+
+  /** Compares acknowledged commits with the plane, as far as it has come. */
+  check(plane: Plane): void {
+    for (const [revision, nonce] of plane.acknowledged) {
+      const name = plane.trail.get(revision);
+      if (revision > plane.head.revision) continue;
+      plane.acknowledged.delete(revision);
+      if (name !== undefined && name !== nonce)
+        this.#lose(plane.tenant, revision - 1, revision, [nonce]);
+    }
+  }
+
+  /**
+   * Compares a plane that was just read with the last one of its tenant.
+   * @param plane `undefined`: the tenant does not exist any more
+   * @throws StoreError
+   */
+  async compare(store: Store, tenant: string, plane: Plane | undefined): Promise<void> {
+    const past = this.#pasts.peek(tenant);
+    if (past === undefined) return;
+    const lost = await lostOf(store, past, plane);
+    this.#pasts.delete(tenant);
+    if (lost !== undefined) this.#lose(tenant, lost.after, past.head.revision, lost.nonces);
+  }
+
+  #lose(tenant: string, after: number, upTo: number, nonces: Iterable<string>): void {
+    const before = this.#losses.peek(tenant);
+    const lost: Lost = {
+      after: Math.min(after, before?.after ?? after),
+      upTo: Math.max(upTo, before?.upTo ?? upTo),
+      nonces: new Set([...nonces, ...(before?.nonces ?? [])].slice(0, 2 * MAX_REMEMBERED)),
+    };
+    this.#losses.set(tenant, lost);
+    this.#onLost(tenant, lost);
   }
 }
 
+/** The head, or what was acknowledged above it. */
+function newestOf(head: Head, trail: ReadonlyMap<number, string>): Head {
+  let newest = head;
+  for (const [revision, nonce] of trail)
+    if (revision > newest.revision) newest = { revision, nonce };
+  return newest;
+}
+
+async function lostOf(
+  store: Store,
+  { head, trail }: Past,
+  plane: Plane | undefined,
+): Promise<Pick<Lost, 'after' | 'nonces'> | undefined> {
+  if (plane === undefined) return { after: 0, nonces: new Set(trail.values()) };
+  if (plane.trail.get(head.revision) === head.nonce) return undefined;
+  const names = await namesUpTo(store, plane, Math.min(head.revision, plane.head.revision));
+  const same = names.get(head.revision);
+  if (same === head.nonce) return undefined;
+  // The feed does not reach so far: a number cannot tell.
+  if (same === undefined && head.revision <= plane.head.revision) return undefined;
+  let fork = 0;
+  for (const [revision, nonce] of trail)
+    if (names.get(revision) === nonce) fork = Math.max(fork, revision);
+  const nonces = new Set<string>();
+  for (const [revision, nonce] of trail) if (revision > fork) nonces.add(nonce);
+  return { after: fork, nonces };
+}
+
 /** Nonces by revision, as the feed has them up to a revision, and the plane itself. */
-async function namesIn(store: Store, plane: Plane, upTo: number): Promise<Map<number, string>> {
-  const names = new Map(plane.trail);
+async function namesUpTo(store: Store, plane: Plane, upTo: number): Promise<Trail> {
+  const names: Trail = new Map(plane.trail);
   for (const window of WINDOWS) {
     const after = Math.max(0, upTo - window);
     const { entries } = await store.feed(plane.tenant, after, window);
@@ -150,21 +147,4 @@ async function namesIn(store: Store, plane: Plane, upTo: number): Promise<Map<nu
     break;
   }
   return names;
-}
-
-/** What entries say of their own revisions and of those before them. */
-export function namesOf(entries: readonly FeedEntry[]): Map<number, string> {
-  const names = new Map<number, string>();
-  for (const { revision, nonce, previous } of entries) {
-    if (previous !== '') names.set(revision - 1, previous);
-    // One that cannot be read may lack it.
-    if (nonce !== '') names.set(revision, nonce);
-  }
-  return names;
-}
-
-/** Whether a revision that a token names is in the plane's history; `undefined`: it must be read. */
-export function knownToPlane(plane: Plane, { revision, nonce }: Head): boolean | undefined {
-  const known = plane.trail.get(revision);
-  return known === undefined ? undefined : known === nonce;
 }

@@ -1,6 +1,6 @@
 /** What cached facts take in memory, by an estimate: bounds of caches are kept by it. */
 import type { KeyFacts } from '../engine/abac.ts';
-import type { KeyRecord, PolicySetRecord } from '../engine/records.ts';
+import type { KeyRecord, PolicySetRecord, UserRecord } from '../engine/records.ts';
 
 /** Bytes of a compiled rule, of one of its actions, attributes and values; measured on keys of 1 to 2,000 rules. */
 const RULE = 110;
@@ -34,4 +34,14 @@ function sizeOfTable(sets: readonly PolicySetRecord[]): number {
       for (const [, values] of attributes) bytes += ATTRIBUTE + VALUE * values.length;
     }
   return bytes;
+}
+
+/** Bytes of a cached user, record and compiled form, as measured on records of 0 to 100 grants. */
+export function sizeOfUser({ record }: { readonly record: UserRecord | undefined }): number {
+  if (record === undefined) return 700;
+  const { grants, roles, workspaces, owns, metadata } = record;
+  const rest = metadata === undefined ? 0 : JSON.stringify(metadata).length * 8;
+  const paths = grants.reduce((sum, { path }) => sum + path.length, 0);
+  const names = roles.length + workspaces.length + owns.length;
+  return 700 + 320 * grants.length + paths + 60 * names + rest;
 }

@@ -124,7 +124,7 @@ export function openRoom(
       ...cache,
     },
   });
-  return { ...room, errors, resyncCauses, lost };
+  return Object.assign(room, { errors, resyncCauses, lost });
 }
 
 /** How many records of a kind `counters` writes. */
