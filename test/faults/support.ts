@@ -97,7 +97,7 @@ export function roomFor(
     onStore: (up) => void ups.push({ up, at: performance.now() }),
     ...options,
   });
-  return ending.add({ ...room, ups }, () => room.close());
+  return ending.add(Object.assign(room, { ups }), () => room.close());
 }
 
 /** Commits, and again where somebody else came first or the store is away. */
