@@ -28,7 +28,6 @@ export type {
   FactsStats,
   Loaded,
   LoadedFacts,
-  NotLoaded,
   Unavailability,
   Who,
 } from './contract.ts';
