@@ -32,15 +32,23 @@ import { batchCreateUsers, createUser, deleteUser, updateUser } from './rules/us
 interface Write<Request> {
   readonly operation: string;
   readonly rule: (context: Context, request: Request) => object;
+  /** May be done for a tenant that does not exist. */
+  readonly creates: boolean;
+  /** What is read on a thread before the rule runs, which finds it as `read` in its request (ADM-11). */
+  readonly reads: 'document' | undefined;
 }
 
-function as<Request>(operation: string, rule: Write<Request>['rule']): Write<Request> {
-  return { operation, rule };
+function as<Request>(
+  operation: string,
+  rule: Write<Request>['rule'],
+  { creates = false, reads }: Partial<Pick<Write<Request>, 'creates' | 'reads'>> = {},
+): Write<Request> {
+  return { operation, rule, creates, reads };
 }
 
 export const WRITES = {
-  CreateTenant: as('tenant.create', createTenant),
-  DeleteTenant: as('tenant.delete', deleteTenant),
+  CreateTenant: as('tenant.create', createTenant, { creates: true }),
+  DeleteTenant: as('tenant.delete', deleteTenant, { creates: true }),
   CreateUser: as('user.create', createUser),
   BatchCreateUsers: as('user.batch_create', batchCreateUsers),
   UpdateUser: as('user.update', updateUser),
@@ -59,7 +67,7 @@ export const WRITES = {
   RevokeGrant: as('grant.revoke', revokeGrant),
   SetOwner: as('owner.set', setOwner),
   RemoveOwner: as('owner.remove', removeOwner),
-  PutPolicySet: as('policy_set.put', putPolicySet),
+  PutPolicySet: as('policy_set.put', putPolicySet, { reads: 'document' }),
   UpdatePolicySet: as('policy_set.update', updatePolicySet),
   DeletePolicySet: as('policy_set.delete', deletePolicySet),
   CreateKey: as('key.create', createKey),

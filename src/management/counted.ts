@@ -1,5 +1,5 @@
 /** Management whose calls are told to somebody: which operation, what became of it, who could not prove itself. */
-import type { Admin } from '../admin/admin.ts';
+import type { Admin } from '../admin/contract.ts';
 import { isWrite, WRITES } from '../admin/operations.ts';
 import { Refused } from '../admin/refused.ts';
 import type { Management } from './management.ts';
@@ -38,12 +38,12 @@ export function counted(management: Management, counts: Counts): Management {
       throw error;
     }
   };
-  const call: Admin['call'] = (name, ...asked) =>
+  const call: Admin['call'] = (name, ...rest) =>
     isWrite(name)
-      ? watching(WRITES[name].operation, () => admin.call(name, ...asked))
-      : admin.call(name, ...asked);
+      ? watching(WRITES[name].operation, () => admin.call(name, ...rest))
+      : admin.call(name, ...rest);
   return {
-    admin: { ...admin, call, apply: (...asked) => watching(APPLY, () => admin.apply(...asked)) },
+    admin: { ...admin, call, apply: (...rest) => watching(APPLY, () => admin.apply(...rest)) },
     admit: (authorization) => identified(() => management.admit(authorization)),
     authenticate: (caller) => identified(() => management.authenticate(caller)),
   };

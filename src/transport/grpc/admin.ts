@@ -14,7 +14,7 @@ import type {
 import { loadPackageDefinition } from '@grpc/grpc-js';
 import { load } from '@grpc/proto-loader';
 import type { Actor } from '../../admin/actor.ts';
-import type { Admin, AdminRequest } from '../../admin/admin.ts';
+import type { Admin, AdminRequest } from '../../admin/contract.ts';
 import type { ApplyFlags } from '../../admin/state/apply-text.ts';
 import { IdempotencyError } from '../../admin/receipt.ts';
 import { Refused, type RefusalKind } from '../../admin/refused.ts';
