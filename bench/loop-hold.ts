@@ -61,14 +61,14 @@ function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
 }
 
-/** As docs/operations.md has it. */
+/** As docs/limits.md shows it. */
 function print(all: readonly Row[]): void {
   const lines = all.map(
     ({ call, holdMs, tookMs }) =>
       `| \`${call.rpc}\` | ${call.what} | ${holdMs.toFixed(1)} | ${tookMs.toFixed(0)} |`,
   );
   const head = [
-    '| call | at its limits | longest hold, ms of CPU | answered after, ms |',
+    '| call | at its limits | longest block, ms of CPU | answer time, ms |',
     '| - | - | -: | -: |',
   ];
   process.stdout.write(`${[...head, ...lines].join('\n')}\n`);

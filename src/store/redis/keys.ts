@@ -7,7 +7,7 @@ import type { Kind } from '../../engine/records.ts';
 
 export { KINDS } from '../format/kinds.ts';
 
-/** The layout that this version reads and writes; see docs/operations.md for its keys. */
+/** The layout that this version reads and writes; see docs/redis.md, Keys. */
 export const LAYOUT = 1;
 
 export interface Keys {
