@@ -2,7 +2,8 @@
  * The documentation as a reader runs it. Every `console` block of README.md and docs/*.md holds `$ command` lines
  * (`> ` continues one), each followed by its output: `…` stands for anything within a line, a line of `…` alone
  * for any lines, `[exit 1]` for the exit code. A command that ends in ` &` goes on until its document ends, and
- * `$!` names it. A YAML block that begins with `# file: NAME` is written where the commands run.
+ * `$!` names it. A YAML block that begins with `# file: NAME` is written where the commands run. A page that begins with
+ * `<!-- continues: OTHER.md -->` runs after that page, in the same directory.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import {
@@ -42,17 +43,24 @@ interface Written {
   readonly file: string;
   readonly text: string;
 }
+interface Page {
+  readonly name: string;
+  readonly text: string;
+  readonly parts: readonly (Step | Written)[];
+}
 interface Fence {
   readonly line: number;
   readonly language: string;
   readonly body: readonly string[];
 }
 
-const documents = DOCUMENTS.map((name) => {
+const documents: readonly Page[] = DOCUMENTS.map((name) => {
   const text = readFileSync(join(ROOT, name), 'utf8');
   return { name, text, parts: fencesOf(text).flatMap(partsOf) };
 });
-const runnable = documents.filter(({ parts }) => parts.some((part) => 'command' in part));
+const runnable = documents
+  .filter(({ parts, text }) => continued(text) === undefined && parts.some(isCommand))
+  .map((document) => ({ ...document, pages: [document, ...continuations(document.name)] }));
 
 it.each(documents)('$name names what exists', ({ name, text }) => {
   expect(lostLinks(name, text)).toEqual([]);
@@ -60,16 +68,39 @@ it.each(documents)('$name names what exists', ({ name, text }) => {
 
 it.concurrent.each(runnable)(
   '$name is as it runs',
-  async ({ name, parts }) => {
-    const { wanted, got } = await runDocument(name, parts);
+  async ({ pages }) => {
+    const { wanted, got } = await runDocument(pages);
     expect(got).toBe(wanted);
   },
   300_000,
 );
 
-it('has a quickstart to run', () => {
-  expect(runnable.map(({ name }) => name)).toContain('docs/quickstart.md');
+it('runs every page with commands once', () => {
+  const run = runnable.flatMap(({ pages }) => pages.map(({ name }) => name));
+  const withCommands = documents.filter(({ parts }) => parts.some(isCommand));
+  expect(run).toEqual([...new Set(run)]);
+  expect(run).toEqual(expect.arrayContaining(withCommands.map(({ name }) => name)));
+  expect(run).toContain('docs/quickstart.md');
 });
+
+// ── pages ───────────────────────────────────────────────────────────────────────────────────────
+
+function isCommand(part: Step | Written): part is Step {
+  return 'command' in part;
+}
+
+/** Name of the page that this one continues. */
+function continued(text: string): string | undefined {
+  const page = /^<!-- continues: (\S+) -->$/m.exec(text)?.[1];
+  return page === undefined ? undefined : `docs/${page}`;
+}
+
+/** All pages that continue a page, directly or through others, in the order in which they run. */
+function continuations(name: string): Page[] {
+  return documents
+    .filter(({ text }) => continued(text) === name)
+    .flatMap((page) => [page, ...continuations(page.name)]);
+}
 
 // ── reading ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -158,10 +189,7 @@ interface Transcript {
   readonly got: string;
 }
 
-async function runDocument(
-  document: string,
-  parts: readonly (Step | Written)[],
-): Promise<Transcript> {
+async function runDocument(pages: readonly Page[]): Promise<Transcript> {
   const transcripts: Transcript[] = [];
   const directory = clone();
   const background: Running[] = [];
@@ -179,10 +207,11 @@ async function runDocument(
         .replaceAll('$!', String(background.at(-1)?.child.pid));
     const there = (text: string): string =>
       text.replaceAll(grpc, PORTS.grpc).replaceAll(http, PORTS.http);
-    for (const part of parts)
+    const steps = pages.flatMap(({ name, parts }) => parts.map((part) => ({ name, part })));
+    for (const { name, part } of steps)
       if ('file' in part) write(directory, part);
       else {
-        const at = `${document}:${part.line}`;
+        const at = `${name}:${part.line}`;
         // The variable also moves a server's listener: only the command that asks for it gets it.
         const health = /postern healthcheck/.test(part.command)
           ? { POSTERN_HTTP_ADDRESS: http }
