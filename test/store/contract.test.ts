@@ -1,5 +1,6 @@
 /** Every store passes the same contract: one line each. */
-import { FEED_LENGTH, openEmbeddedStore } from '../../src/store/embedded/store.ts';
+import { FEED_LENGTH } from '../../src/store/embedded/commit.ts';
+import { openEmbeddedStore } from '../../src/store/embedded/store.ts';
 import { openMemoryStore } from '../support/memory-store.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { describeStore, type Subject } from './contract.ts';
