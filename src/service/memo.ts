@@ -27,16 +27,21 @@ interface Entry {
 
 export class DecisionMemo {
   readonly #entries = new WeakMap<Request, Entry>();
+  /** What was looked up last: a warm call is validated and concluded in one go. */
+  #request: Request | undefined;
+  #entry: Entry | undefined;
 
   /** Whether the call is kept and was found to be well-formed before. */
   isValid(call: CheckCall): boolean {
-    return call.isKept === true && this.#entries.has(call.request);
+    return this.#entryOf(call) !== undefined;
   }
 
   /** The call is well-formed. */
-  setValid(call: CheckCall): void {
-    if (call.isKept === true)
-      this.#entries.set(call.request, { conclusion: undefined, basis: undefined });
+  setValid({ isKept, request }: CheckCall): void {
+    if (isKept !== true) return;
+    this.#request = request;
+    this.#entry = { conclusion: undefined, basis: undefined };
+    this.#entries.set(request, this.#entry);
   }
 
   /** The last conclusion of a call if it was drawn from the same facts, else a new one. */
@@ -45,13 +50,21 @@ export class DecisionMemo {
     facts: Facts,
     draw: (call: CheckCall, facts: Facts) => Conclusion,
   ): Conclusion {
-    const entry = call.isKept === true ? this.#entries.get(call.request) : undefined;
+    const entry = this.#entryOf(call);
     if (entry === undefined) return draw(call, facts);
     if (entry.conclusion !== undefined && entry.basis !== undefined && holdsFor(entry.basis, facts))
       return entry.conclusion;
     entry.conclusion = draw(call, facts);
     entry.basis = basisOf(facts);
     return entry.conclusion;
+  }
+
+  #entryOf({ isKept, request }: CheckCall): Entry | undefined {
+    if (isKept !== true) return undefined;
+    if (request === this.#request) return this.#entry;
+    this.#request = request;
+    this.#entry = this.#entries.get(request);
+    return this.#entry;
   }
 }
 

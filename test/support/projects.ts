@@ -29,6 +29,7 @@ export const UNIT = [
   'test/identity/rate.test.ts',
   'test/identity/token.test.ts',
   'test/oracle/**/!(redis).test.ts',
+  'test/service/*.test.ts',
   'test/store/contract.test.ts',
   'test/store/redis-parts.test.ts',
   'test/transport/codec.test.ts',
