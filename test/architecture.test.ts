@@ -40,9 +40,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   audit: ['util', 'engine', 'store'],
   identity: ['util', 'engine', 'store'],
   config: ['util', 'engine', 'audit'],
-  telemetry: ['util', 'engine', 'store', 'facts', 'audit', 'service'],
+  telemetry: ['util', 'engine', 'store', 'facts', 'audit'],
   admin: ['util', 'engine', 'store', 'config'],
-  service: ['util', 'engine', 'facts', 'audit', 'identity', 'telemetry'],
+  service: ['util', 'engine', 'facts', 'audit', 'identity'],
   management: ['engine', 'store', 'audit', 'identity', 'config', 'admin'],
   transport: ['util', 'engine', 'store', 'config', 'admin', 'service'],
   offline: [

@@ -31,6 +31,7 @@ import { defaultMemoryBound, watchMemory, type MemoryWatch } from '../util/memor
 import { readInForce, wideningOf, type InForce } from './reloadable.ts';
 import type { Service } from '../service/calls.ts';
 import { createService } from '../service/service.ts';
+import { traced } from '../service/traced.ts';
 import { keepUsage } from '../identity/usage-writer.ts';
 import { observed } from '../store/observed.ts';
 import { openStore } from '../store/registry.ts';
@@ -526,7 +527,7 @@ async function serveDecisions(
   const { health, metrics, management, memory, onTls, onError } = parts;
   const { tracing } = parts;
   const untraced = openService(options, parts);
-  const service = tracing === undefined ? untraced : tracing.service(untraced);
+  const service = tracing === undefined ? untraced : traced(untraced, tracing.current);
   const codecLimits = {
     checksPerBatch: limits.checks_per_batch,
     objectsPerFilter: limits.objects_per_filter,

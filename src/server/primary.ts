@@ -6,7 +6,8 @@
 import cluster, { type Worker } from 'node:cluster';
 import { once } from 'node:events';
 import { pino } from 'pino';
-import { counts, createPrimaryMetrics, together, type Snapshot } from '../telemetry/metrics.ts';
+import { counts, together, type Snapshot } from '../telemetry/exposition.ts';
+import { createPrimaryMetrics } from '../telemetry/metrics.ts';
 import { openRelay } from './relay.ts';
 import type { Running, ServerOptions } from './compose.ts';
 import { listenOps, type Readiness } from '../transport/ops/server.ts';
@@ -222,7 +223,7 @@ export async function startWorkers(server: ServerOptions, script: string): Promi
       slot.last = told;
     }
     const all = [await own.snapshot(), await ended, ...slots.map(({ last }) => last)];
-    return together(all).text();
+    return together(all).render();
   };
 
   await clearStaleSocket(grpc.address);

@@ -7,7 +7,6 @@ import {
   ROOT_CONTEXT,
   SpanKind,
   SpanStatusCode,
-  type Attributes,
   type Context,
   type Span,
 } from '@opentelemetry/api';
@@ -21,10 +20,7 @@ import {
   TracerProvider,
   type SpanExporter,
 } from '@opentelemetry/sdk-trace';
-import type { Reason } from '../engine/model.ts';
-import { later, type MaybePromise } from '../util/later.ts';
-import type { CheckAnswer, FilterAnswer, Service } from '../service/calls.ts';
-import { reasonOf, type Failure } from '../service/failure.ts';
+import type { MaybePromise } from '../util/later.ts';
 
 /** One message in, one out, as a transport calls it. */
 type Method = (bytes: Buffer, waitMs: number) => MaybePromise<Buffer>;
@@ -51,8 +47,8 @@ export interface TracingOptions {
 export interface Tracing {
   /** A method each of whose calls is a span. `path` is its full path, `/package.Service/Method`. */
   readonly method: (path: string, method: Method) => TracedMethod;
-  /** A service that tells the span of the call it is asked in. */
-  service(service: Service): Service;
+  /** The span of the call that is being answered; `undefined`: none is. */
+  readonly current: () => Span | undefined;
   /** Sends what is still here, as far as the time allows. */
   close(): Promise<void>;
 }
@@ -117,7 +113,7 @@ export function openTracing(options: TracingOptions): Tracing {
         }
       };
     },
-    service: (service) => tellingSpans(service, () => current.getStore()),
+    current: () => current.getStore(),
     async close(): Promise<void> {
       let timer: NodeJS.Timeout | undefined;
       const late = new Promise<void>((done) => {
@@ -194,66 +190,4 @@ function endWith(span: Span, error: unknown): void {
   // Its message may name what was asked.
   if (FAULTS.has(code)) span.setStatus({ code: SpanStatusCode.ERROR });
   span.end();
-}
-
-function tellingSpans(service: Service, currentSpan: () => Span | undefined): Service {
-  /** Tells the span of the call that asks what it was answered; `warm`: from memory, without a wait. */
-  const telling = <T>(
-    asked: () => MaybePromise<T | Failure>,
-    attributesOf: (answer: T) => Attributes,
-    warmIsTold = true,
-  ): MaybePromise<T | Failure> => {
-    const span = currentSpan();
-    const answer = asked();
-    if (span?.isRecording() !== true) return answer;
-    const warm = warmIsTold ? { 'postern.cache_hit': !(answer instanceof Promise) } : {};
-    return later(answer, (known) => {
-      // A failure is an object with that field; nothing else that is answered has it.
-      const failed = typeof known === 'object' && known !== null && 'failure' in known;
-      span.setAttributes({
-        ...warm,
-        ...(failed ? refused(reasonOf(known)) : attributesOf(known)),
-      });
-      return known;
-    });
-  };
-  return {
-    refuse(refusal, api, waitMs) {
-      currentSpan()?.setAttributes(refused(refusal.reason));
-      return service.refuse(refusal, api, waitMs);
-    },
-    check: (call, api, waitMs) => telling(() => service.check(call, api, waitMs), checked),
-    explain: (call, waitMs) => telling(() => service.explain(call, waitMs), checked),
-    filter: (call, waitMs) => telling(() => service.filter(call, waitMs), filtered),
-    batch: (call, waitMs) =>
-      // In order, a batch waits between its checks, wherever their facts come from.
-      telling(() => service.batch(call, waitMs), batched, call.semantic === 'EXECUTE_ALL'),
-  };
-}
-
-function checked({ decision, revision }: CheckAnswer): Attributes {
-  const { allowed, reason } = decision;
-  return { 'postern.allowed': allowed, 'postern.reason': reason, 'postern.revision': revision };
-}
-
-function filtered({ result, revision }: FilterAnswer): Attributes {
-  return {
-    'postern.allowed': result.reason === 'ALLOWED',
-    'postern.reason': result.reason,
-    'postern.revision': revision,
-    'postern.objects': result.examined,
-    'postern.visible': result.visible.length,
-  };
-}
-
-function batched(answers: readonly CheckAnswer[]): Attributes {
-  return {
-    'postern.checks': answers.length,
-    'postern.checks_allowed': answers.filter(({ decision }) => decision.allowed).length,
-    'postern.revision': answers.reduce((newest, { revision }) => Math.max(newest, revision), 0),
-  };
-}
-
-function refused(reason: Reason): Attributes {
-  return { 'postern.allowed': false, 'postern.reason': reason };
 }
