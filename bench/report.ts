@@ -1,4 +1,4 @@
-/** Tables for the terminal and for docs/performance.md, and what machine they come from. */
+/** Tables for the terminal and for the performance pages of docs, and the machine that they come from. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, release, totalmem, type } from 'node:os';
 import { join } from 'node:path';
@@ -7,7 +7,9 @@ import { format, resolveConfig } from 'prettier';
 import type { Row, Table } from './scenario.ts';
 import { NODE_FLAGS, pinnedToCores } from './servers.ts';
 
-const PAGE = join(import.meta.dirname, '../docs/performance.md');
+const PAGES = ['performance.md', 'performance-redis.md'].map((name) =>
+  join(import.meta.dirname, '../docs', name),
+);
 
 /** What the numbers depend on besides the code. */
 export function machine(): readonly string[] {
@@ -62,21 +64,23 @@ function toMarkdown(table: Table): string {
 }
 
 /**
- * Replaces the tables between their markers in docs/performance.md.
+ * Replaces the tables between their markers in the page that has the marker of the machine.
  * @param place marker of the machine that they are from @throws Error where a marker is missing
  */
 export async function writeTables(tables: readonly Table[], place = 'machine'): Promise<void> {
   const facts = machine().map((fact) => `- ${fact}`);
-  let page = replaced(readFileSync(PAGE, 'utf8'), place, facts.join('\n'));
+  const path = PAGES.find((one) => readFileSync(one, 'utf8').includes(`<!-- bench:${place} -->`));
+  if (path === undefined) throw new Error(`no page of docs has a place for ${place}`);
+  let page = replaced(readFileSync(path, 'utf8'), place, facts.join('\n'));
   for (const table of tables) page = replaced(page, table.name, toMarkdown(table));
-  const style = await resolveConfig(PAGE);
-  writeFileSync(PAGE, await format(page, { ...style, filepath: PAGE }));
+  const style = await resolveConfig(path);
+  writeFileSync(path, await format(page, { ...style, filepath: path }));
 }
 
 function replaced(page: string, name: string, text: string): string {
   const [begin, end] = [`<!-- bench:${name} -->`, `<!-- /bench:${name} -->`];
   const from = page.indexOf(begin);
   const to = page.indexOf(end);
-  if (from < 0 || to < from) throw new Error(`docs/performance.md has no place for ${name}`);
+  if (from < 0 || to < from) throw new Error(`the page has no place for ${name}`);
   return `${page.slice(0, from + begin.length)}\n\n${text}\n\n${page.slice(to)}`;
 }

@@ -11,7 +11,7 @@ export interface Row {
 }
 
 export interface Table {
-  /** Names the place of the table in docs/performance.md. */
+  /** Names the place of the table in its page of docs. */
   readonly name: string;
   readonly rows: readonly Row[];
 }
