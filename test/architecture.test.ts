@@ -1,4 +1,4 @@
-/** The house keeps its plan: who may import whom, no cycles, and an engine that sees nobody (architecture, layout). */
+/** The house keeps its plan: who may import whom, no circles, and an engine that sees nobody (architecture, layout). */
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -8,7 +8,6 @@ const SRC = join(import.meta.dirname, '../src');
 interface Import {
   readonly from: string;
   readonly to: string;
-  readonly typeOnly: boolean;
 }
 
 const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter((name) =>
@@ -17,14 +16,13 @@ const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter((na
 const imports: Import[] = files.flatMap((from) =>
   [
     ...readFileSync(join(SRC, from), 'utf8').matchAll(
-      /(?:^|\n)(?:import|export)\s+(type\s)?(?:[^'";]*?\sfrom\s)?'([^']+)'|import\('([^']+)'\)/g,
+      /(?:^|\n)(?:import|export)\s+(?:[^'";]*?\sfrom\s)?'([^']+)'|import\('([^']+)'\)/g,
     ),
   ].map((match) => {
-    const target = match[2] ?? match[3] ?? '';
+    const target = match[1] ?? match[2] ?? '';
     return {
       from,
       to: target.startsWith('.') ? normalize(join(dirname(from), target)) : target,
-      typeOnly: match[1] !== undefined,
     };
   }),
 );
@@ -78,7 +76,7 @@ describe('imports', () => {
     expect([...new Set(files.map(roomOf))].sort()).toEqual(Object.keys(MAY_IMPORT).sort());
   });
 
-  it('go in one direction', () => {
+  it('go in one direction, those of types too', () => {
     const wrong = imports.filter(({ from, to }) => {
       if (!to.endsWith('.ts') || roomOf(from) === roomOf(to)) return false;
       return MAY_IMPORT[roomOf(from)]?.includes(roomOf(to)) !== true;
@@ -86,13 +84,25 @@ describe('imports', () => {
     expect(wrong).toEqual([]);
   });
 
-  it('make no cycle', () => {
+  it('the plan has no row that nobody needs, and lists each room after those that it may import', () => {
+    const rooms = Object.keys(MAY_IMPORT);
+    for (const [room, imported] of Object.entries(MAY_IMPORT))
+      for (const other of imported) {
+        expect(rooms.indexOf(other), `${room} → ${other}`).toBeLessThan(rooms.indexOf(room));
+        const isNeeded = imports.some(
+          ({ from, to }) => roomOf(from) === room && roomOf(to) === other,
+        );
+        expect(isNeeded, `${room} → ${other}`).toBe(true);
+      }
+  });
+
+  it('make no circle, those of types too', () => {
     const edges = new Map<string, string[]>();
-    for (const { from, to, typeOnly } of imports)
-      if (!typeOnly && to.endsWith('.ts')) edges.set(from, [...(edges.get(from) ?? []), to]);
+    for (const { from, to } of imports)
+      if (to.endsWith('.ts')) edges.set(from, [...(edges.get(from) ?? []), to]);
     const done = new Set<string>();
     const visit = (file: string, path: readonly string[]): void => {
-      if (path.includes(file)) expect.fail(`cycle: ${[...path, file].join(' → ')}`);
+      if (path.includes(file)) expect.fail(`circle: ${[...path, file].join(' → ')}`);
       if (done.has(file)) return;
       for (const next of edges.get(file) ?? []) visit(next, [...path, file]);
       done.add(file);
@@ -106,7 +116,6 @@ describe('imports', () => {
     expect(imports).toContainEqual({
       from: 'service/check.ts',
       to: 'engine/decide.ts',
-      typeOnly: false,
     });
   });
 });

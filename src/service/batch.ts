@@ -6,7 +6,8 @@ import { inSlices, type SteppedWork } from '../util/slices.ts';
 import { callProblem, namedRequest } from './answering.ts';
 import type { BatchCall, BatchSemantic, CheckAnswer, CheckCall, MalformedCheck } from './calls.ts';
 import type { Checker } from './check.ts';
-import { deniedAnswer, failedAnswer, problemText, unavailable, type Failure } from './failure.ts';
+import { deniedAnswer, failedAnswer } from './denied.ts';
+import { problemText, unavailable, type Failure } from './failure.ts';
 import type { Refuser } from './refuse.ts';
 
 const TOO_LATE = unavailable(

@@ -1,9 +1,7 @@
-/** Calls that get no answer, and the one translation of them to a reason, a sentence and a denied answer. */
-import type { Outcome } from '../engine/decision.ts';
+/** Calls that get no answer, and the one translation of them to a reason and a sentence (`denied.ts` has the denied answer). */
 import type { Reason } from '../engine/model.ts';
 import { printable, type Problem } from '../engine/validate.ts';
 import type { Unavailability } from '../facts/facts.ts';
-import type { CheckAnswer } from './calls.ts';
 
 /** No answer; the transports have a code for each kind. */
 export type Failure =
@@ -55,30 +53,4 @@ export function problemText(problem: Problem): string {
 /** The same without the field, for where it is named beside it. */
 export function valueText({ value, problem }: Problem): string {
   return value === '' ? problem : `\`${printable(value)}\` ${problem}`;
-}
-
-/** An outcome to which no rule contributed. */
-export function outcomeOf(reason: Reason): Outcome {
-  return { reason, actionRule: undefined, objectRule: undefined };
-}
-
-/** The answer of a check that was not decided, in the place of a decision. */
-export function deniedAnswer(
-  id: string,
-  reason: Exclude<Reason, 'ALLOWED'>,
-  detail: string,
-): CheckAnswer {
-  return {
-    id,
-    decision: { ...outcomeOf(reason), allowed: false, by: undefined, shadow: undefined },
-    detail,
-    decisionId: '',
-    revision: 0,
-    ageMs: 0,
-  };
-}
-
-/** The denied answer of a check that failed, where the checks beside it are answered all the same. */
-export function failedAnswer(id: string, failure: Failure): CheckAnswer {
-  return deniedAnswer(id, reasonOf(failure), messageOf(failure));
 }

@@ -14,7 +14,8 @@ import { later, type MaybePromise } from '../util/later.ts';
 import { inSlices, type SteppedWork } from '../util/slices.ts';
 import { namedRequest, type Answering } from './answering.ts';
 import type { FilterAnswer, FilterCall } from './calls.ts';
-import { invalid, outcomeOf, problemText, unavailable, type Failure } from './failure.ts';
+import { outcomeOf } from './denied.ts';
+import { invalid, problemText, unavailable, type Failure } from './failure.ts';
 import type { OpenCall, Recorder } from './record.ts';
 
 const TOO_LATE = unavailable(

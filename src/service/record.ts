@@ -10,7 +10,8 @@ import type { LoadedFacts } from '../facts/facts.ts';
 import type { MaybePromise } from '../util/later.ts';
 import { withoutTokens } from '../util/tokens.ts';
 import type { Answered, Api, CheckCall } from './calls.ts';
-import { outcomeOf, reasonOf, unavailable, type Failure, type Unavailable } from './failure.ts';
+import { outcomeOf } from './denied.ts';
+import { reasonOf, unavailable, type Failure, type Unavailable } from './failure.ts';
 
 /** What is counted of answers. */
 export interface Counts {

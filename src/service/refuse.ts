@@ -3,7 +3,8 @@ import type { CredentialProblem } from '../engine/credential-problem.ts';
 import type { Request } from '../engine/model.ts';
 import type { MaybePromise } from '../util/later.ts';
 import type { Answered, Api, Refusal } from './calls.ts';
-import { outcomeOf, type Unavailable } from './failure.ts';
+import { outcomeOf } from './denied.ts';
+import { type Unavailable } from './failure.ts';
 import { NO_FACTS, type Recorder } from './record.ts';
 
 /** Characters of a text of a refused request that are recorded. */

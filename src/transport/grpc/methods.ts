@@ -3,13 +3,8 @@
  * Two translations around one service call, nothing else.
  */
 import type { CheckCall, Refusal, Service } from '../../service/calls.ts';
-import {
-  deniedAnswer,
-  failedAnswer,
-  messageOf,
-  valueText,
-  type Failure,
-} from '../../service/failure.ts';
+import { deniedAnswer, failedAnswer } from '../../service/denied.ts';
+import { messageOf, valueText, type Failure } from '../../service/failure.ts';
 import { inSlices, type SteppedWork } from '../../util/slices.ts';
 import { decodeBatchInSteps, encodeBatch } from '../codec/batch.ts';
 import { decodeCheck, encodeCheck, idOf } from '../codec/check.ts';
