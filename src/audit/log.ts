@@ -1,7 +1,7 @@
 /** The audit log of a process: numbers its records, gives each to all sinks, and says when an answer may go. */
 import { randomBytes } from 'node:crypto';
 import type { Kept, Sink } from './sinks/queue.ts';
-import { openSalts, openSealer, type SealOptions } from './seals/seal.ts';
+import { openSalts, openSealer, type Sealer, type SealOptions } from './seals/seal.ts';
 
 export interface AuditLog {
   /** Names the process in decision ids and records. */
@@ -49,75 +49,118 @@ export function openLog(
   maxWaiting: number,
   seals?: SealOptions,
 ): AuditLog {
-  let seq = 0;
-  let ids = 0;
-  const waiting = new Set<() => void>();
-  let closed = false;
-  const isOpen = (): boolean => !closed && sinks.every((sink) => sink.isOpen());
-  const wake = (): void => {
-    if (isOpen()) for (const look of waiting) look();
-  };
-  for (const sink of sinks) sink.onOpen(wake);
-  const all = (kept: readonly Kept[]): Kept => {
-    const promises = kept.filter((one) => one !== undefined);
-    return promises.length < 2
-      ? promises[0]
-      : Promise.all(promises).then((each) => each.every(Boolean));
-  };
-  const [only] = sinks;
-  const deliver = (line: string): Kept =>
-    sinks.length === 1 ? only?.write(line) : all(sinks.map((sink) => sink.write(line)));
+  return new ProcessLog(instance, sinks, maxWaiting, seals);
+}
 
-  const nextSalt = openSalts();
-  const sealer = seals === undefined ? undefined : openSealer(instance, seals);
-  let sealing: NodeJS.Timeout | undefined;
-  const seal = (end: boolean): void => {
-    clearTimeout(sealing);
-    sealing = undefined;
-    // Nobody waits for it: what it proves was kept, or is, before it.
-    if (sealer !== undefined && seq > 0) void deliver(sealer.seal(++seq, end));
-  };
-  const sealed = (line: string): string => {
-    if (sealer === undefined || seals === undefined) return line;
-    sealer.add(line);
-    sealing ??= setTimeout(seal, seals.ms, false).unref();
+class ProcessLog implements AuditLog {
+  readonly instance: string;
+  readonly isOn: boolean;
+  readonly sinks: readonly Sink[];
+  readonly #maxWaiting: number;
+  readonly #waiting = new Set<() => void>();
+  readonly #nextSalt = openSalts();
+  readonly #sealer: Sealer | undefined;
+  readonly #sealMs: number;
+  #sealing: NodeJS.Timeout | undefined;
+  #seq = 0;
+  #ids = 0;
+  #closed = false;
+
+  constructor(
+    instance: string,
+    sinks: readonly Sink[],
+    maxWaiting: number,
+    seals: SealOptions | undefined,
+  ) {
+    this.instance = instance;
+    this.isOn = sinks.length > 0;
+    this.sinks = sinks;
+    this.#maxWaiting = maxWaiting;
+    this.#sealer = seals === undefined ? undefined : openSealer(instance, seals);
+    this.#sealMs = seals?.ms ?? 0;
+    for (const sink of sinks) sink.onOpen(() => this.#wake());
+  }
+
+  nextId(): string {
+    return `${this.instance}-${(++this.#ids).toString(36)}`;
+  }
+
+  isOpen(): boolean {
+    return !this.#closed && this.sinks.every((sink) => sink.isOpen());
+  }
+
+  async whenOpen(ms: number): Promise<boolean> {
+    if (this.#closed || this.#waiting.size >= this.#maxWaiting) return false;
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const look = (): void => resolve(true);
+    const late = setTimeout(() => resolve(false), ms);
+    this.#waiting.add(look);
+    const opened = await promise;
+    clearTimeout(late);
+    this.#waiting.delete(look);
+    return opened;
+  }
+
+  write(make: (seq: number, salt: string) => string): Kept {
+    // No record follows the last seal.
+    if (this.#closed) return Promise.resolve(false);
+    this.#seq++;
+    const kept = this.#deliver(this.#sealed(make(this.#seq, this.#nextSalt())));
+    if (this.#sealer?.isDue() === true) this.#seal(false);
+    return kept;
+  }
+
+  settled(): Kept {
+    return allKept(this.sinks.map((sink) => sink.settled()));
+  }
+
+  holding(): readonly string[] {
+    return this.sinks.filter((sink) => !sink.isOpen()).map(({ name }) => name);
+  }
+
+  lastSeq(): number {
+    return this.#seq;
+  }
+
+  async close(ms: number): Promise<number> {
+    this.#seal(true);
+    this.#closed = true;
+    // One that cannot be closed does not keep the others from closing.
+    const ends = await Promise.allSettled(this.sinks.map((sink) => sink.close(ms)));
+    return ends.reduce((lost, one) => lost + (one.status === 'fulfilled' ? one.value : 0), 0);
+  }
+
+  #wake(): void {
+    if (this.isOpen()) for (const look of this.#waiting) look();
+  }
+
+  #deliver(line: string): Kept {
+    const [only] = this.sinks;
+    return this.sinks.length === 1
+      ? only?.write(line)
+      : allKept(this.sinks.map((sink) => sink.write(line)));
+  }
+
+  /** Counts a line in for the next seal. */
+  #sealed(line: string): string {
+    if (this.#sealer === undefined) return line;
+    this.#sealer.add(line);
+    this.#sealing ??= setTimeout(() => this.#seal(false), this.#sealMs).unref();
     return line;
-  };
+  }
 
-  return {
-    instance,
-    isOn: sinks.length > 0,
-    nextId: () => `${instance}-${(++ids).toString(36)}`,
-    isOpen,
-    async whenOpen(ms): Promise<boolean> {
-      if (closed || waiting.size >= maxWaiting) return false;
-      const { promise, resolve } = Promise.withResolvers<boolean>();
-      const look = (): void => resolve(true);
-      const late = setTimeout(() => resolve(false), ms);
-      waiting.add(look);
-      const opened = await promise;
-      clearTimeout(late);
-      waiting.delete(look);
-      return opened;
-    },
-    write(make): Kept {
-      // Behind the last seal there is nothing.
-      if (closed) return Promise.resolve(false);
-      seq++;
-      const kept = deliver(sealed(make(seq, nextSalt())));
-      if (sealer?.isDue() === true) seal(false);
-      return kept;
-    },
-    settled: () => all(sinks.map((sink) => sink.settled())),
-    holding: () => sinks.filter((sink) => !sink.isOpen()).map(({ name }) => name),
-    sinks,
-    lastSeq: () => seq,
-    async close(ms): Promise<number> {
-      seal(true);
-      closed = true;
-      // One that cannot be closed keeps no other from it.
-      const ends = await Promise.allSettled(sinks.map((sink) => sink.close(ms)));
-      return ends.reduce((lost, one) => lost + (one.status === 'fulfilled' ? one.value : 0), 0);
-    },
-  };
+  #seal(end: boolean): void {
+    clearTimeout(this.#sealing);
+    this.#sealing = undefined;
+    // No answer waits for a seal: the records that it proves were delivered before it.
+    if (this.#sealer !== undefined && this.#seq > 0)
+      void this.#deliver(this.#sealer.seal(++this.#seq, end));
+  }
+}
+
+function allKept(kept: readonly Kept[]): Kept {
+  const promises = kept.filter((one) => one !== undefined);
+  return promises.length < 2
+    ? promises[0]
+    : Promise.all(promises).then((each) => each.every(Boolean));
 }

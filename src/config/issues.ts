@@ -47,24 +47,8 @@ function describe(
             : `${show(value)} is not ${article(issue.expected)}`,
         ),
       ];
-    case 'invalid_union': {
-      // The branch that came furthest says best what was meant.
-      const branches = issue.errors.map((errors) =>
-        errors.map((inner) => ({ inner, full: [...path, ...inner.path] })),
-      );
-      const depth = (branch: (typeof branches)[number]): number =>
-        Math.max(0, ...branch.map(({ full }) => full.length));
-      const best = branches.toSorted((a, b) => depth(b) - depth(a))[0] ?? [];
-      if (depth(best) > path.length)
-        return best.flatMap(({ inner, full }) => describe(source, schema, inner, full));
-      const issues = branches.flat().map(({ inner }) => inner);
-      const wanted = [...new Set(issues.map(expectation))].join(' or ');
-      const words = issues.flatMap((inner) =>
-        inner.code === 'invalid_value' ? inner.values.map(String) : [],
-      );
-      const hint = typeof value === 'string' ? didYouMean(value, words) : '';
-      return [source.problem(path, `${show(value)} is not ${wanted}${hint}`)];
-    }
+    case 'invalid_union':
+      return unionProblems(source, schema, issue, path);
     case 'too_small':
       return [source.problem(path, `${show(value)} is too small: at least ${issue.minimum}`)];
     case 'too_big':
@@ -81,6 +65,31 @@ function describe(
         describe(source, schema, inner, [...path, ...inner.path]),
       );
   }
+}
+
+/** None of several forms: the problems of the branch that matched deepest say best what was meant. */
+function unionProblems(
+  source: Source,
+  schema: z.ZodType,
+  issue: Extract<Issue, { code: 'invalid_union' }>,
+  path: readonly PropertyKey[],
+): Problem[] {
+  const value = valueAt(source.value, path);
+  const branches = issue.errors.map((errors) =>
+    errors.map((inner) => ({ inner, full: [...path, ...inner.path] })),
+  );
+  const depth = (branch: (typeof branches)[number]): number =>
+    Math.max(0, ...branch.map(({ full }) => full.length));
+  const best = branches.toSorted((a, b) => depth(b) - depth(a))[0] ?? [];
+  if (depth(best) > path.length)
+    return best.flatMap(({ inner, full }) => describe(source, schema, inner, full));
+  const issues = branches.flat().map(({ inner }) => inner);
+  const wanted = [...new Set(issues.map(expectation))].join(' or ');
+  const words = issues.flatMap((inner) =>
+    inner.code === 'invalid_value' ? inner.values.map(String) : [],
+  );
+  const hint = typeof value === 'string' ? didYouMean(value, words) : '';
+  return [source.problem(path, `${show(value)} is not ${wanted}${hint}`)];
 }
 
 /** A text of the wrong form; schemas say their own forms in words. */

@@ -261,81 +261,101 @@ function headerProblems(source: Source, { headers = {}, identity = [] }: RoutesF
   });
 }
 
+type Say = (path: readonly PropertyKey[], message: string) => void;
+
 function verify(source: Source, route_: Route, index: number, catalog: Catalog): Problem[] {
   const problems: Problem[] = [];
-  const at = (...path: readonly PropertyKey[]): readonly PropertyKey[] => [
-    'routes',
-    index,
-    ...path,
-  ];
-  const say = (path: readonly PropertyKey[], message: string): void => {
-    problems.push(source.problem(path, message));
+  const say: Say = (path, message) => {
+    problems.push(source.problem(['routes', index, ...path], message));
   };
   const segments = parsePathTemplate(route_.match.path);
   if (typeof segments === 'string') {
-    say(at('match', 'path'), `\`${route_.match.path}\` ${segments}`);
+    say(['match', 'path'], `\`${route_.match.path}\` ${segments}`);
     return problems;
   }
-  for (const [at_, method] of route_.match.methods.entries())
+  verifyMatch(route_.match, say);
+  if (route_.public === true) verifyPublic(route_, say);
+  else verifyQuestion(route_, segments, catalog, say);
+  return problems;
+}
+
+function verifyMatch({ methods, hosts = [], headers = {} }: Route['match'], say: Say): void {
+  for (const [at, method] of methods.entries())
     if (!METHODS.includes(method))
-      say(at('match', 'methods', at_), `\`${method}\` is no HTTP method that is known here`);
-  for (const [at_, host] of (route_.match.hosts ?? []).entries())
+      say(['match', 'methods', at], `\`${method}\` is no HTTP method that is known here`);
+  for (const [at, host] of hosts.entries())
     if (!isPlainHost(host))
       say(
-        at('match', 'hosts', at_),
+        ['match', 'hosts', at],
         `\`${host}\` is no host as requests are compared: without the port, in its one spelling`,
       );
-  for (const name of Object.keys(route_.match.headers ?? {}))
+  for (const name of Object.keys(headers))
     if (name !== name.toLowerCase())
-      say(at('match', 'headers', name), 'is not in lower case: header names arrive so');
-  if (route_.public === true) {
-    for (const field of ['tenant', 'action', 'resource'] as const)
-      if (route_[field] !== undefined)
-        say(
-          at(field),
-          'stands beside `public: true`, which decides nothing: remove one of the two',
-        );
-    return problems;
-  }
+      say(['match', 'headers', name], 'is not in lower case: header names arrive so');
+}
+
+function verifyPublic(route_: Route, say: Say): void {
+  for (const field of ['tenant', 'action', 'resource'] as const)
+    if (route_[field] !== undefined)
+      say([field], 'stands beside `public: true`, which decides nothing: remove one of the two');
+}
+
+/** What the route asks of Postern: its action, and the placeholders of its texts. */
+function verifyQuestion(
+  route_: Route,
+  segments: readonly Segment[],
+  catalog: Catalog,
+  say: Say,
+): void {
   if (route_.action === undefined)
-    say(at(), 'has neither `action` nor `public: true`: give one of them');
+    say([], 'has neither `action` nor `public: true`: give one of them');
   const captures = new Set(
     segments.flatMap((segment) => ('capture' in segment ? [segment.capture] : [])),
   );
-  const check = (path: readonly PropertyKey[], text: string | undefined): void => {
-    for (const name of namesIn(text ?? '')) {
-      const known =
-        captures.has(name) ||
-        ['method', 'host', 'credential.tenant'].includes(name) ||
-        /^context\.[^\s]+$/.test(name) ||
-        /^(route_)?metadata\.[^\s/]+(\/[^\s/]+)+$/.test(name);
-      if (!known)
+  for (const [at, text] of textsOf(route_))
+    for (const name of namesIn(text))
+      if (!isPlaceholder(name, captures))
         say(
-          path,
+          at,
           `\`{${name}}\` is nothing: captures here are ${[...captures].join(', ') || 'none'}, others are context.NAME, metadata.FILTER/FIELD, route_metadata.NAMESPACE/FIELD, credential.tenant, method, host`,
         );
-    }
-  };
-  check(at('tenant'), route_.tenant);
-  check(at('action'), route_.action);
-  const { type, id, path, attributes = {} } = route_.resource ?? {};
-  check(at('resource', 'type'), type);
-  check(at('resource', 'id'), id);
-  check(at('resource', 'path'), path);
-  for (const [key, value] of Object.entries(attributes))
-    for (const text of Array.isArray(value) ? value : [value])
-      check(at('resource', 'attributes', key), text);
+  const { action = '', resource: { type = '', path } = {} } = route_;
   const example = path?.replace(/\{[^{}]*\}/g, 'x');
   const wrong = example === undefined ? undefined : pathProblem(example);
-  if (wrong !== undefined) say(at('resource', 'path'), `\`${path ?? ''}\` ${wrong}`);
-  const action = route_.action ?? '';
-  if (
-    action !== '' &&
-    namesIn(action).length === 0 &&
-    resolveAction(catalog, action, type ?? '') === undefined
-  )
-    say(at('action'), `unknown action \`${action}\`: list it in the catalog, or use resource:verb`);
-  return problems;
+  if (wrong !== undefined) say(['resource', 'path'], `\`${path ?? ''}\` ${wrong}`);
+  const isFixed = action !== '' && namesIn(action).length === 0;
+  if (isFixed && resolveAction(catalog, action, type) === undefined)
+    say(['action'], `unknown action \`${action}\`: list it in the catalog, or use resource:verb`);
+}
+
+/** The texts of a route that may have placeholders, with their places. */
+function textsOf({
+  tenant,
+  action,
+  resource: { type, id, path, attributes = {} } = {},
+}: Route): readonly (readonly [at: readonly PropertyKey[], text: string])[] {
+  const lists = Object.entries(attributes).flatMap(([key, value]) =>
+    (Array.isArray(value) ? value : [value]).map(
+      (text) => [['resource', 'attributes', key], text] as const,
+    ),
+  );
+  return [
+    [['tenant'], tenant ?? ''],
+    [['action'], action ?? ''],
+    [['resource', 'type'], type ?? ''],
+    [['resource', 'id'], id ?? ''],
+    [['resource', 'path'], path ?? ''],
+    ...lists,
+  ];
+}
+
+function isPlaceholder(name: string, captures: ReadonlySet<string>): boolean {
+  return (
+    captures.has(name) ||
+    ['method', 'host', 'credential.tenant'].includes(name) ||
+    /^context\.[^\s]+$/.test(name) ||
+    /^(route_)?metadata\.[^\s/]+(\/[^\s/]+)+$/.test(name)
+  );
 }
 
 function isPlainHost(host: string): boolean {

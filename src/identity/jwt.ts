@@ -58,7 +58,7 @@ interface Trust {
 }
 
 /** A token that was verified. It holds while the issuer's keys are the same and not too old. */
-interface Known {
+interface Verified {
   readonly claim: JwtClaim;
   readonly source: KeySource;
   readonly keys: Keys;
@@ -67,81 +67,100 @@ interface Known {
 
 /** Longest token that is looked at, in characters. */
 const MAX_TOKEN = 16_384;
-const MAX_KNOWN = 10_000;
+const MAX_VERIFIED = 10_000;
 /** How long a token is taken as verified, ms. */
-const KNOWN_MS = 60_000;
+const VERIFIED_MS = 60_000;
 /** Least time between two complaints of unusable keys, ms: every token may make one. */
 const COMPLAINT_MS = 60_000;
 /** Types of tokens that say who calls. A logout token of the same issuer must not log in. */
 const TYPES: ReadonlySet<string> = new Set(['jwt', 'at+jwt']);
 
 /** @throws Error for issuers that are not usable: half a configuration must not start */
-export function openJwt({ issuers, now, onError, onRead }: JwtOptions): JwtVerifier {
-  assertUsable(issuers);
-  const trusted = new Map<string, Trust>(
-    issuers.map(withDefaults).map((issuer) => {
-      const source = openKeys(issuer, now, { onError, onRead });
-      const options = optionsOf(issuer);
-      return [issuer.issuer, { issuer, source, options, complainedAt: -Infinity }];
-    }),
-  );
-  const known = new LRUCache<string, Known>({ maxSize: MAX_KNOWN, sizeCalculation: () => 1 });
+export function openJwt(options: JwtOptions): JwtVerifier {
+  assertUsable(options.issuers);
+  return new Verifier(options);
+}
 
-  const verifyNew = async (
+class Verifier implements JwtVerifier {
+  readonly #now: () => number;
+  readonly #onError: (error: unknown) => void;
+  readonly #trusted: ReadonlyMap<string, Trust>;
+  readonly #verified = new LRUCache<string, Verified>({
+    maxSize: MAX_VERIFIED,
+    sizeCalculation: () => 1,
+  });
+
+  constructor({ issuers, now, onError, onRead }: JwtOptions) {
+    this.#now = now;
+    this.#onError = onError;
+    this.#trusted = new Map(
+      issuers.map(withDefaults).map((issuer) => {
+        const source = openKeys(issuer, now, { onError, onRead });
+        const options = optionsOf(issuer);
+        return [issuer.issuer, { issuer, source, options, complainedAt: -Infinity }];
+      }),
+    );
+  }
+
+  verify(token: string): MaybePromise<JwtClaim | NoClaim> {
+    if (token.length > MAX_TOKEN) return { unproven: 'malformed' };
+    const digest = hash('sha256', token, 'base64url');
+    const found = this.#verified.get(digest);
+    if (found !== undefined && this.#now() < found.until && found.source.current() === found.keys)
+      return found.claim;
+    const unverified = peek(token);
+    if (unverified === undefined) return { unproven: 'malformed' };
+    const trust = this.#trusted.get(unverified.issuer);
+    if (trust === undefined) return { unproven: 'wrong_issuer' };
+    if (!trust.issuer.algorithms.includes(unverified.header.alg ?? ''))
+      return { unproven: 'wrong_algorithm' };
+    return this.#verifyNew(token, unverified.header, trust, digest);
+  }
+
+  hasKeys(): boolean {
+    return [...this.#trusted.values()].every(
+      ({ issuer, source }) => issuer.required !== true || source.current() !== undefined,
+    );
+  }
+
+  async ready(): Promise<void> {
+    await Promise.all([...this.#trusted.values()].map(({ source }) => source.ready()));
+  }
+
+  close(): void {
+    for (const { source } of this.#trusted.values()) source.close();
+    this.#verified.clear();
+  }
+
+  async #verifyNew(
     token: string,
     header: ProtectedHeaderParameters,
     trust: Trust,
     digest: string,
-  ): Promise<JwtClaim | NoClaim> => {
+  ): Promise<JwtClaim | NoClaim> {
     const { issuer, source, options } = trust;
     try {
       const found = await findKey(source, header);
       if (found === undefined) return { unproven: 'keys_unavailable' };
-      const at = now();
+      const at = this.#now();
       const { key, keys } = found;
       const { payload } = await jwtVerify(token, key, { ...options, currentDate: new Date(at) });
       const claim = claimOf(payload, issuer);
-      const until = Math.min(at + KNOWN_MS, endOf(payload, issuer));
-      if ('tenant' in claim) known.set(digest, { claim, source, keys, until });
+      const until = Math.min(at + VERIFIED_MS, endOf(payload, issuer));
+      if ('tenant' in claim) this.#verified.set(digest, { claim, source, keys, until });
       return claim;
     } catch (error) {
-      // What jose refuses is the token's fault; all else is a key that cannot be used.
-      const complains = !(error instanceof errors.JOSEError);
-      if (complains && now() - trust.complainedAt >= COMPLAINT_MS) {
-        trust.complainedAt = now();
-        onError(error);
-      }
+      // An error of jose is the token's fault; any other one is a key that cannot be used.
+      if (!(error instanceof errors.JOSEError)) this.#complain(trust, error);
       return { unproven: problemOf(error) };
     }
-  };
+  }
 
-  return {
-    verify(token): MaybePromise<JwtClaim | NoClaim> {
-      if (token.length > MAX_TOKEN) return { unproven: 'malformed' };
-      const digest = hash('sha256', token, 'base64url');
-      const found = known.get(digest);
-      if (found !== undefined && now() < found.until && found.source.current() === found.keys)
-        return found.claim;
-      const said = peek(token);
-      if (said === undefined) return { unproven: 'malformed' };
-      const trust = trusted.get(said.issuer);
-      if (trust === undefined) return { unproven: 'wrong_issuer' };
-      if (!trust.issuer.algorithms.includes(said.header.alg ?? ''))
-        return { unproven: 'wrong_algorithm' };
-      return verifyNew(token, said.header, trust, digest);
-    },
-    hasKeys: () =>
-      [...trusted.values()].every(
-        ({ issuer, source }) => issuer.required !== true || source.current() !== undefined,
-      ),
-    async ready(): Promise<void> {
-      await Promise.all([...trusted.values()].map(({ source }) => source.ready()));
-    },
-    close(): void {
-      for (const { source } of trusted.values()) source.close();
-      known.clear();
-    },
-  };
+  #complain(trust: Trust, error: unknown): void {
+    if (this.#now() - trust.complainedAt < COMPLAINT_MS) return;
+    trust.complainedAt = this.#now();
+    this.#onError(error);
+  }
 }
 
 function assertUsable(issuers: readonly Issuer[]): void {

@@ -122,18 +122,17 @@ export async function verifier(
   });
   onTestFinished(() => jwt.close());
   await jwt.ready();
-  return {
-    ...jwt,
+  return Object.assign(jwt, {
     errors,
     reads,
-    pass: (seconds) => void (time += seconds * 1_000),
-    userOf: async (token) => {
+    pass: (seconds: number) => void (time += seconds * 1_000),
+    userOf: async (token: string) => {
       const claim = await jwt.verify(token);
       return 'subject' in claim ? claim.subject.id : undefined;
     },
-    problemOf: async (token) => {
+    problemOf: async (token: string) => {
       const claim = await jwt.verify(token);
       return 'unproven' in claim ? claim.unproven : undefined;
     },
-  };
+  });
 }

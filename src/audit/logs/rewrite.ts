@@ -4,7 +4,7 @@ import { createWriteStream, type Stats } from 'node:fs';
 import { chmod, chown, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { syncDirectory } from '../sinks/file.ts';
+import { syncDirectory } from '../sinks/appended-file.ts';
 import { linesOf } from './names.ts';
 
 const LINE_FEED = Buffer.from('\n');

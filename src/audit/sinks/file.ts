@@ -1,43 +1,23 @@
 /** Keeps records in a file that is rotated by size and age, and removes old ones by number, age and size. */
-import {
-  closeSync,
-  constants,
-  existsSync,
-  fdatasync,
-  fstatSync,
-  fsync,
-  mkdirSync,
-  openSync,
-  readSync,
-  write,
-  writeSync,
-} from 'node:fs';
-import { open, rename, stat, unlink } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { closeSync, existsSync, fdatasync, fstatSync, fsync, write } from 'node:fs';
+import { rename, stat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { absent, filesOf, rotatedName } from '../logs/names.ts';
+import { rotatedName } from '../logs/names.ts';
+import { openAppended, syncDirectory, type AppendedFile } from './appended-file.ts';
 import { BusyError, GoneError, type Batch, type Destination } from './queue.ts';
+import { prune, type Retention } from './retention.ts';
 
 const writeSome = promisify(write);
 const syncData = promisify(fdatasync);
 const syncAll = promisify(fsync);
 
-export interface FileOptions {
-  readonly path: string;
+export interface FileOptions extends Retention {
   /** A batch is kept once it is on the disk, not only with the system. */
   readonly durable: boolean;
   /** A file that is larger, or older, ms, is rotated; 0: never. */
   readonly rotateBytes: number;
   readonly rotateMs: number;
-  /** Of rotated files, so many stay, so old ones, ms, and so many bytes in all; 0: all. */
-  readonly keepFiles: number;
-  readonly keepMs: number;
-  readonly keepBytes: number;
-  /** Other logs that this retention is also for, by the files that were written to; absent: none. */
-  readonly abandoned?: (() => Promise<readonly string[]>) | undefined;
-  /** Told of what does not keep a record from being kept: a file that cannot be removed. */
-  readonly onError: (error: unknown) => void;
 }
 
 /** How often it is looked whether somebody else has moved the file away, ms. */
@@ -48,79 +28,108 @@ const CLOSE_MS = 1_000;
 const PRUNE_MS = 60_000;
 /** After a rotation that failed, the next is tried so much later, ms. */
 const ROTATE_AGAIN_MS = 60_000;
-/** Where the time of a file's first record is looked for, bytes from its beginning. */
-const HEAD_BYTES = 64 * 1024;
-const LINE_FEED = 0x0a;
-/** A pipe that is full must say so, and hold no thread. */
-const APPEND = constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK;
 
 /** @throws Error where the file cannot be opened: a log that cannot be kept must not be promised */
 export function openFile(options: FileOptions): Destination {
-  const { path, durable } = options;
-  let file = openLog(path);
-  let lookedAt = performance.now();
-  let prunedAt = -Infinity;
-  /** The batch that is being kept, and how much of it was written. */
-  let current: { readonly id: number; readonly bytes: Buffer; at: number } | undefined;
-  /** A write that the time to close did not wait for must not go on in a file that is not ours any more. */
-  let closed = false;
-  let working = Promise.resolve();
+  return new LogFile(options);
+}
 
-  let rotationFailures = 0;
-  let rotateAt = -Infinity;
+class LogFile implements Destination {
+  readonly #options: FileOptions;
+  #file: AppendedFile;
+  #lookedAt = performance.now();
+  #prunedAt = -Infinity;
+  /** No rotation is tried before this time: the last one failed. */
+  #rotateAt = -Infinity;
+  #rotationFailures = 0;
+  /** The batch that is being written, and how much of it was. */
+  #current: { readonly id: number; readonly bytes: Buffer; at: number } | undefined;
+  /** From then on nothing is written: the file may belong to another process. */
+  #closed = false;
+  #working = Promise.resolve();
 
-  const reopen = (): void => {
-    const next = openLog(path);
-    closeSync(file.descriptor);
-    file = next;
-  };
+  constructor(options: FileOptions) {
+    this.#options = options;
+    this.#file = openAppended(options.path);
+  }
 
-  /** Where no new file can be made, records go on into the one that is open, as long as it has a name. */
-  const reopenOrStay = (): void => {
-    try {
-      reopen();
-    } catch (error) {
-      if (fstatSync(file.descriptor).nlink === 0) throw error;
-      options.onError(
-        new Error(
-          `\`${path}\` was moved away, and no new one can be made: records go on into the old one`,
-          { cause: error },
-        ),
+  keep(batch: Batch): Promise<void> {
+    const kept = this.#keep(batch);
+    this.#working = kept.catch(() => {});
+    return kept;
+  }
+
+  counts(): { readonly rotation_failures: number } {
+    return { rotation_failures: this.#rotationFailures };
+  }
+
+  /** Does not wait for a write that hangs. */
+  close(): Promise<void> {
+    this.#closed = true;
+    return Promise.race([this.#end(), sleep(CLOSE_MS, undefined, { ref: false })]);
+  }
+
+  async #end(): Promise<void> {
+    await this.#working;
+    const { regular, descriptor } = this.#file;
+    if (regular) await syncAll(descriptor).catch(this.#options.onError);
+    closeSync(descriptor);
+  }
+
+  async #keep({ id, lines }: Batch): Promise<void> {
+    if (this.#current?.id === id) await this.#startAgain(this.#current);
+    else {
+      const bytes = Buffer.from(`${lines.join('\n')}\n`);
+      await this.#prepare(bytes.length);
+      this.#current = { id, bytes, at: 0 };
+    }
+    const batch = this.#current;
+    while (batch.at < batch.bytes.length) {
+      if (this.#closed) throw new GoneError(`\`${this.#options.path}\` is closed`);
+      const { bytesWritten } = await writeSome(this.#file.descriptor, batch.bytes, batch.at).catch(
+        explainPipe,
       );
+      batch.at += bytesWritten;
+      this.#file.bytes += bytesWritten;
     }
-  };
+    if (this.#options.durable && this.#file.regular) await this.#sync(batch);
+    this.#current = undefined;
+  }
 
-  const isThere = async (): Promise<boolean> =>
-    (await stat(path).catch(() => undefined))?.ino === file.inode;
-
-  /** Only between batches: a line is never torn by it. */
-  const settle = async (bytes: number): Promise<void> => {
-    if (!file.regular) return;
-    if (performance.now() - lookedAt > LOOK_MS) {
-      if (!(await isThere())) reopenOrStay();
-      lookedAt = performance.now();
+  /** Looks for a moved file, retention and rotation: between batches only, so that no line is torn. */
+  async #prepare(bytes: number): Promise<void> {
+    if (!this.#file.regular) return;
+    if (performance.now() - this.#lookedAt > LOOK_MS) {
+      if (!(await this.#isThere())) this.#reopenOrStay();
+      this.#lookedAt = performance.now();
     }
-    if (performance.now() - prunedAt > PRUNE_MS) {
-      prunedAt = performance.now();
-      await prune(options);
+    if (performance.now() - this.#prunedAt > PRUNE_MS) {
+      this.#prunedAt = performance.now();
+      await prune(this.#options);
     }
-    const { rotateBytes, rotateMs } = options;
-    const full = rotateBytes > 0 && file.bytes > 0 && file.bytes + bytes > rotateBytes;
-    const old = rotateMs > 0 && file.bytes > 0 && Date.now() - file.bornAt > rotateMs;
-    if ((full || old) && performance.now() >= rotateAt) await rotate();
-  };
+    if (this.#isRotationDue(bytes) && performance.now() >= this.#rotateAt) await this.#rotate();
+  }
 
-  /** A log that cannot be rotated is a log that grows: it goes on, says so, and is tried again. */
-  const rotate = async (): Promise<void> => {
+  #isRotationDue(bytes: number): boolean {
+    const { rotateBytes, rotateMs } = this.#options;
+    const file = this.#file;
+    if (file.bytes === 0) return false;
+    const isFull = rotateBytes > 0 && file.bytes + bytes > rotateBytes;
+    return isFull || (rotateMs > 0 && Date.now() - file.bornAt > rotateMs);
+  }
+
+  /** A log that cannot be rotated grows on; the failure is reported, and the rotation is tried again. */
+  async #rotate(): Promise<void> {
+    const { path, onError } = this.#options;
     let at = Date.now();
     while (existsSync(rotatedName(path, new Date(at)))) at++;
     try {
-      await syncAll(file.descriptor);
+      await syncAll(this.#file.descriptor);
       await rename(path, rotatedName(path, new Date(at)));
     } catch (error) {
-      rotationFailures++;
-      rotateAt = performance.now() + ROTATE_AGAIN_MS;
-      options.onError(
+      this.#rotationFailures++;
+      this.#rotateAt = performance.now() + ROTATE_AGAIN_MS;
+      onError(
         new Error(
           `\`${path}\` cannot be rotated: records are appended to it, and it is tried again in ${ROTATE_AGAIN_MS / 1_000} s`,
           { cause: error },
@@ -128,70 +137,57 @@ export function openFile(options: FileOptions): Destination {
       );
       return;
     }
-    reopenOrStay();
-    await prune(options);
-  };
+    this.#reopenOrStay();
+    await prune(this.#options);
+  }
 
-  /** Where a try has failed and the file is not there any more, all of the batch goes into the one that will be. */
-  const startAgain = async (batch: { at: number }): Promise<void> => {
-    if (!file.regular || (await isThere())) return;
-    reopen();
+  #reopen(): void {
+    const next = openAppended(this.#options.path);
+    closeSync(this.#file.descriptor);
+    this.#file = next;
+  }
+
+  /** Where no new file can be made, records are appended to the open one as long as it has a name. */
+  #reopenOrStay(): void {
+    try {
+      this.#reopen();
+    } catch (error) {
+      if (fstatSync(this.#file.descriptor).nlink === 0) throw error;
+      this.#options.onError(
+        new Error(
+          `\`${this.#options.path}\` was moved away, and no new one can be made: records go on into the old one`,
+          { cause: error },
+        ),
+      );
+    }
+  }
+
+  async #isThere(): Promise<boolean> {
+    return (await stat(this.#options.path).catch(() => undefined))?.ino === this.#file.inode;
+  }
+
+  /** After a failed write to a file that is gone, the whole batch is written to the new one. */
+  async #startAgain(batch: { at: number }): Promise<void> {
+    if (!this.#file.regular || (await this.#isThere())) return;
+    this.#reopen();
     batch.at = 0;
-  };
+  }
 
-  const sync = async (batch: { at: number }): Promise<void> => {
+  async #sync(batch: { at: number }): Promise<void> {
+    const file = this.#file;
     try {
       await syncData(file.descriptor);
-      if (!file.isNamed) await syncDirectory(path);
+      if (!file.isNamed) await syncDirectory(this.#options.path);
       file.isNamed = true;
     } catch (error) {
-      // The system tells once that pages are lost, and forgets them: what is not surely there is written again.
+      // The system reports lost pages once and then forgets them: the whole batch is written again.
       batch.at = 0;
       throw error;
     }
     if (fstatSync(file.descriptor).nlink > 0) return;
     batch.at = 0;
-    throw new Error(`\`${path}\` was removed`);
-  };
-
-  const keep = async ({ id, lines }: Batch): Promise<void> => {
-    if (current?.id === id) await startAgain(current);
-    else {
-      const bytes = Buffer.from(`${lines.join('\n')}\n`);
-      await settle(bytes.length);
-      current = { id, bytes, at: 0 };
-    }
-    const { bytes } = current;
-    while (current.at < bytes.length) {
-      if (closed) throw new GoneError(`\`${path}\` is closed`);
-      const { bytesWritten } = await writeSome(file.descriptor, bytes, current.at).catch(
-        explainPipe,
-      );
-      current.at += bytesWritten;
-      file.bytes += bytesWritten;
-    }
-    if (durable && file.regular) await sync(current);
-    current = undefined;
-  };
-
-  return {
-    keep(batch: Batch): Promise<void> {
-      const kept = keep(batch);
-      working = kept.catch(() => {});
-      return kept;
-    },
-    counts: () => ({ rotation_failures: rotationFailures }),
-    close(): Promise<void> {
-      closed = true;
-      const end = async (): Promise<void> => {
-        await working;
-        if (file.regular) await syncAll(file.descriptor).catch(options.onError);
-        closeSync(file.descriptor);
-      };
-      // A write that hangs is not waited for.
-      return Promise.race([end(), sleep(CLOSE_MS, undefined, { ref: false })]);
-    },
-  };
+    throw new Error(`\`${this.#options.path}\` was removed`);
+  }
 }
 
 /** Keeps records on stdout: what is taken from the pipe is somebody else's. */
@@ -216,98 +212,4 @@ function explainPipe(error: NodeJS.ErrnoException): never {
   // A reader that went away (`postern serve | head`) does not come back, and must not take the gate down.
   if (error.code === 'EPIPE') throw new GoneError('nobody reads it any more', { cause: error });
   throw error;
-}
-
-interface OpenLog {
-  readonly descriptor: number;
-  /** Not a device, nor a pipe. */
-  readonly regular: boolean;
-  readonly inode: number;
-  /** The time of its first record, ms since the epoch; of a file that tells none, when it was opened. */
-  readonly bornAt: number;
-  /** A file that is new has a name on the disk once its directory was synced. */
-  isNamed: boolean;
-  bytes: number;
-}
-
-function openLog(path: string): OpenLog {
-  try {
-    // Its directory, not the way to it: a mistyped path should be noticed.
-    if (!existsSync(dirname(path))) mkdirSync(dirname(path));
-    const descriptor = openSync(path, APPEND, 0o640);
-    const status = fstatSync(descriptor);
-    const { ino: inode, size } = status;
-    const regular = status.isFile();
-    const bornAt = regular ? firstTime(descriptor, size) : Date.now();
-    const bytes = regular ? endLine(descriptor, size) : 0;
-    return { descriptor, regular, inode, bornAt, bytes, isNamed: size > 0 };
-  } catch (error) {
-    throw new Error(
-      `audit.sinks: \`${path}\` cannot be opened: give a file that can be appended to`,
-      { cause: error },
-    );
-  }
-}
-
-/**
- * Not all file systems tell when a file was made: one that looked as old as the epoch would be rotated at every start,
- * and retention would remove the others. A time to come is that of a clock that was wrong.
- */
-function firstTime(descriptor: number, size: number): number {
-  const now = Date.now();
-  const head = Buffer.alloc(Math.min(size, HEAD_BYTES));
-  const text = head.toString('utf8', 0, readSync(descriptor, head, 0, head.length, 0));
-  const [, time = ''] = /^\{"v":\d+,"type":"[a-z]+","time":"([^"]{1,40})"/m.exec(text) ?? [];
-  const at = Date.parse(time);
-  return at <= now ? at : now;
-}
-
-/** A crash may have cut the last line off: what comes next must not become a part of it. */
-function endLine(descriptor: number, size: number): number {
-  const last = Buffer.alloc(1);
-  if (size === 0 || readSync(descriptor, last, 0, 1, size - 1) === 0 || last[0] === LINE_FEED)
-    return size;
-  return size + writeSync(descriptor, '\n');
-}
-
-/** Removes what retention no longer wants, log by log; never the file that is written to. */
-async function prune(options: FileOptions): Promise<void> {
-  const { path, keepFiles, keepMs, keepBytes } = options;
-  if (keepFiles === 0 && keepMs === 0 && keepBytes === 0) return;
-  try {
-    await pruneLog(
-      (await filesOf(path)).filter((name) => name !== path),
-      options,
-    );
-    for (const log of (await options.abandoned?.()) ?? [])
-      await pruneLog(await filesOf(log), options);
-  } catch (error) {
-    options.onError(error);
-  }
-}
-
-/** @param files oldest first */
-async function pruneLog(files: readonly string[], options: FileOptions): Promise<void> {
-  const { keepFiles, keepMs, keepBytes } = options;
-  let bytes = 0;
-  for (const [index, name] of files.toReversed().entries()) {
-    const status = await stat(name).catch(absent);
-    if (status === undefined) continue;
-    const { size, mtimeMs } = status;
-    bytes += size;
-    const tooMany = keepFiles > 0 && index >= keepFiles;
-    const tooOld = keepMs > 0 && Date.now() - mtimeMs > keepMs;
-    const tooMuch = keepBytes > 0 && bytes > keepBytes;
-    if (tooMany || tooOld || tooMuch) await unlink(name).catch(absent);
-  }
-}
-
-/** A name is on the disk once its directory is. */
-export async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(dirname(path), 'r');
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
 }

@@ -33,13 +33,39 @@ interface Sending {
  * one record must not keep all others from being kept.
  */
 export function openHttp(options: HttpOptions): Destination {
-  const { url, authorizationFile: file, timeoutMs, writer } = options;
-  const { origin, pathname } = new URL(url);
-  let current: Sending | undefined;
-  let cut = 0;
+  return new HttpCollector(options);
+}
 
-  /** @returns the status, where it took the lines or refused their content @throws Error for any other */
-  const post = async (lines: readonly string[], key: string): Promise<number> => {
+class HttpCollector implements Destination {
+  readonly #options: HttpOptions;
+  /** The address for messages: its query may hold a secret. */
+  readonly #shown: string;
+  #current: Sending | undefined;
+  #cut = 0;
+
+  constructor(options: HttpOptions) {
+    this.#options = options;
+    const { origin, pathname } = new URL(options.url);
+    this.#shown = `${origin}${pathname}`;
+  }
+
+  async keep({ id, lines }: Batch): Promise<void> {
+    if (this.#current?.id !== id) this.#current = { id, lines: [...lines], taken: 0 };
+    await this.#send(this.#current, this.#current.taken, this.#current.lines.length);
+    this.#current = undefined;
+  }
+
+  counts(): { readonly cut: number } {
+    return { cut: this.#cut };
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** @returns the status, where it accepted the lines or refused their content @throws Error for any other */
+  async #post(lines: readonly string[], key: string): Promise<number> {
+    const { url, authorizationFile: file, timeoutMs } = this.#options;
     const response = await fetch(url, {
       method: 'POST',
       headers: {
@@ -54,54 +80,41 @@ export function openHttp(options: HttpOptions): Destination {
     await response.body?.cancel();
     const { status } = response;
     if (response.ok || REFUSES_CONTENT.has(status)) return status;
-    // Its query may hold a secret.
-    throw new Error(`audit: \`${origin}${pathname}\` answers ${status}`);
-  };
+    throw new Error(`audit: \`${this.#shown}\` answers ${status}`);
+  }
 
   /** Sends lines, or each half of them, up to what cannot be sent. */
-  const send = async (batch: Sending, from: number, to: number): Promise<void> => {
+  async #send(batch: Sending, from: number, to: number): Promise<void> {
     const { id, lines } = batch;
     if (from >= to) return;
-    const whole = from === 0 && to === lines.length;
-    const key = whole ? `${writer}-${id}` : `${writer}-${id}.${from}-${to}`;
-    const status = await post(lines.slice(from, to), key);
+    const isWhole = from === 0 && to === lines.length;
+    const { writer } = this.#options;
+    const key = isWhole ? `${writer}-${id}` : `${writer}-${id}.${from}-${to}`;
+    const status = await this.#post(lines.slice(from, to), key);
     if (!REFUSES_CONTENT.has(status)) {
       batch.taken = to;
       return;
     }
     if (to - from > 1) {
       const half = from + Math.ceil((to - from) / 2);
-      await send(batch, from, half);
-      await send(batch, half, to);
-    } else await sendStub(batch, from, status, key);
-  };
+      await this.#send(batch, from, half);
+      await this.#send(batch, half, to);
+    } else await this.#sendStub(batch, from, status, key);
+  }
 
   /** @throws Error where the stub is refused, too: then it is not the record that is wrong */
-  const sendStub = async (
-    batch: Sending,
-    at: number,
-    status: number,
-    key: string,
-  ): Promise<void> => {
+  async #sendStub(batch: Sending, at: number, status: number, key: string): Promise<void> {
     const line = batch.lines[at] ?? '';
-    const refused = `audit: \`${origin}${pathname}\` answers ${status} to a record of ${Buffer.byteLength(line)} bytes`;
-    const answer = await post([cutDown(line, STUB_BYTES)], `${key}.cut`);
+    const refused = `audit: \`${this.#shown}\` answers ${status} to a record of ${Buffer.byteLength(line)} bytes`;
+    const answer = await this.#post([cutDown(line, STUB_BYTES)], `${key}.cut`);
     if (REFUSES_CONTENT.has(answer))
       throw new Error(`${refused}, and ${answer} to a stub of it: look at what it takes`);
     batch.taken = at + 1;
-    cut++;
-    options.onCut?.(`${refused}: it got a stub of it, raise its limit or lower max_record_bytes`);
-  };
-
-  return {
-    async keep({ id, lines }: Batch): Promise<void> {
-      if (current?.id !== id) current = { id, lines: [...lines], taken: 0 };
-      await send(current, current.taken, current.lines.length);
-      current = undefined;
-    },
-    counts: () => ({ cut }),
-    close: () => Promise.resolve(),
-  };
+    this.#cut++;
+    this.#options.onCut?.(
+      `${refused}: it got a stub of it, raise its limit or lower max_record_bytes`,
+    );
+  }
 }
 
 /** @throws Error that does not tell it */
