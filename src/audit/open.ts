@@ -1,6 +1,11 @@
 /** The audit log that the settings describe. What is not used is not loaded. */
 import { existsSync, readFileSync } from 'node:fs';
-import type { TlsFiles } from '../store/redis/client.ts';
+import {
+  readPassword,
+  readTlsFiles,
+  type CredentialSettings,
+  type TlsFiles,
+} from '../store/redis/credentials.ts';
 import { openFile, openStdout } from './sinks/file.ts';
 import { abandonedLogs, workerName } from './logs/names.ts';
 import { newInstance, openLog, type AuditLog } from './log.ts';
@@ -51,15 +56,7 @@ export interface LogOptions {
   readonly sinks: readonly SinkDescription[];
   /** The store's address, where a Redis sink names none of its own. */
   readonly store: string;
-  readonly redis: {
-    readonly password_file?: string | undefined;
-    readonly tls: {
-      readonly ca?: string | undefined;
-      readonly cert?: string | undefined;
-      readonly key?: string | undefined;
-      readonly server_name?: string | undefined;
-    };
-  };
+  readonly redis: CredentialSettings;
   /** Which of several processes this is, from 1; `undefined`: the only one. */
   readonly worker: number | undefined;
   readonly workers: number;
@@ -183,19 +180,12 @@ async function openDestination(
 export function redisOf(
   url: string | undefined,
   store: string,
-  { password_file: passwordFile, tls }: LogOptions['redis'],
+  redis: CredentialSettings,
 ): { readonly url: string; readonly password: string | undefined; readonly tls: TlsFiles } {
-  const text = (option: string, file: string | undefined): string | undefined =>
-    file === undefined ? undefined : readBytes(`redis.${option}`, file).toString();
   return {
     url: url ?? store,
-    password: url === undefined ? text('password_file', passwordFile)?.trim() : undefined,
-    tls: {
-      ca: text('tls.ca', tls.ca),
-      cert: text('tls.cert', tls.cert),
-      key: text('tls.key', tls.key),
-      serverName: tls.server_name,
-    },
+    password: url === undefined ? readPassword(redis) : undefined,
+    tls: readTlsFiles(redis),
   };
 }
 

@@ -5,7 +5,7 @@ import { applyState } from '../../src/admin/state/apply-state.ts';
 import { exportState } from '../../src/admin/state/export-state.ts';
 import type { StateFile } from '../../src/config/state.ts';
 import { optionsOf } from '../../src/admin/tree/rows.ts';
-import { decodeRecord, encodeRecord } from '../../src/store/redis/record.ts';
+import { decodeRecord, encodeRecord } from '../../src/store/redis/compact-record.ts';
 import { defaults, manager, TENANT, type Manager } from '../support/admin.ts';
 import { openMemoryStore, type MemoryStore } from '../support/memory-store.ts';
 import { put, user } from '../support/records.ts';

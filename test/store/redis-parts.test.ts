@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { embeddedDirectory } from '../../src/store/registry.ts';
 import { parseRedisAddress, withoutSecrets } from '../../src/store/redis/address.ts';
 import { keysOf, KINDS } from '../../src/store/redis/keys.ts';
-import { decodeRecord, encodeRecord } from '../../src/store/redis/record.ts';
+import { decodeRecord, encodeRecord } from '../../src/store/redis/compact-record.ts';
 import { openRedisStore, REDIS_DEFAULTS } from '../../src/store/redis/store.ts';
 import fc from '../support/fast-check.ts';
 import { user } from '../support/records.ts';

@@ -1,6 +1,7 @@
 /** Reads records from a Redis stream, where the Redis sink has put them: an entry each, `record` is the line. */
 import { parseRedisAddress, withoutSecrets } from '../../store/redis/address.ts';
-import { openClient, type Client, type TlsFiles } from '../../store/redis/client.ts';
+import { openClient, type Client } from '../../store/redis/client.ts';
+import type { TlsFiles } from '../../store/redis/credentials.ts';
 import { StoreError, UnusableStoreError } from '../../store/store.ts';
 import type { Line } from './names.ts';
 import { pause, writtenWithin, type Following, type Range, type Source } from './log-source.ts';

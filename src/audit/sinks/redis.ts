@@ -1,5 +1,6 @@
 /** Keeps records in a Redis stream, an entry each: `record` is the line. A batch that is sent twice is kept once. */
-import { openClient, type TlsFiles } from '../../store/redis/client.ts';
+import { openClient } from '../../store/redis/client.ts';
+import type { TlsFiles } from '../../store/redis/credentials.ts';
 import { parseRedisAddress, withoutSecrets } from '../../store/redis/address.ts';
 import type { Script } from '../../store/redis/scripts.ts';
 import { cutDown } from '../record/cut.ts';
@@ -133,9 +134,11 @@ export function openRedisSink(options: RedisSinkOptions): Destination {
       const most = (limit ??= await readLimit());
       const { answer, replicas } = await client.write(
         timeoutMs,
-        APPEND,
-        [key, last],
-        [id, LAST_MS, maxLength, maxAgeMs, ...lines.map((line) => fitting(line, most))],
+        {
+          script: APPEND,
+          keys: [key, last],
+          args: [id, LAST_MS, maxLength, maxAgeMs, ...lines.map((line) => fitting(line, most))],
+        },
         // Its answer must come before the batch's own time is over.
         { count: waitReplicas, ms: Math.ceil(timeoutMs / 2) },
       );

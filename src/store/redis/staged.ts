@@ -14,8 +14,9 @@ import {
 import type { Client } from './client.ts';
 import { KINDS, type Keys } from './keys.ts';
 import { STAGE, STAGE_COPY, STAGE_PUT, type Script } from './scripts.ts';
-import { changeText } from './stored.ts';
-import { surely, within } from './surely.ts';
+import { changeText } from './record-text.ts';
+import { countdown, resendUntilKnown } from './resend.ts';
+import type { Argument } from './script-call.ts';
 
 /** A commit of more changes is prepared. */
 const MAX_AT_ONCE = 1_000;
@@ -39,7 +40,7 @@ const CLEAR_MS = 1_000;
 export interface Stage {
   /** What `FLIP` needs beside `COMMIT`: its further keys, and its arguments before the changes. */
   readonly keys: readonly string[];
-  readonly args: readonly (string | number)[];
+  readonly args: readonly Argument[];
   /** Changes of the other kinds. */
   readonly rest: readonly Change[];
   /** Nonce of the head that it was built on; `''`: there was none. */
@@ -141,7 +142,7 @@ class Run {
     this.#nonce = nonce;
     this.#step = keys.stage(commit.tenant, nonce);
     this.#timeoutMs = timeoutMs;
-    this.#left = within(timeoutMs);
+    this.#left = countdown(timeoutMs);
   }
 
   /** Whether it has done more than to begin. */
@@ -153,8 +154,8 @@ class Run {
     large: ReadonlyMap<Kind, readonly Change[]>,
   ): Promise<Stage | { readonly moved: string } | undefined> {
     const { tenant, expected, changes, nonce = '' } = this.#commit;
-    const asked = [...large.keys()];
-    const places = asked.flatMap((kind) => [
+    const kinds = [...large.keys()];
+    const places = kinds.flatMap((kind) => [
       this.#keys.records(tenant, kind),
       this.#keys.index(tenant, kind),
       ...this.#placesOf(kind),
@@ -168,16 +169,16 @@ class Run {
     const [same, text, ...counts] = began as [0 | 1, string, ...number[]];
     this.#head = text;
     if (same === 0) return { moved: text };
-    const worth = asked.filter((kind, at) => {
+    const worth = kinds.filter((kind, at) => {
       const count = counts[at] ?? -1;
       return count >= 0 && count <= MAX_COPIED * (large.get(kind)?.length ?? 0);
     });
     if (worth.length === 0) return undefined;
     this.#staged = worth.flatMap((kind) => this.#placesOf(kind));
     const copied = counts.reduce((sum, count) => sum + Math.max(0, count), 0);
-    this.#left = within(this.#timeoutMs + (copied + changes.length) * RECORD_MS);
+    this.#left = countdown(this.#timeoutMs + (copied + changes.length) * RECORD_MS);
     for (const kind of worth) {
-      const empty = counts[asked.indexOf(kind)] === 0;
+      const empty = counts[kinds.indexOf(kind)] === 0;
       const same = (empty || (await this.#copy(kind))) && (await this.#put(kind, large.get(kind)));
       if (!same) return { moved: this.#head };
     }
@@ -232,7 +233,7 @@ class Run {
     return true;
   }
 
-  async #next(script: Script, kind: Kind, args: readonly (string | number)[]): Promise<boolean> {
+  async #next(script: Script, kind: Kind, args: readonly Argument[]): Promise<boolean> {
     const { tenant } = this.#commit;
     const own = this.#placesOf(kind);
     const places = [
@@ -254,10 +255,10 @@ class Run {
   async #send(
     script: Script,
     places: readonly string[],
-    args: readonly (string | number)[],
+    args: readonly Argument[],
   ): Promise<unknown> {
-    const { answer } = await surely(this.#client, this.#left, (client) =>
-      client.write(this.#left(), script, places, args, { count: 0, ms: 0 }),
+    const { answer } = await resendUntilKnown(this.#client, this.#left, (client) =>
+      client.write(this.#left(), { script, keys: places, args }, { count: 0, ms: 0 }),
     );
     return answer;
   }

@@ -2,16 +2,17 @@
 import { UnknownOutcomeError } from '../store.ts';
 import type { Client } from './client.ts';
 
-/** With less time left than this, a write is not tried again, ms. */
-const LAST_TRY_MS = 200;
-/** Between two tries of a commit whose outcome is not known, ms. */
-const RETRY_COMMIT_MS = 50;
+/** With less time left than this, a write is not sent again, ms. */
+const LAST_ATTEMPT_MS = 200;
+/** Time between two attempts, ms. */
+const RETRY_MS = 50;
 
 /**
  * Sends a commit again while its outcome is not known and time is left: its nonce makes it one commit.
+ * @param left time that is left, ms
  * @returns the answer, and whether it was sent more than once
  */
-export async function surely<T extends object>(
+export async function resendUntilKnown<T extends object>(
   client: Client,
   left: () => number,
   send: (client: Client) => Promise<T>,
@@ -26,16 +27,16 @@ export async function surely<T extends object>(
         if (error.what !== 'lost') throw error;
         unknown = error;
       }
-      // Whatever comes after a try of unknown outcome does not tell what became of that one.
+      // An error after an attempt of unknown outcome does not say what became of that attempt.
       if (unknown === undefined) throw error;
-      if (left() < LAST_TRY_MS) throw unknown;
-      await new Promise((done) => setTimeout(done, RETRY_COMMIT_MS));
+      if (left() < LAST_ATTEMPT_MS) throw unknown;
+      await new Promise((done) => setTimeout(done, RETRY_MS));
     }
   }
 }
 
-/** Time that is left until a moment from now, at least 1 ms. */
-export function within(ms: number): () => number {
+/** @returns the time that is left until `ms` from now, at least 1 ms */
+export function countdown(ms: number): () => number {
   const deadline = performance.now() + ms;
   return () => Math.max(1, deadline - performance.now());
 }
