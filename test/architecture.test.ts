@@ -41,7 +41,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   telemetry: ['util', 'engine', 'store', 'facts', 'audit'],
   admin: ['util', 'engine', 'store', 'config'],
   service: ['util', 'engine', 'facts', 'audit', 'identity'],
-  management: ['engine', 'store', 'audit', 'identity', 'config', 'admin'],
+  management: ['util', 'engine', 'store', 'audit', 'identity', 'config', 'admin'],
   transport: ['util', 'engine', 'store', 'config', 'admin', 'service'],
   offline: [
     'util',

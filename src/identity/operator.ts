@@ -1,11 +1,6 @@
 /** The operator of a server: whoever has its one token. */
 import { hash, timingSafeEqual } from 'node:crypto';
 
-/** The token of an `authorization`; `undefined`: it is no bearer token. */
-export function bearerOf(authorization: string): string | undefined {
-  return /^bearer ([^\s]+)$/i.exec(authorization)?.[1];
-}
-
 /**
  * Whether a token is the operator's. It takes as long for a wrong token as for the right one.
  * @param adminToken `undefined`: there is no operator

@@ -7,7 +7,8 @@ import { storedIdProblem } from '../engine/id.ts';
 import type { KeyRecord, UserRecord } from '../engine/records.ts';
 import { printable } from '../engine/validate.ts';
 import type { Claim, Evidence, Identity, Unproven } from '../identity/identity.ts';
-import { bearerOf, openOperator } from '../identity/operator.ts';
+import { openOperator } from '../identity/operator.ts';
+import { bearerOf } from '../util/bearer.ts';
 import type { FactKey, Store } from '../store/store.ts';
 import type { ManagementRecorder } from './recorder.ts';
 

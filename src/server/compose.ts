@@ -24,7 +24,8 @@ import { steadyNow } from '../identity/clock.ts';
 import type { CredentialProblem } from '../engine/credential-problem.ts';
 import { openIdentity, type Identity } from '../identity/identity.ts';
 import type { JwtVerifier } from '../identity/jwt.ts';
-import { bearerOf, openOperator } from '../identity/operator.ts';
+import { openOperator } from '../identity/operator.ts';
+import { bearerOf } from '../util/bearer.ts';
 import { openRateLimits } from '../identity/rate.ts';
 import { openUsage, type Usage } from '../identity/usage.ts';
 import { defaultMemoryBound, watchMemory, type MemoryWatch } from '../util/memory.ts';
@@ -41,12 +42,8 @@ import { createHealth, type Health } from '../transport/grpc/health.ts';
 import { authorizationMethods, type Method } from '../transport/grpc/methods.ts';
 import { reflection } from '../transport/grpc/reflection.ts';
 import { openConnections, type Connections } from '../transport/grpc/connections.ts';
-import {
-  serveGrpc,
-  type Extra,
-  type GrpcListener,
-  type JudgeCaller,
-} from '../transport/grpc/server.ts';
+import type { JudgeCaller } from '../transport/grpc/callers.ts';
+import { serveGrpc, type Extra, type GrpcListener } from '../transport/grpc/server.ts';
 import { CHECK_PATH, compile, extAuthzMethod } from '../transport/ext-authz/methods.ts';
 import type { Tracing } from '../telemetry/tracing.ts';
 import { listenOps, type OpsListener, type Readiness } from '../transport/ops/server.ts';

@@ -22,12 +22,11 @@ import {
 } from '@opentelemetry/sdk-trace';
 import type { MaybePromise } from '../util/later.ts';
 
-/** One message in, one out, as a transport calls it. */
-type Method = (bytes: Buffer, waitMs: number) => MaybePromise<Buffer>;
 /** The values of a header, as a transport has them; empty: it was not sent. */
 type Headers = { get(name: string): readonly (string | Buffer)[] };
 
-type TracedMethod = (bytes: Buffer, waitMs: number, headers: Headers) => MaybePromise<Buffer>;
+/** Answers one message of a call, as a transport has it. */
+type Answer<C> = (bytes: Buffer, call: C, waitMs: number) => MaybePromise<Buffer>;
 
 export interface TracingOptions {
   /** Where a collector takes traces, whole: `http://127.0.0.1:4318/v1/traces`. */
@@ -46,7 +45,10 @@ export interface TracingOptions {
 
 export interface Tracing {
   /** A method each of whose calls is a span. `path` is its full path, `/package.Service/Method`. */
-  readonly method: (path: string, method: Method) => TracedMethod;
+  readonly method: <C extends { readonly metadata: Headers }>(
+    path: string,
+    method: Answer<C>,
+  ) => Answer<C>;
   /** The span of the call that is being answered; `undefined`: none is. */
   readonly current: () => Span | undefined;
   /** Sends what is still here, as far as the time allows. */
@@ -82,35 +84,13 @@ export function openTracing(options: TracingOptions): Tracing {
   const current = new AsyncLocalStorage<Span>();
 
   return {
-    method(path, method) {
+    method: (path, method) => {
       const name = path.slice(1);
       const attributes = { 'rpc.system.name': 'grpc', 'rpc.method': name };
-      return (bytes, waitMs, headers) => {
-        const span = tracer.startSpan(
-          name,
-          { kind: SpanKind.SERVER, attributes },
-          parentOf(headers),
-        );
-        try {
-          const answer = current.run(span, method, bytes, waitMs);
-          if (!(answer instanceof Promise)) {
-            endWell(span);
-            return answer;
-          }
-          return answer.then(
-            (reply) => {
-              endWell(span);
-              return reply;
-            },
-            (error: unknown) => {
-              endWith(span, error);
-              throw error;
-            },
-          );
-        } catch (error) {
-          endWith(span, error);
-          throw error;
-        }
+      return (bytes, call, waitMs) => {
+        const kind = SpanKind.SERVER;
+        const span = tracer.startSpan(name, { kind, attributes }, parentOf(call.metadata));
+        return endingWith(span, () => current.run(span, method, bytes, call, waitMs));
       };
     },
     current: () => current.getStore(),
@@ -177,6 +157,30 @@ const FAULTS: ReadonlySet<string> = new Set([
   'UNAVAILABLE',
   'DATA_LOSS',
 ]);
+
+/** Answers, and ends the span as the answer does. */
+function endingWith<T>(span: Span, answer: () => MaybePromise<T>): MaybePromise<T> {
+  try {
+    const answered = answer();
+    if (!(answered instanceof Promise)) {
+      endWell(span);
+      return answered;
+    }
+    return answered.then(
+      (value) => {
+        endWell(span);
+        return value;
+      },
+      (error: unknown) => {
+        endWith(span, error);
+        throw error;
+      },
+    );
+  } catch (error) {
+    endWith(span, error);
+    throw error;
+  }
+}
 
 function endWell(span: Span): void {
   span.setAttribute('rpc.status_code', 'OK');

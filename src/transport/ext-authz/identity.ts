@@ -1,6 +1,7 @@
 /** Who a request says it is: by a credential, a verified certificate or metadata, never by a plain header. */
 import type { IdentitySource } from '../../config/routes.ts';
 import type { Subject } from '../../engine/model.ts';
+import { bearerOf } from '../../util/bearer.ts';
 import type { Credential } from '../../service/calls.ts';
 import type { HttpQuestion } from './codec.ts';
 import { metadataAt } from './routes.ts';
@@ -91,7 +92,7 @@ function fromHeader(
 function bearer(question: HttpQuestion, header: string): Identified | undefined {
   const value = single(question, header);
   if (value === undefined || typeof value === 'object') return value;
-  const [, token] = /^bearer ([^\s]+)$/i.exec(value) ?? [];
+  const token = bearerOf(value);
   return token === undefined ? undefined : { credential: { bearerToken: token } };
 }
 

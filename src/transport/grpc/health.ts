@@ -4,7 +4,8 @@
  */
 import { Metadata, type Server, type ServerWritableStream } from '@grpc/grpc-js';
 import type { Method } from './methods.ts';
-import { endWith, rawMethod, type Extra } from './server.ts';
+import { endWith, rawMethod } from './handlers.ts';
+import type { Extra } from './server.ts';
 import { badRequest, CODE, RpcError } from './status.ts';
 import { Reader, WireError, Writer } from '../codec/wire.ts';
 

@@ -1,4 +1,7 @@
 /** Notices that calls come faster than they can be answered: then some are refused at once, so that others are not late. */
+import type { Layer } from '../intercept.ts';
+import type { Methods } from './methods.ts';
+import { CODE, withReason, type RpcError } from './status.ts';
 
 export interface Overload {
   /** Why calls that come now are refused: they would be answered too late, or have no room; `undefined`: they are not. */
@@ -28,5 +31,40 @@ export function openOverload(maxLagMs: number, isFull: () => boolean): Overload 
   return {
     cause: () => (late ? 'lag' : isFull() ? 'memory' : undefined),
     close: () => clearInterval(timer),
+  };
+}
+
+const MESSAGES: Readonly<Record<OverloadCause, string>> = {
+  lag: 'more calls come than can be answered in time: retry later, or with another instance; the limit is `limits.max_lag_ms`',
+  memory:
+    'there is no memory for more calls: retry later, or with another instance; the limit is `limits.memory_bytes`',
+};
+
+/**
+ * Refuses new calls, and the messages of open streams, while there is an overload.
+ * @param onRefused a call or a message was refused
+ * @param refused the answer to a message of a stream that is refused
+ */
+export function overloadLayer(
+  overload: Overload,
+  onRefused: (cause: OverloadCause) => void,
+  refused: Methods['refused'],
+): Layer {
+  const refusal = (): RpcError | undefined => {
+    const cause = overload.cause();
+    if (cause === undefined) return undefined;
+    onRefused(cause);
+    return withReason(CODE.RESOURCE_EXHAUSTED, 'OVERLOAD', MESSAGES[cause]);
+  };
+  return {
+    admit: refusal,
+    wrap: (next, { isStream }) =>
+      // A call of one message was judged when it began.
+      isStream
+        ? (bytes, call, waitMs) => {
+            const why = refusal();
+            return why === undefined ? next(bytes, call, waitMs) : refused(bytes, why);
+          }
+        : next,
   };
 }
