@@ -1,7 +1,7 @@
 /** Where the time of a call goes inside the process: each stage alone, then bytes to bytes without a socket. */
 import { join } from 'node:path';
 import { applyState } from '../../src/admin/state/apply-state.ts';
-import { compileRedaction } from '../../src/audit/fields.ts';
+import { compileRedaction } from '../../src/audit/record/redact.ts';
 import { openFile } from '../../src/audit/sinks/file.ts';
 import { openLog, type AuditLog } from '../../src/audit/log.ts';
 import { openSink } from '../../src/audit/sinks/queue.ts';

@@ -1,7 +1,7 @@
 /** The part of the settings that says what is recorded, and where. */
 import * as z from 'zod';
-import { APIS } from '../audit/record/event.ts';
-import { REDACTABLE } from '../audit/fields.ts';
+
+import { APIS, REDACTABLE } from '../audit/fields.ts';
 import { MAX_SEALED } from '../audit/seals/seal.ts';
 
 const amount = (fallback: number, most: number, description: string): z.ZodDefault<z.ZodInt> =>

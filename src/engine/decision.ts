@@ -29,3 +29,8 @@ export interface Decision extends Outcome {
   /** The outcome under full enforcement; set only when it could differ (ABAC-8). */
   readonly shadow: Outcome | undefined;
 }
+
+/** Whether the outcome under full enforcement is another answer than the one that was given (ABAC-8). */
+export function differs(given: Pick<Outcome, 'reason'>, shadow: Outcome | undefined): boolean {
+  return shadow !== undefined && (shadow.reason === 'ALLOWED') !== (given.reason === 'ALLOWED');
+}

@@ -3,7 +3,7 @@ import { actorName } from '../admin/actor.ts';
 import type { ManagementEvent } from '../admin/contract.ts';
 import { isListed } from '../admin/record-kinds.ts';
 import { Refused } from '../admin/refused.ts';
-import type { Redact } from '../audit/fields.ts';
+import type { Redact } from '../audit/record/redact.ts';
 import type { AuditLog } from '../audit/log.ts';
 import {
   authenticationLine,

@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { toFacts } from '../admin/state/to-facts.ts';
 import { fromDefaults, type TenantFacts } from '../admin/state/tenant-facts.ts';
 import { contentOf, eventOf } from '../audit/record/event.ts';
-import { compileRedaction } from '../audit/fields.ts';
+import { compileRedaction } from '../audit/record/redact.ts';
 import { parseCatalog } from '../config/catalog.ts';
 import { readSource } from '../config/document.ts';
 import type { Source } from '../config/source.ts';
@@ -19,7 +19,7 @@ import {
 import type { DefaultRole } from '../config/roles.ts';
 import { parseState, refused, type StateFile } from '../config/state.ts';
 import type { Catalog } from '../engine/action.ts';
-import type { Decision, Facts } from '../engine/decision.ts';
+import { differs, type Decision, type Facts } from '../engine/decision.ts';
 import { explain } from '../engine/explain.ts';
 import type { Explanation } from '../engine/explanation.ts';
 import { filter } from '../engine/filter.ts';
@@ -149,7 +149,7 @@ function runCheck(
       ? 'none'
       : {
           allowed: shadow.reason === 'ALLOWED',
-          differs: (shadow.reason === 'ALLOWED') !== decision.allowed,
+          differs: differs(decision, shadow),
         };
   const record = auditOf(request, known, decision);
   const texts = missing.map(({ text }) => text);

@@ -2,7 +2,7 @@
 import { pino, type Logger } from 'pino';
 import type { Baseline } from '../admin/migrations/baseline.ts';
 import { openChain } from '../audit/seals/chain.ts';
-import { compileRedaction, type Redact } from '../audit/fields.ts';
+import { compileRedaction, type Redact } from '../audit/record/redact.ts';
 import type { AuditLog } from '../audit/log.ts';
 import { openAuditLog, readKey } from '../audit/open.ts';
 import { openRefusals, type Refusals } from '../audit/record/refusals.ts';

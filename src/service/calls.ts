@@ -1,5 +1,5 @@
 /** What the service is asked and what it answers. Every transport translates to and from these types, and does nothing else. */
-import type { Api } from '../audit/record/event.ts';
+import type { Api } from '../audit/fields.ts';
 import type { CredentialProblem } from '../engine/credential-problem.ts';
 import type { Explanation } from '../engine/explanation.ts';
 import type { FilterResult } from '../engine/filter.ts';

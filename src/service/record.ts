@@ -1,11 +1,11 @@
 /** Gives each answer its decision id, and counts and audits it: here, and nowhere else. */
-import type { Redact } from '../audit/fields.ts';
+import type { Redact } from '../audit/record/redact.ts';
 import type { AuditLog } from '../audit/log.ts';
 import { contentOf, eventOf, type FilteredObjects } from '../audit/record/event.ts';
 import type { Sampling } from '../audit/record/sampling.ts';
 import type { CredentialProblem } from '../engine/credential-problem.ts';
 import type { FilterResult } from '../engine/filter.ts';
-import type { Facts, Outcome } from '../engine/decision.ts';
+import { differs, type Facts, type Outcome } from '../engine/decision.ts';
 import type { LoadedFacts } from '../facts/facts.ts';
 import type { MaybePromise } from '../util/later.ts';
 import { withoutTokens } from '../util/tokens.ts';
@@ -120,11 +120,11 @@ export class Recorder {
     const decisionId = log.nextId();
     const seconds = (performance.now() - open.startedAt) / 1000;
     this.#metrics.decision(api, outcome.reason, seconds);
-    const differs = this.#countShadow(outcome);
+    const isChanged = this.#countShadow(outcome);
     const { revision, ageMs } = basis;
     const answered = { decisionId, revision, ageMs };
     const sampleRate =
-      this.#sampling === undefined || outcome.reason !== 'ALLOWED' || differs || !isSampled
+      this.#sampling === undefined || outcome.reason !== 'ALLOWED' || isChanged || !isSampled
         ? 1
         : this.#sampling(api, call.request.action);
     if (!log.isOn || (sampleRate < 1 && Math.random() >= sampleRate)) return answer(answered);
@@ -178,11 +178,11 @@ export class Recorder {
   }
 
   /** @returns whether full enforcement would change the answer (ABAC-8) */
-  #countShadow({ reason, shadow }: ShadowedOutcome): boolean {
-    const allowed = reason === 'ALLOWED';
-    const differs = shadow !== undefined && (shadow.reason === 'ALLOWED') !== allowed;
-    if (differs) this.#metrics.shadow(allowed ? 1 : 0, allowed ? 0 : 1);
-    return differs;
+  #countShadow(outcome: ShadowedOutcome): boolean {
+    if (!differs(outcome, outcome.shadow)) return false;
+    const allowed = outcome.reason === 'ALLOWED';
+    this.#metrics.shadow(allowed ? 1 : 0, allowed ? 0 : 1);
+    return true;
   }
 }
 

@@ -1,5 +1,5 @@
 /** Decisions by entry point and reason. The hot path adds to typed arrays. */
-import { APIS, type Api } from '../audit/record/event.ts';
+import { APIS, type Api } from '../audit/fields.ts';
 import { CREDENTIAL_PROBLEMS, type CredentialProblem } from '../engine/credential-problem.ts';
 import { REASONS, type Reason } from '../engine/model.ts';
 import {

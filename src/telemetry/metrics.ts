@@ -1,5 +1,5 @@
 /** Everything that is counted and measured: one interface for those who count, one exposition for those who scrape. */
-import type { Api } from '../audit/record/event.ts';
+import type { Api } from '../audit/fields.ts';
 import type { Sink } from '../audit/sinks/queue.ts';
 import type { CredentialProblem } from '../engine/credential-problem.ts';
 import type { Reason } from '../engine/model.ts';

@@ -6,7 +6,7 @@ import { expect, it } from 'vitest';
 import { toFacts } from '../../src/admin/state/to-facts.ts';
 import { contentOf, eventOf } from '../../src/audit/record/event.ts';
 import { carriersOf, impactOf } from '../../src/audit/reports/impact.ts';
-import { readRecord, type DecisionRecord } from '../../src/audit/record/recorded.ts';
+import { readRecord, type DecisionRecord } from '../../src/audit/record/reader.ts';
 import { decide as engineDecide } from '../../src/engine/decide.ts';
 import type { Request } from '../../src/engine/model.ts';
 import { staticFacts, type StaticFacts } from '../../src/offline/static-facts.ts';

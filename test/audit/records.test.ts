@@ -10,7 +10,7 @@ import {
   type DecisionContent,
   type FilteredObjects,
 } from '../../src/audit/record/event.ts';
-import { compileRedaction, type FieldRule, type RedactOptions } from '../../src/audit/fields.ts';
+import { compileRedaction, type FieldRule, type RedactOptions } from '../../src/audit/record/redact.ts';
 import {
   authenticationLine,
   managementLine,

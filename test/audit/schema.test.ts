@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { describe, expect, it } from 'vitest';
 import { auditFields } from '../../scripts/audit-fields.ts';
-import { compileRedaction, type FieldAction } from '../../src/audit/fields.ts';
+import { compileRedaction, type FieldAction } from '../../src/audit/record/redact.ts';
 import { recordJsonSchema, recordSchema } from '../../src/audit/record/schema.ts';
 import { DENIED, openRecorder, type Decided } from '../support/audit-records.ts';
 import { PACKAGE_ROOT } from '../support/package-root.ts';

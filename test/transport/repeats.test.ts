@@ -1,5 +1,5 @@
 /** A question that comes again is the same question, and its answer follows the facts (CONS-1). */
-import { compileRedaction } from '../../src/audit/fields.ts';
+import { compileRedaction } from '../../src/audit/record/redact.ts';
 import { collectingLog } from '../support/audit.ts';
 import { describe, expect, it, vi } from 'vitest';
 import { compileCatalog } from '../../src/engine/action.ts';

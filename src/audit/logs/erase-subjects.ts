@@ -1,10 +1,13 @@
 /**
  * Erases subjects from records: their ids give way to a hash under a key that is then forgotten. What one subject did
- * stays together, who it was is gone. Only what is typed as that principal is touched: a path, a request id or a
- * context that happens to spell the same is not.
+ * stays together, who it was is gone. Only what `fields.ts` and `fact-fields.ts` say names a principal is touched: a path,
+ * a request id or a context that happens to spell the same is not.
  */
 import { createHmac } from 'node:crypto';
 import { ACL_KEYS, OWNER_KEY } from '../../engine/models/acl.ts';
+import { namesOfFact } from '../fact-fields.ts';
+import { RECORDS } from '../fields.ts';
+import type { Field, Fields } from '../field-kinds.ts';
 import { sealOf } from '../seals/chain.ts';
 import { stringify } from '../record/json.ts';
 import { isObject, parseRecord } from '../record/line.ts';
@@ -25,7 +28,7 @@ export interface Erased {
   readonly text: string;
 }
 
-type Fields = Readonly<Record<string, unknown>>;
+type JsonObject = Readonly<Record<string, unknown>>;
 type Type = 'user' | 'role' | 'workspace';
 
 /** Attributes that list ids (ACL-1). */
@@ -38,8 +41,8 @@ const ID_ATTRIBUTES: ReadonlyMap<string, Type> = new Map<string, Type>([
   ]),
   ['workspace_id', 'workspace'],
 ]);
-/** What a user's record tells of the person besides the id. */
-const PERSONAL: ReadonlySet<string> = new Set(['email', 'externalId', 'metadata']);
+/** The fields of all records by name: a line may be of a version that has other records. */
+const FIELDS: Fields = Object.assign({}, ...Object.values(RECORDS)) as Fields;
 
 /** @returns what becomes of a line; `undefined`: none of the subjects stands in it */
 export function openEraser(options: EraseOptions): (line: string) => Erased | undefined {
@@ -52,14 +55,10 @@ export function openEraser(options: EraseOptions): (line: string) => Erased | un
     if (record === undefined) return undefined;
     const tenant = typeof record['tenant'] === 'string' ? record['tenant'] : '';
     if (options.tenant !== undefined && tenant !== options.tenant) return undefined;
-    let places = 0;
-    const pseudonym = (what: string): string => {
-      places++;
-      const hash = createHmac('sha256', options.key).update(JSON.stringify([tenant, what]));
-      return `erased:${hash.digest('base64url')}`;
-    };
-    const told = withoutSubjects(record, subjects, pseudonym);
-    return places === 0 ? undefined : { tenant, places, text: marked(told, line) };
+    const erasure = new Erasure(subjects, tenant, options.key);
+    const without = erasure.object(FIELDS, record);
+    const { places } = erasure;
+    return places === 0 ? undefined : { tenant, places, text: marked(without, line) };
   };
 }
 
@@ -67,112 +66,154 @@ export function openEraser(options: EraseOptions): (line: string) => Erased | un
  * Says that a subject was erased, so that nobody takes the rest for what was asked or done. A seal stays, last: it is the
  * one of what the record was, the chain goes on, this link can no longer be proven, nor a guess at what it was: the salt goes.
  */
-function marked(record: Fields, line: string): string {
+function marked(record: JsonObject, line: string): string {
   const { erased: _erased, salt: _salt, ...rest } = record;
   if (sealOf(line) === undefined) return stringify({ ...rest, erased: true });
   const { prev_hash, hash, ...body } = rest;
   return stringify({ ...body, erased: true, prev_hash, hash });
 }
 
-function withoutSubjects(
-  record: Fields,
-  subjects: ReadonlySet<string>,
-  pseudonym: (what: string) => string,
-): Fields {
-  const id = (type: unknown, value: unknown): unknown =>
-    typeof value === 'string' && subjects.has(`${String(type)}:${value}`)
-      ? pseudonym(`${String(type)}:${value}`)
+/** The erasure of some subjects from one record. */
+class Erasure {
+  readonly #subjects: ReadonlySet<string>;
+  readonly #tenant: string;
+  readonly #key: Buffer;
+  #places = 0;
+
+  constructor(subjects: ReadonlySet<string>, tenant: string, key: Buffer) {
+    this.#subjects = subjects;
+    this.#tenant = tenant;
+    this.#key = key;
+  }
+
+  /** How often a subject stood there. */
+  get places(): number {
+    return this.#places;
+  }
+
+  object(fields: Fields, value: JsonObject): JsonObject {
+    return mapped(value, (name, inner) => {
+      const field = Object.hasOwn(fields, name) ? fields[name] : undefined;
+      return field === undefined ? inner : this.#field(field, inner, value);
+    });
+  }
+
+  /** @param whole the object that the field is in */
+  #field({ names, shape }: Field, value: unknown, whole: JsonObject): unknown {
+    switch (names) {
+      case 'nobody':
+        return value;
+      case 'principal':
+        return each(value, (one) => this.#principal(one));
+      case 'sentence':
+        return each(value, (one) => this.#sentence(one));
+      case 'own_id':
+        return this.#id(whole['type'] ?? whole['kind'], value);
+      case 'attributes':
+        return each(value, (one) => this.#attributes(one));
+      case 'fact':
+        return this.#fact(whole['kind'], value);
+      case 'inside': {
+        const inner = shape.type === 'list' ? shape.of : shape;
+        if (inner.type !== 'object') return value;
+        return each(value, (one) => (isObject(one) ? this.object(inner.fields, one) : one));
+      }
+    }
+  }
+
+  #pseudonym(what: string): string {
+    this.#places++;
+    const hash = createHmac('sha256', this.#key).update(JSON.stringify([this.#tenant, what]));
+    return `erased:${hash.digest('base64url')}`;
+  }
+
+  #id(type: unknown, value: unknown): unknown {
+    const subject = `${String(type)}:${String(value)}`;
+    return typeof value === 'string' && this.#subjects.has(subject)
+      ? this.#pseudonym(subject)
       : value;
-  const name = (value: unknown): unknown => {
-    if (typeof value !== 'string' || !subjects.has(value)) return value;
-    return `${value.slice(0, value.indexOf(':'))}:${pseudonym(value)}`;
-  };
+  }
+
+  #ids(type: Type, value: unknown): unknown {
+    return Array.isArray(value) ? value.map((one) => this.#id(type, one)) : value;
+  }
+
+  #principal(value: unknown): unknown {
+    if (typeof value !== 'string' || !this.#subjects.has(value)) return value;
+    return `${value.slice(0, value.indexOf(':'))}:${this.#pseudonym(value)}`;
+  }
+
   /** A sentence names what it is about in back-ticks. */
-  const sentence = (value: unknown): unknown =>
-    typeof value === 'string'
-      ? value.replaceAll(/`([^`]+)`/g, (quoted, inner: string) =>
-          subjects.has(inner)
-            ? `\`${String(name(inner))}\``
-            : subjects.has(`user:${inner}`)
-              ? `\`${String(id('user', inner))}\``
-              : quoted,
-        )
-      : value;
-  const list =
-    (one: (value: unknown) => unknown) =>
-    (value: unknown): unknown =>
-      Array.isArray(value) ? value.map(one) : value;
-  const ids = (type: Type) => list((value) => id(type, value));
+  #sentence(value: unknown): unknown {
+    if (typeof value !== 'string') return value;
+    return value.replaceAll(/`([^`]+)`/g, (quoted, inner: string) => {
+      if (this.#subjects.has(inner)) return `\`${String(this.#principal(inner))}\``;
+      if (this.#subjects.has(`user:${inner}`)) return `\`${String(this.#id('user', inner))}\``;
+      return quoted;
+    });
+  }
 
-  const attributes = (value: unknown): unknown =>
-    mapped(value, (key, values) => {
+  #attributes(value: unknown): unknown {
+    if (!isObject(value)) return value;
+    return mapped(value, (key, values) => {
       const type = ID_ATTRIBUTES.get(key);
-      return type === undefined ? values : ids(type)(values);
+      return type === undefined ? values : this.#ids(type, values);
     });
-  const resource = (value: unknown): unknown =>
-    mapped(value, (key, field, { type }) => {
-      if (key === 'id') return id(type, field);
-      if (key === 'attributes') return attributes(field);
-      return key === 'sources' ? list(attributes)(field) : field;
-    });
-  const grant = (value: unknown): unknown =>
-    mapped(value, (key, field) => (key === 'grantor' ? name(field) : field));
-  /** Of facts as they are stored, by the name of the field. */
-  const fields: Changes = new Map([
-    ['owner', (value) => id('user', value)],
-    ['user', (value) => id('user', value)],
-    ['roles', ids('role')],
-    ['workspaces', ids('workspace')],
-    ['closure', (value) => mapped(value, (key, field) => changed(fields, key, field))],
-    ['adminOf', list(name)],
-    ['creator', name],
-    ['grants', list(grant)],
-  ]);
-  const stored = (kind: unknown, value: unknown): unknown =>
-    mapped(value, (key, field, fact) => {
-      if (key === 'id') return id(kind, field);
-      const own = `${String(kind)}:${String(fact['id'])}`;
-      if (PERSONAL.has(key) && subjects.has(own)) return personal(own, key, field);
-      return changed(fields, key, field);
-    });
-  const personal = (subject: string, key: string, value: unknown): string =>
-    pseudonym(JSON.stringify([subject, key, value]));
-  const fact = (value: unknown): unknown =>
-    mapped(value, (key, field, { kind }) => {
-      if (key === 'id') return id(kind, field);
-      return key === 'value' ? stored(kind, field) : field;
-    });
-  const parts: Changes = new Map([
-    ['subject', name],
-    ['actor', name],
-    ['detail', sentence],
-    ['resource', resource],
-    [
-      'objects',
-      (value) => mapped(value, (key, field) => (key === 'items' ? list(resource)(field) : field)),
-    ],
-    ['before', list(fact)],
-    ['after', list(fact)],
-  ]);
-  return mapped(record, (key, field) => changed(parts, key, field));
+  }
+
+  /** A fact as it is stored. */
+  #fact(kind: unknown, value: unknown): unknown {
+    if (!isObject(value)) return value;
+    const own = `${String(kind)}:${String(value['id'])}`;
+    return mapped(value, (name, inner) => this.#factField(kind, own, name, inner));
+  }
+
+  /** @param own the principal whose record it is, where it is one */
+  #factField(kind: unknown, own: string, name: string, value: unknown): unknown {
+    const names = namesOfFact(kind, name);
+    switch (names) {
+      case 'nobody':
+        return value;
+      case 'own_id':
+        return this.#id(kind, value);
+      case 'user':
+        return this.#id('user', value);
+      case 'users':
+        return this.#ids('user', value);
+      case 'roles':
+        return this.#ids('role', value);
+      case 'workspaces':
+        return this.#ids('workspace', value);
+      case 'principal':
+      case 'principals':
+        return each(value, (one) => this.#principal(one));
+      case 'grants':
+        return each(value, (row) => this.#grant(row));
+      case 'closure':
+        return isObject(value)
+          ? mapped(value, (part, inner) => this.#factField('role', own, part, inner))
+          : value;
+      case 'personal':
+        return this.#subjects.has(own)
+          ? this.#pseudonym(JSON.stringify([own, name, value]))
+          : value;
+    }
+  }
+
+  #grant(row: unknown): unknown {
+    if (!isObject(row)) return row;
+    return mapped(row, (name, value) => (name === 'grantor' ? this.#principal(value) : value));
+  }
 }
 
-/** What becomes of fields, by their names. */
-type Changes = ReadonlyMap<string, (value: unknown) => unknown>;
-
-function changed(changes: Changes, key: string, field: unknown): unknown {
-  const change = changes.get(key);
-  return change === undefined ? field : change(field);
+/** A value, or each item of a list. */
+function each(value: unknown, one: (value: unknown) => unknown): unknown {
+  return Array.isArray(value) ? value.map(one) : one(value);
 }
 
-type Change = (key: string, field: unknown, whole: Fields) => unknown;
-
-/** An object with each of its fields replaced; what is none stays as it is. */
-function mapped(value: Fields, change: Change): Fields;
-function mapped(value: unknown, change: Change): unknown;
-function mapped(value: unknown, change: Change): unknown {
-  if (!isObject(value)) return value;
+/** An object with each of its fields replaced. */
+function mapped(value: JsonObject, change: (name: string, field: unknown) => unknown): JsonObject {
   return Object.fromEntries(
-    Object.entries(value).map(([key, field]) => [key, change(key, field, value)]),
+    Object.entries(value).map(([name, field]) => [name, change(name, field)]),
   );
 }

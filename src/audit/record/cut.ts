@@ -1,18 +1,9 @@
 /** Cuts a record that is too large for a sink down to a stub that says so: what it names, what it omits, and its digest. */
+import { CUTTABLE } from '../fields.ts';
 import { stringify } from './json.ts';
 import { isObject, parseRecord } from './line.ts';
 import { recordDigest } from '../seals/seal.ts';
 
-/** Parts that may be of any size, in the order in which they are left out: first what a caller sends. */
-const PARTS: readonly (readonly [field: string, part?: string])[] = [
-  ['objects', 'items'],
-  ['objects', 'visible_indexes'],
-  ['resource', 'sources'],
-  ['resource', 'attributes'],
-  ['context'],
-  ['after'],
-  ['before'],
-];
 /** A text that is longer is shortened where that is not enough, characters. */
 const SHORT = 256;
 
@@ -36,7 +27,7 @@ export function cutDown(line: string, maxBytes: number): string {
     return stringify({ ...stub, omitted: [...omitted], cut, ...seal });
   };
   let text = textOf();
-  for (const [field, part] of PARTS) {
+  for (const [field = '', part] of CUTTABLE) {
     if (Buffer.byteLength(text) <= maxBytes) return text;
     const rest = without(stub, field, part);
     if (rest === undefined) continue;

@@ -5,25 +5,12 @@
  */
 import type { Rule } from '../../engine/abac.ts';
 import type { CredentialProblem } from '../../engine/credential-problem.ts';
-import type { Outcome } from '../../engine/decision.ts';
+import { differs, type Outcome } from '../../engine/decision.ts';
 import type { Attributes, Request, Resource, Subject } from '../../engine/model.ts';
-import type { Redact } from '../fields.ts';
+import { AUDIT_VERSION, type Api } from '../fields.ts';
+import type { Redact } from './redact.ts';
 import { quote, stringify } from './json.ts';
 import { withoutTokens } from '../../util/tokens.ts';
-
-/** Version of the record's shape. */
-export const AUDIT_VERSION = 1;
-
-/** How a decision was asked for. */
-export const APIS = [
-  'check',
-  'batch_check',
-  'filter',
-  'explain',
-  'check_stream',
-  'ext_authz',
-] as const;
-export type Api = (typeof APIS)[number];
 
 /** What only one record tells; see docs/audit-fields.md for all fields. */
 export interface DecisionEvent {
@@ -118,7 +105,7 @@ function partOf(content: DecisionContent, withInputs: boolean): string {
   if (shadow !== undefined) {
     const would = shadow.reason === 'ALLOWED';
     const rules = policyOf(shadow);
-    part += `,"shadow":{"allowed":${would},"differs":${would !== allowed}}`;
+    part += `,"shadow":{"allowed":${would},"differs":${differs(outcome, shadow)}}`;
     if (rules !== '') part += `,"shadow_policy":[${rules}]`;
   }
   if (policy !== '') part += `,"policy":[${policy}]`;

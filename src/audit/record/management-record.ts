@@ -1,7 +1,7 @@
 /** Records of management and authentication: who changed what, or was refused, without any secret (ADM-7). Pure. */
 import type { CredentialProblem } from '../../engine/credential-problem.ts';
-import { AUDIT_VERSION } from './event.ts';
-import type { Redact } from '../fields.ts';
+import { AUDIT_VERSION } from '../fields.ts';
+import type { Redact } from './redact.ts';
 import { stringify } from './json.ts';
 import { withoutTokens } from '../../util/tokens.ts';
 

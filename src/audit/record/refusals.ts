@@ -2,7 +2,7 @@
  * Records of callers that the service does not know (`grpc.callers`). Anybody can make as many of them as the line carries:
  * the first of a cause is recorded at once, those that follow are counted and recorded together.
  */
-import type { Redact } from '../fields.ts';
+import type { Redact } from './redact.ts';
 import type { AuditLog } from '../log.ts';
 import { authenticationLine } from './management-record.ts';
 

@@ -11,7 +11,7 @@
  */
 import type { Mode } from '../../engine/model.ts';
 import type { KeyRecord } from '../../engine/records.ts';
-import type { DecisionRecord } from '../record/recorded.ts';
+import type { DecisionRecord } from '../record/reader.ts';
 
 /** How a key carries the set: whether the key has no other set that is on trial, by the key's mode. */
 export interface Carrier {

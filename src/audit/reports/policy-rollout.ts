@@ -10,7 +10,7 @@ import {
   type OnTrial,
   type Unknown,
 } from './impact.ts';
-import { readRecord, resourceOf, type DecisionRecord, type Recorded } from '../record/recorded.ts';
+import { readRecord, resourceOf, type DecisionRecord, type ReadRecord } from '../record/reader.ts';
 import { isSelected, type Selection } from '../logs/selection.ts';
 import { counted, tallies, type Tally } from './tally.ts';
 
@@ -103,7 +103,7 @@ class RolloutCounts {
     this.#carriers = trial.carriers ?? history.carriers;
   }
 
-  add(record: Recorded): void {
+  add(record: ReadRecord): void {
     if (record.type === 'unreadable') {
       this.#unreadable.lines++;
       this.#unreadable.first ??= record.why;

@@ -3,7 +3,7 @@ import type { KeyRecord, PolicySetRecord } from '../../engine/records.ts';
 import type { Line } from '../logs/names.ts';
 import type { Carrier } from './impact.ts';
 import { quote } from '../record/json.ts';
-import { readRecord, type DecisionRecord, type ManagementRecord } from '../record/recorded.ts';
+import { readRecord, type DecisionRecord, type ManagementRecord } from '../record/reader.ts';
 import { isSelected, type Selection } from '../logs/selection.ts';
 
 export interface History {

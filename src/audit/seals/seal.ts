@@ -5,7 +5,7 @@
  */
 import { hash, randomFillSync } from 'node:crypto';
 import { CHAIN_START, chainHash } from './chain.ts';
-import { AUDIT_VERSION } from '../record/event.ts';
+import { AUDIT_VERSION } from '../fields.ts';
 
 export interface SealOptions {
   /** `undefined`: a plain SHA-256, which whoever can write the log can make too. */

@@ -1,6 +1,6 @@
 /** The options that say which audit records are shown. */
 import { Option, type Command } from 'commander';
-import { APIS } from '../../audit/record/event.ts';
+import { APIS } from '../../audit/fields.ts';
 import type { Filter } from '../../audit/logs/record-filter.ts';
 import type { Range } from '../../audit/logs/log-source.ts';
 

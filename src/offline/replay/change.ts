@@ -1,5 +1,5 @@
 /** Ways in which a recorded request comes out differently, and why one is not decided again. Pure. */
-import type { DecisionRecord } from '../../audit/record/recorded.ts';
+import type { DecisionRecord } from '../../audit/record/reader.ts';
 import type { Decision, Outcome } from '../../engine/decision.ts';
 
 /** In the order in which they are told. */

@@ -2,7 +2,7 @@
  * One recorded request decided again by other facts. A record that does not tell enough is never guessed at: it has a
  * cause. Pure.
  */
-import { resourceOf, type DecisionRecord } from '../../audit/record/recorded.ts';
+import { resourceOf, type DecisionRecord } from '../../audit/record/reader.ts';
 import { toSubject } from '../../config/policy-test.ts';
 import { decide } from '../../engine/decide.ts';
 import type { Facts } from '../../engine/decision.ts';

@@ -1,5 +1,5 @@
 /** One recorded Filter decided again by other facts. Pure. */
-import { resourceOf, type DecisionRecord } from '../../audit/record/recorded.ts';
+import { resourceOf, type DecisionRecord } from '../../audit/record/reader.ts';
 import { decide } from '../../engine/decide.ts';
 import type { Facts } from '../../engine/decision.ts';
 import { filter } from '../../engine/filter.ts';

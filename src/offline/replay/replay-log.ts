@@ -1,6 +1,6 @@
 /** A whole log decided again by other facts: what would have been answered if these had been in force. */
 import type { Line } from '../../audit/logs/names.ts';
-import { readRecord } from '../../audit/record/recorded.ts';
+import { readRecord } from '../../audit/record/reader.ts';
 import { isSelected, type Selection } from '../../audit/logs/selection.ts';
 import { tallies, type Tally } from '../../audit/reports/tally.ts';
 import type { Facts } from '../../engine/decision.ts';

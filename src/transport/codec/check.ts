@@ -1,4 +1,5 @@
 /** `CheckRequest`, read straight into the engine's types, and `CheckResponse`, written straight from a decision. */
+import { differs } from '../../engine/decision.ts';
 import { detailOf } from '../../engine/detail.ts';
 import type { Reason, Request, Resource, Subject } from '../../engine/model.ts';
 import type { CheckAnswer, CheckCall, Credential } from '../../service/calls.ts';
@@ -177,9 +178,8 @@ export function writeCheck(
   writer.uint(6, revision);
   writer.uint(7, Math.round(ageMs));
   if (shadow === undefined) return;
-  const would = shadow.reason === 'ALLOWED';
   writer.message(8, () => {
-    writer.bool(1, would);
-    writer.bool(2, would !== allowed);
+    writer.bool(1, shadow.reason === 'ALLOWED');
+    writer.bool(2, differs(decision, shadow));
   });
 }

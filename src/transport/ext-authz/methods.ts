@@ -5,6 +5,7 @@
  */
 import type { CredentialProblem } from '../../engine/credential-problem.ts';
 import { REMOVED_HEADERS, type IdentitySource, type RoutesFile } from '../../config/routes.ts';
+import { differs } from '../../engine/decision.ts';
 import type { Reason, Request } from '../../engine/model.ts';
 import { requestIdProblem } from '../../engine/validate.ts';
 import { later, type MaybePromise } from '../../util/later.ts';
@@ -190,7 +191,7 @@ function answered(
       ? {}
       : {
           shadow_allowed: decision.shadow.reason === 'ALLOWED',
-          shadow_differs: (decision.shadow.reason === 'ALLOWED') !== decision.allowed,
+          shadow_differs: differs(decision, decision.shadow),
         }),
   };
   const { reason } = decision;
