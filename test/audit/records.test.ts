@@ -10,7 +10,11 @@ import {
   type DecisionContent,
   type FilteredObjects,
 } from '../../src/audit/record/event.ts';
-import { compileRedaction, type FieldRule, type RedactOptions } from '../../src/audit/record/redact.ts';
+import {
+  compileRedaction,
+  type FieldRule,
+  type RedactOptions,
+} from '../../src/audit/record/redact.ts';
 import {
   authenticationLine,
   managementLine,
