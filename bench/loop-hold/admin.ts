@@ -1,233 +1,262 @@
-/** AdminService at its limits: the largest documents, batches, pages and records. Writes are dry runs, so that each run meets the same facts. */
-import { join } from 'node:path';
-import { Client, credentials, Metadata } from '@grpc/grpc-js';
-import { loadSync, type MethodDefinition } from '@grpc/proto-loader';
-import { PACKAGE_ROOT } from '../../test/support/package-root.ts';
+/**
+ * AdminService at its limits: the largest documents, batches, pages and records. Each run of a write commits a change
+ * of its own, and is undone where the next call needs the facts as they were.
+ */
 import type { Answer } from '../../test/support/server.ts';
+import { call, stream } from './admin-client.ts';
 import type { LimitCall } from './limit-call.ts';
-import { SETS, TENANT } from './world.ts';
-
-/** What proves the operator to the server of `server.ts`. */
-export const OPERATOR_TOKEN = 'operator-of-the-loop-hold-measurement';
-
-const METHODS = loadSync('postern/v1/admin.proto', {
-  includeDirs: [join(PACKAGE_ROOT, 'proto')],
-  keepCase: true,
-  longs: Number,
-  enums: String,
-  defaults: true,
-})['postern.v1.AdminService'] as unknown as Readonly<
-  Record<string, MethodDefinition<object, object>>
->;
+import { CHANGES, ROLES, SETS, TENANT, VICTIMS } from './world.ts';
 
 const manyOf = <T>(count: number, of: (at: number) => T): T[] =>
   Array.from({ length: count }, (_, at) => of(at));
-const dry = { options: { dry_run: true } };
 
 /** A policy set of as many rules as one may have. */
-function ruleset(name: string, rules: number): string {
+function ruleset(name: string, rules: number, mode = 'enforce'): string {
   const lines = manyOf(rules, (at) => `    - { id: x${at}, effect: allow, actions: [doc:read] }`);
-  return `policy_set:\n  name: ${name}\n  mode: enforce\n  rules:\n${lines.join('\n')}\n`;
+  return `policy_set:\n  name: ${name}\n  mode: ${mode}\n  rules:\n${lines.join('\n')}\n`;
 }
 
 /** As nested and as large as a document may be before it is refused. */
 const nested = '['.repeat(1_000_000);
 
+type Request = (run: number) => object;
+type Other = readonly [rpc: string, request: Request];
+
+interface How {
+  readonly isRight?: (answer: Answer) => boolean;
+  /** Before each run, and after it. */
+  readonly before?: Other;
+  readonly after?: Other;
+  readonly count?: number;
+}
+
 function admin(
   rpc: string,
   what: string,
-  request: () => object,
-  isRight: (answer: Answer) => boolean = () => true,
+  request: Request,
+  { isRight = isDone, before, after, count }: How = {},
 ): LimitCall {
   return {
     rpc,
     what,
-    prepare(_client, address): Promise<() => Promise<void>> {
-      const message = { tenant: TENANT, ...request() };
-      return Promise.resolve(async () => {
-        const answer = await call(address, rpc, message);
-        if (!isRight(answer))
-          throw new Error(`${rpc}, ${what}: ${JSON.stringify(answer).slice(0, 500)}`);
+    prepare(_client, address) {
+      const ask =
+        ([name, of]: Other, isAsExpected: (answer: Answer) => boolean) =>
+        async (run: number): Promise<void> => {
+          const answer = await call(address, name, { tenant: TENANT, ...of(run) });
+          if (!isAsExpected(answer))
+            throw new Error(`${name}, ${what}: ${JSON.stringify(answer).slice(0, 500)}`);
+        };
+      return Promise.resolve({
+        run: ask([rpc, request], isRight),
+        ...(before === undefined ? {} : { before: ask(before, isDone) }),
+        ...(after === undefined ? {} : { after: ask(after, isDone) }),
+        ...(count === undefined ? {} : { count }),
       });
     },
   };
-}
-
-/** An error of the call is an answer of the field `code`. */
-async function call(address: string, rpc: string, message: object): Promise<Answer> {
-  const method = METHODS[rpc];
-  if (method === undefined) throw new Error(`there is no method ${rpc}`);
-  const client = new Client(address, credentials.createInsecure(), {
-    'grpc.max_receive_message_length': -1,
-    'grpc.max_send_message_length': -1,
-  });
-  const metadata = new Metadata();
-  metadata.set('authorization', `Bearer ${OPERATOR_TOKEN}`);
-  try {
-    return await new Promise<Answer>((done) => {
-      client.makeUnaryRequest(
-        method.path,
-        method.requestSerialize,
-        method.responseDeserialize,
-        message,
-        metadata,
-        { deadline: Date.now() + 60_000 },
-        // The proto file says what the answer is.
-        (error, answer) => done((error ?? answer) as unknown as Answer),
-      );
-    });
-  } finally {
-    client.close();
-  }
 }
 
 const isDone = (answer: Answer): boolean => answer['revision'] !== undefined;
 const isRefused = (answer: Answer): boolean => answer['code'] === 3 || answer['code'] === 8;
 const hasProblems = (answer: Answer): boolean =>
   (answer['problems'] as unknown[] | undefined) !== undefined;
+const isJudged = (answer: Answer): boolean => isRefused(answer) || hasProblems(answer);
+
+const page = { page_size: 1_000 };
+const permissions = (run: number): string[] => manyOf(1_000, (at) => `kind${at}:write${run}`);
+const members = (run: number): string[] =>
+  manyOf(1_000, (at) => `role:r${10 + ((run * 1_000 + at) % (ROLES - 10))}`);
+const mode = (run: number): string => (run % 2 === 0 ? 'report_only' : 'enforce');
+const grant = (run: number): object => ({
+  principal: 'user:holder',
+  path: `g.p${run}`,
+  actions: ['read'],
+});
+const key = (run: number): object => ({
+  key: { id: `k${run}`, role: 'default_deny', mode: 'enforce' },
+});
 
 export function adminCalls(): LimitCall[] {
   return [
-    admin(
-      'ValidatePolicySet',
-      '5,000 rules',
-      () => ({ document: ruleset('large', 5_000) }),
-      hasProblems,
-    ),
+    ...policyCalls(),
+    ...keyCalls(),
+    ...userCalls(),
+    ...groupCalls(),
+    ...grantCalls(),
+    ...tenantCalls(),
+  ];
+}
+
+function policyCalls(): LimitCall[] {
+  return [
+    admin('ValidatePolicySet', '5,000 rules', () => ({ document: ruleset('large', 5_000) }), {
+      isRight: hasProblems,
+    }),
     admin(
       'ValidatePolicySet',
       '60,000 rules, 2 MiB and more',
       () => ({ document: ruleset('large', 60_000) }),
-      (answer) => isRefused(answer) || hasProblems(answer),
+      { isRight: isJudged },
     ),
-    admin(
-      'ValidatePolicySet',
-      'a million brackets',
-      () => ({ document: nested }),
-      (answer) => isRefused(answer) || hasProblems(answer),
-    ),
-    admin(
-      'PutPolicySet',
-      '5,000 rules',
-      () => ({ ...dry, document: ruleset('large', 5_000) }),
-      isDone,
-    ),
-    admin(
-      'PutPolicySet',
-      '200 rules of a set that a key with 4,000 rules has',
-      () => ({ ...dry, document: ruleset('s0', 200) }),
-      isDone,
-    ),
-    admin('DeletePolicySet', 'of a key with 4,000 rules', () => ({ ...dry, name: 's0' }), isDone),
-    admin('GetPolicySet', '200 rules', () => ({ name: 's0' }), isDone),
-    admin('ListPolicySets', `${SETS} sets of 200 rules`, () => ({ page_size: 1_000 }), isDone),
-    admin(
-      'AttachPolicySet',
-      '200 rules to a key of 4,000',
-      () => ({ ...dry, id: 'ruled', policy_set: 's0' }),
-      isDone,
-    ),
-    admin(
-      'DetachPolicySet',
-      'of a key with 4,000 rules',
-      () => ({ ...dry, id: 'ruled', policy_set: 's1' }),
-      isDone,
-    ),
-    admin(
-      'UpdateKey',
-      'a key with 4,000 rules',
-      () => ({ ...dry, id: 'ruled', role: 'default_allow' }),
-      isDone,
-    ),
-    admin('GetKey', 'what a key with 4,000 rules may do', () => ({ id: 'ruled' }), isDone),
-    admin('ListKeys', 'a page of 1,000', () => ({ page_size: 1_000 }), isDone),
-    admin(
-      'BatchCreateUsers',
-      '1,000 users with e-mails',
-      () => ({
-        ...dry,
-        users: manyOf(1_000, (at) => ({
-          id: `new${at}`,
-          email: `n${at}@example.com`,
-          external_id: `e-${at}`,
-          roles: ['r1'],
-        })),
-      }),
-      isDone,
-    ),
-    admin('ListUsers', 'a page of 1,000', () => ({ page_size: 1_000 }), isDone),
-    admin('GetUser', 'a user with 20,000 grants', () => ({ id: 'holder' }), isDone),
-    admin(
-      'UpdateUser',
-      'a user with 20,000 grants',
-      () => ({ ...dry, id: 'holder', email: 'holder@example.com' }),
-      isDone,
-    ),
-    admin('DeleteUser', 'a user with 20,000 grants', () => ({ ...dry, id: 'holder' }), isDone),
-    admin('ListRoles', 'a page of 1,000', () => ({ page_size: 1_000 }), isDone),
-    admin(
-      'CreateRole',
-      '1,000 permissions',
-      () => ({
-        ...dry,
-        role: { id: 'wide', level: 1, permissions: manyOf(1_000, (at) => `kind${at}:write`) },
-      }),
-      isDone,
-    ),
-    admin(
-      'UpdateRole',
-      '1,000 permissions',
-      () => ({
-        ...dry,
-        id: 'r1',
-        permissions: { permissions: manyOf(1_000, (at) => `kind${at}:write`) },
-      }),
-      isDone,
-    ),
-    admin(
-      'GrantPermission',
-      '1,000 permissions',
-      () => ({ ...dry, id: 'r1', permissions: manyOf(1_000, (at) => `kind${at}:write`) }),
-      isDone,
-    ),
-    admin(
-      'AddMember',
-      '1,000 members',
-      () => ({ ...dry, group: 'role:r1', members: manyOf(1_000, (at) => `role:r${at + 10}`) }),
-      isDone,
-    ),
-    admin('ListMembers', 'of a role', () => ({ group: 'role:r0', page_size: 1_000 }), isDone),
-    admin(
-      'CreateGrant',
-      'to a user with 20,000 grants',
-      () => ({ ...dry, principal: 'user:holder', path: 'g.new', actions: ['read'] }),
-      isDone,
-    ),
-    admin(
-      'RevokeGrant',
-      'of a user with 20,000 grants',
-      () => ({ ...dry, principal: 'user:holder', path: 'g.p7' }),
-      isDone,
-    ),
-    admin(
-      'ListGrants',
-      'a page of 1,000 of 20,000',
-      () => ({ principal: 'user:holder', page_size: 1_000 }),
-      isDone,
-    ),
-    admin(
-      'CheckGrant',
-      'a user with 20,000 grants',
-      () => ({ principal: 'user:holder', path: 'g.p9', action: 'read' }),
-      isDone,
-    ),
-    admin(
-      'SetOwner',
-      'a user with 20,000 grants',
-      () => ({ ...dry, path: 'g', owner: 'holder' }),
-      isDone,
-    ),
-    admin('ListOwners', 'a page of 1,000', () => ({ page_size: 1_000 }), isDone),
-    admin('ListChanges', 'a page of 1,000', () => ({ page_size: 1_000 }), isDone),
+    admin('ValidatePolicySet', 'a million brackets', () => ({ document: nested }), {
+      isRight: isJudged,
+    }),
+    admin('PutPolicySet', '5,000 rules', (run) => ({
+      document: ruleset('large', 5_000, mode(run)),
+    })),
+    admin('PutPolicySet', '200 rules of a set that a key with 4,000 rules has', (run) => ({
+      document: ruleset('s0', 200, mode(run)),
+    })),
+    admin('UpdatePolicySet', 'of a key with 4,000 rules', (run) => ({
+      name: 's1',
+      mode: mode(run),
+    })),
+    admin('GetPolicySet', '5,000 rules', () => ({ name: 'large' })),
+    admin('ListPolicySets', `${SETS} sets of 200 rules, one of 5,000`, () => page),
+    admin('DeletePolicySet', '5,000 rules', () => ({ name: 'gone' }), {
+      before: ['PutPolicySet', () => ({ document: ruleset('gone', 5_000) })],
+    }),
+  ];
+}
+
+function keyCalls(): LimitCall[] {
+  const attached = (): object => ({ id: 'ruled', policy_set: 's0' });
+  return [
+    admin('DetachPolicySet', 'of a key with 4,000 rules', attached, {
+      after: ['AttachPolicySet', attached],
+    }),
+    admin('AttachPolicySet', 'to a key of 4,000 rules', attached, {
+      before: ['DetachPolicySet', attached],
+    }),
+    admin('UpdateKey', 'a key with 4,000 rules', (run) => ({
+      id: 'ruled',
+      description: `run ${run}`,
+    })),
+    admin('RotateKey', 'a key with 4,000 rules', () => ({ id: 'ruled', overlap_seconds: 0 })),
+    admin('GetKey', 'what a key with 4,000 rules may do', () => ({ id: 'ruled' })),
+    admin('ListKeys', 'a page of 1,000, one with 4,000 rules', () => page),
+    admin('CreateKey', 'one', key),
+    admin('RevokeKey', 'one', (run) => ({ id: `k${run}` })),
+  ];
+}
+
+function userCalls(): LimitCall[] {
+  return [
+    admin('CreateUser', 'one, with metadata', (run) => ({
+      user: { id: `one${run}`, email: `one${run}@example.com`, roles: ['r1'] },
+    })),
+    admin('BatchCreateUsers', '1,000 users with e-mails and a role', (run) => ({
+      users: manyOf(1_000, (at) => ({
+        id: `new${run}-${at}`,
+        email: `n${run}-${at}@example.com`,
+        external_id: `e-${run}-${at}`,
+        roles: ['r1'],
+      })),
+    })),
+    admin('ListUsers', 'a page of 1,000, of whom four have 20,000 grants', () => page),
+    admin('GetUser', 'a user with 20,000 grants', () => ({ id: 'holder' })),
+    admin('UpdateUser', 'a user with 20,000 grants', (run) => ({
+      id: 'holder',
+      email: `holder${run}@example.com`,
+    })),
+    admin('DeleteUser', 'a user with 20,000 grants', (run) => ({ id: `victim${run}` }), {
+      count: VICTIMS - 1,
+    }),
+    admin('CreateSession', 'of a user with 20,000 grants', () => ({ user: 'holder' })),
+    admin('ListSessions', 'of a user with 20,000 grants', () => ({ user: 'holder' })),
+    admin('RevokeSession', 'all of a user with 20,000 grants', () => ({ user: 'holder' }), {
+      before: ['CreateSession', () => ({ user: 'holder' })],
+    }),
+  ];
+}
+
+function groupCalls(): LimitCall[] {
+  const group = 'role:r1';
+  return [
+    admin('CreateRole', '1,000 permissions', (run) => ({
+      role: { id: `wide${run}`, level: 1, permissions: permissions(run) },
+    })),
+    admin('GetRole', '1,000 permissions', () => ({ id: 'wide0' })),
+    admin('UpdateRole', '1,000 permissions', (run) => ({
+      id: 'r1',
+      permissions: { permissions: permissions(run) },
+    })),
+    admin('GrantPermission', '1,000 permissions', (run) => ({
+      id: 'r2',
+      permissions: permissions(run),
+    })),
+    admin('RevokePermission', '1,000 permissions', (run) => ({
+      id: 'r2',
+      permissions: permissions(run),
+    })),
+    admin('DeleteRole', '1,000 permissions', (run) => ({ id: `wide${run}` })),
+    admin('ListRoles', 'a page of 1,000', () => page),
+    admin('AddMember', '1,000 roles', (run) => ({ group, members: members(run) }), {
+      after: ['RemoveMember', (run) => ({ group, members: members(run) })],
+    }),
+    admin('RemoveMember', '1,000 roles', (run) => ({ group, members: members(run) }), {
+      before: ['AddMember', (run) => ({ group, members: members(run) })],
+    }),
+    admin('ListMembers', 'of a role, users with 20,000 grants are looked at', () => ({
+      group: 'role:r0',
+      ...page,
+    })),
+    admin('CreateWorkspace', 'one', (run) => ({ workspace: { id: `w${run}` } })),
+    admin('GetWorkspace', 'one', (run) => ({ id: `w${run}` })),
+    admin('UpdateWorkspace', 'one', (run) => ({ id: `w${run}`, description: 'long'.repeat(250) })),
+    admin('ListWorkspaces', 'a page of 1,000', () => page),
+    admin('DeleteWorkspace', 'one', (run) => ({ id: `w${run}` })),
+  ];
+}
+
+function grantCalls(): LimitCall[] {
+  const owned = (run: number): object => ({ path: `own.x${run}` });
+  return [
+    admin('RevokeGrant', 'of a user with 20,000 grants', grant, {
+      after: ['CreateGrant', grant],
+    }),
+    admin('RevokeGrant', '5,000 rows that were given by a right of it fall', () => ({
+      principal: 'role:crew',
+      path: 'crew',
+      options: { dry_run: true },
+    })),
+    admin('CreateGrant', 'to a user with 20,000 grants', grant, {
+      before: ['RevokeGrant', grant],
+    }),
+    admin('ListGrants', 'a page of 1,000 of 20,000', () => ({
+      principal: 'user:holder',
+      ...page,
+    })),
+    admin('ListGrants', 'a page of 1,000 of everybody', () => page),
+    admin('CheckGrant', 'a user with 20,000 grants', () => ({
+      principal: 'user:holder',
+      path: 'g.p9',
+      action: 'read',
+    })),
+    admin('SetOwner', 'a user with 20,000 grants', (run) => ({ ...owned(run), owner: 'holder' })),
+    admin('GetOwner', 'one', owned),
+    admin('ListOwners', 'a page of 1,000', () => page),
+    admin('RemoveOwner', 'a user with 20,000 grants', owned),
+  ];
+}
+
+function tenantCalls(): LimitCall[] {
+  return [
+    admin('CreateTenant', 'one', (run) => ({ tenant: `t${run}`, owner: 'first' })),
+    admin('GetTenant', 'one', () => ({})),
+    admin('ListTenants', 'all', () => page),
+    admin('ListChanges', 'a page of 1,000', () => page),
+    {
+      rpc: 'WatchChanges',
+      what: `${CHANGES} changes at once`,
+      prepare: (_client, address) =>
+        Promise.resolve({
+          async run(): Promise<void> {
+            const asked = { tenant: TENANT, after: 1 };
+            await stream(address, 'WatchChanges', asked, (count) => count === CHANGES);
+          },
+        }),
+    },
   ];
 }

@@ -1,6 +1,6 @@
 /** AuthorizationService at its limits: the largest message, the most checks, objects, attributes, values, facts. */
 import type { Answer, TestClient } from '../../test/support/server.ts';
-import type { LimitCall } from './limit-call.ts';
+import type { LimitCall, Runs } from './limit-call.ts';
 import { TENANT } from './world.ts';
 
 const value = (text: string): object => ({ stringValue: text });
@@ -31,12 +31,14 @@ function unary(
   return {
     rpc,
     what,
-    prepare(client: TestClient): Promise<() => Promise<void>> {
+    prepare(client: TestClient): Promise<Runs> {
       const message = request();
-      return Promise.resolve(async () => {
-        const answer = await client.call(rpc, message, 30_000);
-        if (!isRight(answer))
-          throw new Error(`${rpc}, ${what}: ${JSON.stringify(answer).slice(0, 500)}`);
+      return Promise.resolve({
+        async run(): Promise<void> {
+          const answer = await client.call(rpc, message, 30_000);
+          if (!isRight(answer))
+            throw new Error(`${rpc}, ${what}: ${JSON.stringify(answer).slice(0, 500)}`);
+        },
       });
     },
   };
@@ -187,15 +189,23 @@ export function authorizationCalls(): LimitCall[] {
   ];
 }
 
+/** Those that record the most, where records are redacted. */
+export function redactedCalls(): LimitCall[] {
+  const recorded = new Set(['Check', 'BatchCheck', 'Filter', 'CheckStream']);
+  return authorizationCalls()
+    .filter(({ rpc, what }) => recorded.has(rpc) && !what.includes('malformed'))
+    .map((call) => ({ ...call, what: `${call.what}; redacted`, server: 'redacted' }));
+}
+
 /** 256 messages at once, each as large as a resource may be here. */
 function checkStream(): LimitCall {
   const messages = 256;
   return {
     rpc: 'CheckStream',
     what: '256 messages at once of 16 sources of 256 values, 4,000 rules',
-    prepare(client): Promise<() => Promise<void>> {
+    prepare(client): Promise<Runs> {
       const resource = { sources: sources(16, 256) };
-      return Promise.resolve(async () => {
+      const run = async (): Promise<void> => {
         const stream = client.stream();
         let answers = 0;
         const ended = new Promise<void>((done, failed) => {
@@ -207,7 +217,8 @@ function checkStream(): LimitCall {
         stream.end();
         await ended;
         if (answers !== messages) throw new Error(`CheckStream: ${answers} answers`);
-      });
+      };
+      return Promise.resolve({ run });
     },
   };
 }

@@ -4,7 +4,13 @@ import type { StateFile } from '../../src/config/state.ts';
 export const TENANT = 'limits';
 /** Grants of the user `holder`. */
 const GRANTS = 20_000;
-const ROLES = 5_000;
+export const ROLES = 5_000;
+/** Users like the user `holder`, to be deleted. */
+export const VICTIMS = 3;
+/** Users whose grant falls with that of the role `crew`. */
+const CREW = 5_000;
+/** Commits that are watched. */
+export const CHANGES = 100;
 export const SETS = 20;
 const RULES_PER_SET = 200;
 
@@ -12,17 +18,40 @@ function range<T>(count: number, make: (at: number) => T): T[] {
   return Array.from({ length: count }, (_, at) => make(at));
 }
 
-/** `holder` has many grants, `agent` a key with many rules, half of them on one action with constraints. */
-export function largeState(): StateFile {
+/**
+ * `holder` has many grants, `ruled` is a key with many rules, all on one action and with constraints.
+ * @param isManaged whether it has what is only for calls of AdminService
+ */
+export function largeState(isManaged: boolean): StateFile {
+  const [victims, crew] = isManaged ? [VICTIMS, CREW] : [0, 0];
   return {
     tenant: TENANT,
-    users: [{ id: 'alice' }, { id: 'holder', roles: ['r0'] }],
-    roles: range(ROLES, (at) => ({ id: `r${at}`, level: 0, permissions: [`kind${at}:read`] })),
-    grants: range(GRANTS, (at) => ({
-      principal: 'user:holder',
-      path: `g.p${at}`,
-      actions: ['read'],
-    })),
+    users: [
+      { id: 'alice' },
+      { id: 'holder', roles: ['r0'] },
+      ...range(victims, (at) => ({ id: `victim${at}`, roles: ['r0'] })),
+      ...range(crew, (at) => ({ id: `crew${at}`, roles: ['crew'] })),
+    ],
+    roles: [
+      ...range(ROLES, (at) => ({ id: `r${at}`, level: 0, permissions: [`kind${at}:read`] })),
+      { id: 'crew', level: 0 },
+    ],
+    grants: [
+      { principal: 'role:crew', path: 'crew', actions: ['read', 'admin'] },
+      ...range(crew, (at) => ({
+        principal: `user:crew${(at + 1) % CREW}`,
+        path: `crew.x${at}`,
+        actions: ['read' as const],
+        grantor: `user:crew${at}`,
+      })),
+      ...['holder', ...range(victims, (at) => `victim${at}`)].flatMap((user) =>
+        range(GRANTS, (at) => ({
+          principal: `user:${user}`,
+          path: `g.p${at}`,
+          actions: ['read' as const],
+        })),
+      ),
+    ],
     policy_sets: range(SETS, (set) => ({
       name: `s${set}`,
       mode: 'enforce' as const,

@@ -630,6 +630,25 @@ describe('the codec', () => {
     expect(read?.headers.get('x-other')).toEqual(['a,b', '']);
   });
 
+  const many = (count: number): Record<string, string> =>
+    Object.fromEntries(Array.from({ length: count }, (_, at) => [`h${at}`, 'v']));
+  it.each<readonly [string, Http]>([
+    ['60,000 headers', { headers: many(60_000) }],
+    ['headers one by one', { header_map: Object.entries(many(60_000)) }],
+    ['context extensions', { context: many(60_000) }],
+    ['metadata of 300 KB', { metadata: { filter: many(30_000) } }],
+    ['metadata of a route', { routeMetadata: { filter: many(30_000) } }],
+    ['all of them a little', { headers: many(15_000), context: many(15_000) }],
+    ['one long header', { headers: { 'x-long': 'v'.repeat(1_100_000) } }],
+  ])('ADM-11: more than can be read in a moment is refused: %s', (_what, http) => {
+    expect(() => decodeQuestion(question(http))).toThrow('have more than 1048576 bytes');
+  });
+
+  it('what Envoy sends at most where nobody told it otherwise is read', () => {
+    const headers = { ...many(1_000), 'x-long': 'v'.repeat(500_000) };
+    expect(decodeQuestion(question({ headers }))?.headers.size).toBe(1_001);
+  });
+
   it('parts that come in pieces are put together as a general codec does', () => {
     const message = Buffer.concat([
       around(text(2, 'POST')),
@@ -847,6 +866,17 @@ describe('what is told of each reason', () => {
     const { ask } = stand(ROUTES, () => limited);
     const answer = await ask({ path: '/v1/threads/a', headers: key });
     expect(answer).toMatchObject({ status: 429, set: { 'retry-after': '2' } });
+  });
+
+  it('ADM-11: too many headers are 400 with the reason, and are recorded', async () => {
+    const { ask, refusals } = stand(ROUTES, () => {
+      throw new Error('is not asked');
+    });
+    const headers = Object.fromEntries(Array.from({ length: 60_000 }, (_, at) => [`h${at}`, 'v']));
+    const answer = await ask({ path: '/v1/memories/a', headers });
+    expect(answer.status).toBe(400);
+    expect(answer.metadata['detail']).toContain('let Envoy send fewer');
+    expect(refusals).toEqual([expect.objectContaining({ reason: 'INVALID_ARGUMENT', action: '' })]);
   });
 
   it('a question that is malformed is 400, and is recorded', async () => {

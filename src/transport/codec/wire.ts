@@ -92,6 +92,11 @@ export class Reader {
     this.#end = outer;
   }
 
+  /** Bytes of the message at hand that are not read yet. */
+  left(): number {
+    return this.#end - this.#at;
+  }
+
   /** Where the message at hand ends: for `leaveFrom`. */
   end(): number {
     return this.#end;

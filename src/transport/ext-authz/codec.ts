@@ -1,4 +1,5 @@
 /** Envoy's messages, read and written by hand: every request that passes through Envoy waits for them. */
+import { DecodeProblem } from '../codec/problem.ts';
 import { readStruct } from '../codec/struct.ts';
 import { Reader, Writer } from '../codec/wire.ts';
 
@@ -32,6 +33,24 @@ interface Draft {
   readonly context: Map<string, string>;
   readonly metadata: Map<string, Readonly<Record<string, unknown>>>;
   readonly routeMetadata: Map<string, Readonly<Record<string, unknown>>>;
+  /** What its headers, extensions and metadata have cost so far, bytes. */
+  cost: number;
+}
+
+/** Headers, context extensions and metadata of a request: beyond it, reading them would hold others up (ADM-11). */
+const MAX_COST = 1024 * 1024;
+/** An entry costs as if it were so much longer, bytes; a value of metadata may be as short as two bytes. */
+const ENTRY_COST = 32;
+const METADATA_FACTOR = 4;
+
+/** @throws DecodeProblem */
+function pay(draft: Draft, cost: number): void {
+  draft.cost += cost;
+  if (draft.cost > MAX_COST)
+    throw new DecodeProblem(
+      '',
+      `the headers, context extensions and metadata have more than ${MAX_COST} bytes, with ${ENTRY_COST} added an entry and metadata counted ${METADATA_FACTOR} times: let Envoy send fewer`,
+    );
 }
 
 /** `undefined`: the message has no HTTP request. @throws WireError, DecodeProblem */
@@ -46,6 +65,7 @@ export function decodeQuestion(bytes: Buffer): HttpQuestion | undefined {
     context: new Map(),
     metadata: new Map(),
     routeMetadata: new Map(),
+    cost: 0,
   };
   const reader = new Reader(bytes);
   let found = false;
@@ -67,15 +87,15 @@ function readAttributes(reader: Reader, draft: Draft): boolean {
         found = readRequest(reader, draft) || found;
         break;
       case 10: {
-        const [key, value] = readEntry(reader, 'context_extensions');
+        const [key, value] = readEntry(reader, 'context_extensions', draft);
         draft.context.set(key, value);
         break;
       }
       case 11:
-        readMetadata(reader, 'metadata_context', draft.metadata);
+        readMetadata(reader, 'metadata_context', draft, draft.metadata);
         break;
       case 13:
-        readMetadata(reader, 'route_metadata_context', draft.routeMetadata);
+        readMetadata(reader, 'route_metadata_context', draft, draft.routeMetadata);
         break;
       default:
         reader.skip();
@@ -115,7 +135,7 @@ function readHttp(reader: Reader, draft: Draft): void {
         draft.method = reader.string('method');
         break;
       case 3: {
-        const [key, value] = readEntry(reader, 'headers');
+        const [key, value] = readEntry(reader, 'headers', draft);
         addHeader(draft, key, value);
         break;
       }
@@ -149,6 +169,7 @@ function readHeaderMap(reader: Reader, draft: Draft): void {
       continue;
     }
     const inner = reader.enter('headers');
+    pay(draft, reader.left() + ENTRY_COST);
     let key = '';
     let value = '';
     while (reader.next())
@@ -162,8 +183,13 @@ function readHeaderMap(reader: Reader, draft: Draft): void {
   reader.leave(outer);
 }
 
-function readEntry(reader: Reader, name: string): readonly [key: string, value: string] {
+function readEntry(
+  reader: Reader,
+  name: string,
+  draft: Draft,
+): readonly [key: string, value: string] {
   const outer = reader.enter(name);
+  pay(draft, reader.left() + ENTRY_COST);
   let key = '';
   let value = '';
   while (reader.next())
@@ -174,8 +200,9 @@ function readEntry(reader: Reader, name: string): readonly [key: string, value: 
   return [key, value];
 }
 
-function readMetadata(reader: Reader, name: string, found: Draft['metadata']): void {
+function readMetadata(reader: Reader, name: string, draft: Draft, found: Draft['metadata']): void {
   const outer = reader.enter(name);
+  pay(draft, METADATA_FACTOR * reader.left());
   while (reader.next()) {
     if (reader.field !== 1) {
       reader.skip();

@@ -57,9 +57,11 @@ export const CHECK_PATH = '/envoy.service.auth.v3.Authorization/Check';
 export function extAuthzMethod(options: ExtAuthzOptions): Method {
   return (bytes, waitMs) => {
     const routes = options.routes();
-    const question = read(bytes);
+    const read = questionIn(bytes);
+    const question = 'question' in read ? read.question : undefined;
     const asking = { service: options.service, routes, question, waitMs };
-    if (question === undefined) return refuse(asking, 'MISSING_ATTRIBUTES');
+    if (question === undefined)
+      return refuse(asking, 'MISSING_ATTRIBUTES', 'problem' in read ? read.problem : undefined);
     const canonical = canonicalRequest(question);
     if ('problem' in canonical) return refuse(asking, 'AMBIGUOUS_REQUEST', canonical.problem);
     const matched = routes.table(canonical, question);
@@ -86,11 +88,13 @@ function isPartial({ headers }: HttpQuestion): boolean {
 }
 
 /** What a message that is none, or none of HTTP, is: no request that could pass. */
-function read(bytes: Buffer): HttpQuestion | undefined {
+function questionIn(
+  bytes: Buffer,
+): { readonly question: HttpQuestion | undefined } | { readonly problem: string } {
   try {
-    return decodeQuestion(bytes);
+    return { question: decodeQuestion(bytes) };
   } catch (error) {
-    if (isMalformed(error)) return undefined;
+    if (isMalformed(error)) return { problem: error.message };
     throw error;
   }
 }

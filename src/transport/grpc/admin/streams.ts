@@ -54,7 +54,12 @@ export function watching({ admin, authenticate, onError }: AdminServiceOptions) 
 
 /** The caller reads again, or is gone. */
 async function drained(call: ServerWritableStream<unknown, object>): Promise<void> {
+  const events = ['drain', 'cancelled', 'close', 'error'];
   await new Promise<void>((done) => {
-    for (const event of ['drain', 'cancelled', 'close', 'error']) call.once(event, () => done());
+    const end = (): void => {
+      for (const event of events) call.off(event, end);
+      done();
+    };
+    for (const event of events) call.on(event, end);
   });
 }
