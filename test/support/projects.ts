@@ -6,7 +6,7 @@
 export const UNIT = [
   'test/architecture.test.ts',
   'test/projects.test.ts',
-  'test/admin/**/!(cascade|concurrent|migrate|postgres|random|tenant-delete).test.ts',
+  'test/admin/**/!(cascade|concurrent|migrate|postgres|random|tenant-delete|threads).test.ts',
   'test/audit/impact.test.ts',
   'test/audit/schema.test.ts',
   'test/audit/withheld.test.ts',

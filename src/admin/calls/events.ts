@@ -1,5 +1,6 @@
 /** What the log is told of calls: every operation, and every refusal for want of a right (ADM-7). */
 import type { Actor } from '../actor.ts';
+import { UnknownOutcomeError } from '../../store/store.ts';
 import { UnknownWriteError } from '../commit.ts';
 import type { AdminRequest, ManagementEvent } from '../contract.ts';
 import { Refused } from '../refused.ts';
@@ -38,9 +39,11 @@ export function doneEvent(event: ManagementEvent, done: Done): ManagementEvent {
 /** Of an operation that was refused, or failed. One that may have been done is recorded whole: nobody records it later. */
 export function failedEvent(event: ManagementEvent, error: unknown): ManagementEvent {
   const message = error instanceof Error ? error.message : String(error);
-  if (error instanceof UnknownWriteError) {
-    const { revision, differences } = error;
+  if (error instanceof UnknownOutcomeError) {
     const refused = { kind: 'unknown_outcome', rule: '', message };
+    // From a thread comes that it is not known, and no more.
+    if (!(error instanceof UnknownWriteError)) return { ...event, refused };
+    const { revision, differences } = error;
     return { ...event, revision, differences, refused };
   }
   const refused =

@@ -5,6 +5,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import { Refused } from '../refused.ts';
+import { newCommitFlag, outcomeOf } from './commit-flag.ts';
 import { errorOf } from './errors.ts';
 import { ABORT, type Answer, type Task, type Tasks } from './tasks.ts';
 
@@ -20,7 +21,10 @@ export interface PoolOptions {
 }
 
 export interface Pool {
-  /** @throws Refused where the task takes too long or too much memory, or too many wait; what the task throws */
+  /**
+   * @throws Refused where the task takes too long or too much memory, or too many wait; UnknownOutcomeError where its
+   *   thread ended in the middle of a commit; what the task throws
+   */
   run<N extends keyof Tasks>(
     name: N,
     task: Tasks[N]['task'],
@@ -113,7 +117,7 @@ class Thread {
     this.#worker.on('error', () => {});
     void this.#worker.terminate();
     this.#onFree(this, true);
-    current?.failed(error);
+    current?.failed(outcomeOf(current.task.flag, error));
   }
 }
 
@@ -149,7 +153,7 @@ export function openPool(options: PoolOptions): Pool {
         );
       const answer = await new Promise<Answer>((done, failed) => {
         // A task of that name is one of the union.
-        const named = { name, ...task } as unknown as Task;
+        const named = { name, ...task, flag: newCommitFlag() } as unknown as Task;
         waiting.push({ task: named, transfer, signal, done, failed });
         next();
       });

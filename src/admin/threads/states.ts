@@ -6,6 +6,7 @@ import { exportPieces, type Exported } from '../state/export-state.ts';
 import { utf8Of } from '../input.ts';
 import { isListed } from '../record-kinds.ts';
 import type { Done } from '../write-result.ts';
+import { flagged, type CommitFlag } from './commit-flag.ts';
 import type { Tasks, ThreadStore } from './tasks.ts';
 
 /** Changes and removals that an answer lists; it tells how many more there are. */
@@ -13,10 +14,15 @@ const MAX_LISTED = 10_000;
 /** Differences that are told for the audit log, which writes fewer; it is told how many more there are. */
 const MAX_DIFFERENCES = 100;
 
-export async function runApply(task: Tasks['apply']['task'], signal: AbortSignal): Promise<Done> {
+export async function runApply(
+  task: Tasks['apply']['task'],
+  flag: CommitFlag,
+  signal: AbortSignal,
+): Promise<Done> {
   const { tenant, actor, options, unlisted, catalog, limits, defaults, baseline } = task;
   const text = utf8Of('chunk', Buffer.concat(task.pieces));
-  return withStore(task.store, async (store) => {
+  return withStore(task.store, async (opened) => {
+    const store = flagged(opened, flag);
     const environment = { store, catalog: () => catalog, defaults, baseline, limits };
     const how = { unlisted, signal };
     return bounded(await applyText(environment, tenant, actor, options, text, how));

@@ -9,6 +9,7 @@ import type { Exported } from '../state/export-state.ts';
 import type { PolicySetReading } from '../rules/policy-set-reading.ts';
 import type { Baseline } from '../migrations/baseline.ts';
 import type { Done, WriteOptions } from '../write-result.ts';
+import type { CommitFlag } from './commit-flag.ts';
 import type { ErrorData } from './errors.ts';
 
 export interface Tasks {
@@ -50,7 +51,9 @@ export interface Tasks {
 /** The store that a thread opens for itself, so that its reads and its commit hold nobody else. */
 export type ThreadStore = Omit<StoreSettings, 'onProblem'>;
 
-export type Task = { [N in keyof Tasks]: { readonly name: N } & Tasks[N]['task'] }[keyof Tasks];
+export type Task = { [N in keyof Tasks]: { readonly name: N } & Tasks[N]['task'] }[keyof Tasks] & {
+  readonly flag: CommitFlag;
+};
 
 /** Whoever asked has gone: nothing is committed any more. */
 export const ABORT = 'abort';

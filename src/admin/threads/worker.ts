@@ -12,7 +12,7 @@ async function valueOf(task: Task, signal: AbortSignal): Promise<Answer> {
     case 'policy_set':
       return { value: readPolicySet(task.document, task.catalog, task.limits) };
     case 'apply':
-      return { value: await runApply(task, signal) };
+      return { value: await runApply(task, task.flag, signal) };
     case 'export': {
       const exported = await runExport(task);
       return { value: exported, transfer: exported.pieces.map(({ buffer }) => buffer) };
