@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { SinkSettings } from '../../config/audit.ts';
 import { ConfigError } from '../../config/problem.ts';
 import { loadSettings } from '../../config/settings/load-settings.ts';
-import type { RunningWorkers } from '../../server/primary.ts';
+import type { RunningWorkers } from '../../server/workers.ts';
 import type { ServerOptions } from '../../server/compose.ts';
 import { withoutSecrets } from '../../store/redis/address.ts';
 import { CliError, EXIT } from '../kit/output.ts';
@@ -87,7 +87,7 @@ async function alone(server: ServerOptions): Promise<RunningWorkers> {
 
 /** One that watches over several, each in `dist/worker.js`. */
 async function several(server: ServerOptions): Promise<RunningWorkers> {
-  const { startWorkers, WorkerError } = await import('../../server/primary.ts');
+  const { startWorkers, WorkerError } = await import('../../server/workers.ts');
   try {
     const running = await startWorkers(server, join(server.packageRoot, 'dist/worker.js'));
     tendMemory({ cachedBytes: () => 0 });

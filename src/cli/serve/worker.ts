@@ -1,6 +1,6 @@
 /** One of several processes that decide. It does what the process says that started it, and what signals say. */
-import type { FromWorker, Told, ToWorker } from '../../server/primary.ts';
 import { startServer, type Running, type ServerOptions } from '../../server/compose.ts';
+import type { FromWorker, ReportName, ToWorker } from '../../server/worker-messages.ts';
 import { tellFailure } from '../kit/failure.ts';
 import { EXIT } from '../kit/output.ts';
 import { tendMemory } from './release-memory.ts';
@@ -31,8 +31,8 @@ async function start(options: ServerOptions): Promise<never> {
   process.exit(running.lostRecords() === 0 ? EXIT.ok : EXIT.refused);
 }
 
-async function tell(id: number, what: keyof Told, server: Running): Promise<void> {
-  send({ id, told: what === 'readiness' ? server.readiness() : await server.snapshot() });
+async function sendReport(id: number, what: ReportName, server: Running): Promise<void> {
+  send({ id, report: what === 'readiness' ? server.readiness() : await server.snapshot() });
 }
 
 function send(message: FromWorker): void {
@@ -44,9 +44,16 @@ const onServing = endAtOnce();
 // That of a terminal which closes comes to all processes; the primary says when to reload.
 process.on('SIGHUP', () => {});
 process.on('message', (message: ToWorker) => {
-  if (message.do === 'start') void start(message.options);
-  else if (message.do === 'tell') void (running && tell(message.id, message.what, running));
-  else if (running === undefined) reload = true;
-  else running.reload();
+  switch (message.do) {
+    case 'start':
+      void start(message.options);
+      return;
+    case 'report':
+      void (running && sendReport(message.id, message.what, running));
+      return;
+    case 'reload':
+      if (running === undefined) reload = true;
+      else running.reload();
+  }
 });
 send('listening');
