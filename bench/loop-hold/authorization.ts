@@ -35,7 +35,7 @@ function unary(
       const message = request();
       return Promise.resolve({
         async run(): Promise<void> {
-          const answer = await client.call(rpc, message, 30_000);
+          const answer = await client.call(rpc, message, 120_000);
           if (!isRight(answer))
             throw new Error(`${rpc}, ${what}: ${JSON.stringify(answer).slice(0, 500)}`);
         },

@@ -59,6 +59,8 @@ export function stateCalls(): LimitCall[] {
       what: `${shown} users`,
       prepare: (_client, address) =>
         Promise.resolve({
+          before: (run) =>
+            run === 0 ? applied(address, 'new0', state('new0', USERS)) : Promise.resolve(),
           async run(): Promise<void> {
             await stream(address, 'Export', { tenant: 'new0' });
           },

@@ -13,14 +13,22 @@ const PAGE = 200;
  * @throws StoreError
  */
 async function sameAs(store: Store, tenant: string, expected: number): Promise<number> {
-  if (expected === 0) return 0;
-  let reached = expected;
+  return expected === 0 ? 0 : onlyUsedSince(store, tenant, expected);
+}
+
+/** The newest revision up to which nothing but the use of keys was written since one; that one where there is none. */
+export async function onlyUsedSince(
+  store: Store,
+  tenant: string,
+  revision: number,
+): Promise<number> {
+  let reached = revision;
   for (;;) {
     const { entries } = await store.feed(tenant, reached, PAGE);
-    for (const { revision, event } of entries) {
+    for (const { revision: next, event } of entries) {
       // Entries that are gone may have been anything.
-      if (revision !== reached + 1 || event.operation !== USED) return reached;
-      reached = revision;
+      if (next !== reached + 1 || event.operation !== USED) return reached;
+      reached = next;
     }
     if (entries.length < PAGE) return reached;
   }

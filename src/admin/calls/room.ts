@@ -5,6 +5,7 @@ import type { AdminOptions } from '../contract.ts';
 import { TenantQueues } from '../queues.ts';
 import type { ReadContext } from '../read/reads.ts';
 import { withSuggestion } from '../read/suggestions.ts';
+import { UnchangedStates } from '../state/unchanged.ts';
 import { openPool, type Pool, type PoolOptions } from '../threads/pool.ts';
 import { overWorld, type World } from '../world.ts';
 import { firstKeys, mustExist } from '../write.ts';
@@ -24,6 +25,7 @@ export interface Room extends AdminOptions {
   readonly queues: TenantQueues;
   readonly documents: Pool;
   readonly states: Pool;
+  readonly unchanged: UnchangedStates;
 }
 
 export function openRoom(options: AdminOptions): Room {
@@ -34,6 +36,7 @@ export function openRoom(options: AdminOptions): Room {
     queues: new TenantQueues(),
     documents: openPool(DOCUMENTS),
     states: openPool(STATES),
+    unchanged: new UnchangedStates(),
   };
 }
 

@@ -48,21 +48,19 @@ async function applyPieces(
     const environment = { store, catalog, defaults, baseline, limits };
     return applyText(environment, tenant, actor, options, text, { unlisted, signal });
   }
-  return room.states.run(
-    'apply',
-    {
-      store: threadStore,
-      tenant,
-      actor,
-      options,
-      pieces,
-      unlisted,
-      catalog: catalog(),
-      limits,
-      defaults,
-      baseline: baseline.map(({ name, digest }) => ({ name, digest })),
-    },
-    { signal, transfer: pieces.map(({ buffer }) => buffer) },
+  const asked = { tenant, actor, options, pieces, unlisted, catalog: catalog() };
+  return room.unchanged.apply(store, asked, () =>
+    room.states.run(
+      'apply',
+      {
+        ...asked,
+        store: threadStore,
+        limits,
+        defaults,
+        baseline: baseline.map(({ name, digest }) => ({ name, digest })),
+      },
+      { signal, transfer: pieces.map(({ buffer }) => buffer) },
+    ),
   );
 }
 
