@@ -20,7 +20,7 @@ export interface WriteOptions {
   readonly idempotency_key: string;
   /** 0: any. */
   readonly expected_revision: number;
-  /** The answer lists every fact that changed, however many. */
+  /** The answer lists 10,000 of the facts that changed instead of 500. */
   readonly all_facts?: boolean;
 }
 

@@ -330,7 +330,7 @@ program
   .description("make a tenant's facts what a state file says, in one commit")
   .requiredOption('-f, --file <state>', 'the state file, YAML or JSON; - reads standard input')
   .option('--dry-run', 'show what would change, change nothing')
-  .option('--verbose', 'list each fact that changed, however many')
+  .option('--verbose', 'list each fact that changed, the first 10,000 of very many')
   .addOption(
     new Option('--prune', 'remove what the tenant has and the file does not list').conflicts(
       'keep',

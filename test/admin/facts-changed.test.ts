@@ -4,6 +4,7 @@
  */
 import { beforeEach, describe, expect, it } from 'vitest';
 import { factsChanged } from '../../src/admin/read/facts-changed.ts';
+import { drawFacts } from '../../src/cli/kit/changed-facts.ts';
 import type { FactChange } from '../../src/admin/read/aspects.ts';
 import type { WriteResult } from '../../src/admin/write-result.ts';
 import { manager, type Manager } from '../support/admin.ts';
@@ -227,6 +228,21 @@ describe('a write tells the facts that changed', () => {
     ]);
     const all = await resultOf('BatchCreateUsers', asked({ all_facts: true }));
     expect([all.facts.length, all.facts_left_out]).toEqual([1_800, 0]);
+  });
+
+  it('ADM-11: of very many the first are listed where all are asked for, and the number of the others', () => {
+    const differences = Array.from({ length: 30_000 }, (_, index) => ({
+      kind: 'workspace' as const,
+      id: `w${index}`,
+      before: undefined,
+      after: { id: `w${index}`, grants: [] },
+    }));
+    const { facts, counts, leftOut } = factsChanged(differences, true);
+    expect([facts.length, leftOut]).toEqual([10_000, 20_000]);
+    expect(counts).toEqual([{ change: 'add', fact: 'workspace', count: 30_000 }]);
+    const told = drawFacts({ facts, fact_counts: counts, facts_left_out: leftOut });
+    expect(told).toHaveLength(10_001);
+    expect(told.at(-1)).toContain('… and 20,000 more facts, which are not listed');
   });
 
   it('is bounded by characters, too', () => {

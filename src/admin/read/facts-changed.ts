@@ -22,10 +22,10 @@ export interface FactsChanged {
   readonly leftOut: number;
 }
 
-/** Facts that are listed one by one. */
-const MAX_LISTED = 500;
-/** Characters of the listed facts: metadata and descriptions may be long. */
-const MAX_CHARACTERS = 1_000_000;
+/** Facts that are listed one by one, and characters of them: metadata and descriptions may be long. */
+const LISTED = { facts: 500, characters: 1_000_000 };
+/** The same where every fact was asked for: an answer of more would hold whoever sends it (ADM-11). */
+const ALL_LISTED = { facts: 10_000, characters: 4_000_000 };
 
 /** Grant rows of a record that are told in steps of their own. */
 const MAX_ROWS = 500;
@@ -38,7 +38,7 @@ interface Changed {
   readonly after: FactValue | undefined;
 }
 
-/** @param all list every fact, however many */
+/** @param all list many more of them */
 export function factsChanged(differences: Iterable<Changed>, all: boolean): FactsChanged {
   const steps = factsInSteps(differences, all);
   for (;;) {
@@ -55,13 +55,14 @@ export function* factsInSteps(
   const facts: FactChange[] = [];
   const counts = new Map<string, { change: FactChange['change']; fact: string; count: number }>();
   let [leftOut, characters] = [0, 0];
+  const most = all ? ALL_LISTED : LISTED;
   const tell = (fact: FactChange): void => {
     const sort = `${fact.change} ${fact.fact}`;
     const counted = counts.get(sort) ?? { change: fact.change, fact: fact.fact, count: 0 };
     const values = Math.max(1, fact.before.length, fact.after.length);
     counted.count += values;
     counts.set(sort, counted);
-    if (!all && (facts.length >= MAX_LISTED || characters > MAX_CHARACTERS)) {
+    if (facts.length >= most.facts || characters > most.characters) {
       leftOut += values;
       return;
     }

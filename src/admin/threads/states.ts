@@ -10,7 +10,7 @@ import { flagged, type CommitFlag } from './commit-flag.ts';
 import type { Tasks, ThreadStore } from './tasks.ts';
 
 /** Changes and removals that an answer lists; it tells how many more there are. */
-const MAX_LISTED = 10_000;
+const MAX_LISTED = 4_000;
 /** Differences that are told for the audit log, which writes fewer; it is told how many more there are. */
 const MAX_DIFFERENCES = 100;
 

@@ -28,9 +28,24 @@ const MARKS: Readonly<Record<string, () => string>> = {
   remove: () => paint('red', '-'),
 };
 
-/** Each fact where the server lists them all, else how many there are of each sort. */
+/** Facts that are listed of a change of many where `--verbose` is not given. */
+const LISTED_UNASKED = 500;
+
+/**
+ * Each fact where the answer lists them all, else how many there are of each sort. Of a change of very many `--verbose`
+ * lists the first ones, and how many more there are.
+ */
 export function drawFacts(told: Facts): string[] {
-  if (String(told.facts_left_out) !== '0') return countFacts(told);
+  const leftOut = Number(told.facts_left_out);
+  if (leftOut === 0) return listFacts(told);
+  if (told.facts.length <= LISTED_UNASKED) return countFacts(told);
+  return [
+    ...listFacts(told),
+    paint('dim', `… and ${leftOut.toLocaleString('en')} more facts, which are not listed`),
+  ];
+}
+
+function listFacts(told: Facts): string[] {
   return told.facts.map(({ change, text }) => `${MARKS[change]?.() ?? '?'} ${visible(text)}`);
 }
 

@@ -54,7 +54,7 @@ export function writing(command: Command): Command {
     .option('--dry-run', 'tell what would be done, change nothing')
     .option('--idempotency-key <key>', 'do it at most once under this key, kept for a day')
     .option('--expected-revision <n>', 'refuse it where the tenant is not at this revision')
-    .option('--verbose', 'list each fact that changed, however many');
+    .option('--verbose', 'list each fact that changed, the first 10,000 of very many');
 }
 
 /** `WriteOptions` of a request. */

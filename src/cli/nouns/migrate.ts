@@ -51,7 +51,7 @@ Exit code 1: a migration was edited, is missing or comes too late, so that \`mig
     .description('apply all pending migrations, a tenant in one commit')
     .option(store, about)
     .option('--dry-run', 'show what would change, change nothing')
-    .option('--verbose', 'list each fact that changed, however many')
+    .option('--verbose', 'list each fact that changed, the first 10,000 of very many')
     .addHelpText(
       'after',
       `

@@ -26,7 +26,7 @@ export interface ApplyOptions extends UnlistedFlags {
   readonly file: string;
   readonly dryRun?: boolean;
   readonly idempotencyKey?: string;
-  /** List each fact that changes, however many. */
+  /** List each fact that changes, the first 10,000 of very many. */
   readonly verbose?: boolean;
 }
 
