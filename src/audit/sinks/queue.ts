@@ -99,243 +99,297 @@ const RETRY_MS = [100, 5_000] as const;
 /** One that has no room for the moment. */
 const BUSY_MS = 20;
 
+/** Records that will be kept together. */
 interface Pending {
   readonly batch: Batch;
   readonly characters: number;
-  /** For whoever waits: kept, or not in time. */
+  /** For the answers that wait: kept, or not in time. */
   readonly kept: PromiseWithResolvers<boolean> | undefined;
 }
 
+/** The records that come now: the next batch. */
+interface Filling {
+  lines: string[];
+  characters: number;
+  kept: PromiseWithResolvers<boolean> | undefined;
+}
+
+/** Where a sink stands with its destination. */
+type State =
+  /**
+   * `idle`: the next batch can go. `keeping`: one is with the destination. `hasFailed`: the last try that has ended has
+   * failed, so that nothing can be relied on.
+   */
+  | { readonly kind: 'idle' | 'keeping'; readonly hasFailed: boolean }
+  /** Until the timer ends, nothing is tried. */
+  | { readonly kind: 'waiting'; readonly hasFailed: boolean; readonly timer: NodeJS.Timeout }
+  /** The destination does not come back. */
+  | { readonly kind: 'gone' }
+  /** The time to close is over: what is kept from now on was counted as lost. */
+  | { readonly kind: 'closed' };
+
 export function openSink(destination: Destination, options: SinkOptions): Sink {
-  const { mode, bufferBytes, timeoutMs } = options;
-  const queue: Pending[] = [];
-  let filling: string[] = [];
-  let fillingCharacters = 0;
-  let fillingKept: PromiseWithResolvers<boolean> | undefined;
+  return new QueueSink(destination, options);
+}
+
+class QueueSink implements Sink {
+  readonly #destination: Destination;
+  readonly #options: SinkOptions;
+  #state: State = { kind: 'idle', hasFailed: false };
+  readonly #queue: Pending[] = [];
+  #filling: Filling = { lines: [], characters: 0, kept: undefined };
+  #cancelFlush: (() => void) | undefined;
   /** Of everything that waits, `filling` included. */
-  let characters = 0;
-  let lines = 0;
-  let ids = 0;
-  let written = 0;
-  let dropped = 0;
-  let spooled = 0;
-  let cut = 0;
-  let cancelFlush: (() => void) | undefined;
-  let keeping = false;
-  let failing = false;
-  let gone = false;
-  let closing = false;
-  let closed = false;
-  let retryMs: number = RETRY_MS[0];
-  /** Until then nothing is tried. */
-  let retrying: NodeJS.Timeout | undefined;
-  let onOpen: () => void = () => {};
-  let onEmpty: (() => void) | undefined;
+  #characters = 0;
+  #lines = 0;
+  #ids = 0;
+  #written = 0;
+  #dropped = 0;
+  #spooled = 0;
+  #cut = 0;
+  /** Before the next try after a failure, and at most, ms. */
+  #retryMs: number = RETRY_MS[0];
+  #maxRetryMs: number = RETRY_MS[1];
+  #onOpen: () => void = () => {};
+  /** Nothing waits any more. */
+  #onEmpty: () => void = () => {};
 
-  const isOpen = (): boolean =>
-    mode === 'drop' ||
-    (!closed && !gone && characters < bufferBytes && !(mode === 'strict' && failing));
+  constructor(destination: Destination, options: SinkOptions) {
+    this.#destination = destination;
+    this.#options = options;
+    if (destination.isWaiting?.() !== true) return;
+    this.#queue.push({ batch: { id: ++this.#ids, lines: [] }, characters: 0, kept: undefined });
+    this.#pump();
+  }
 
-  /** What changes whether it is open goes through here. */
-  const changing = (change: () => void): void => {
-    const was = isOpen();
-    change();
-    if (!was && isOpen()) onOpen();
-  };
+  get name(): string {
+    return this.#options.name;
+  }
 
-  const flush = (): void => {
-    cancelFlush?.();
-    cancelFlush = undefined;
-    if (filling.length === 0) return;
-    queue.push({
-      batch: { id: ++ids, lines: filling },
-      characters: fillingCharacters,
-      kept: fillingKept,
+  get mode(): SinkMode {
+    return this.#options.mode;
+  }
+
+  isOpen(): boolean {
+    const { mode, bufferBytes } = this.#options;
+    if (mode === 'drop') return true;
+    return this.#isReliable() && this.#characters < bufferBytes;
+  }
+
+  write(record: string): Kept {
+    const line = this.#fitting(record);
+    const more = line.length + 1;
+    const { mode } = this.#options;
+    if (mode === 'drop' && !this.#hasRoom(more)) {
+      this.#dropped++;
+      return undefined;
+    }
+    const filling = this.#filling;
+    filling.lines.push(line);
+    filling.characters += more;
+    this.#characters += more;
+    this.#lines++;
+    const kept = mode === 'strict' ? this.#whenKept() : undefined;
+    if (filling.characters > BATCH_CHARACTERS) this.#flush();
+    // In `strict`, what comes while a batch is being kept is the next one.
+    else if (mode !== 'strict' || this.#state.kind !== 'keeping') this.#flushSoon();
+    return kept;
+  }
+
+  onOpen(listener: () => void): void {
+    this.#onOpen = listener;
+  }
+
+  settled(): Kept {
+    if (this.#options.mode !== 'strict') return undefined;
+    if (this.#filling.lines.length > 0) return this.#whenKept();
+    return this.#queue.at(-1)?.kept?.promise;
+  }
+
+  stats(): SinkStats {
+    const own = this.#destination.counts?.() ?? {};
+    const cut = this.#cut + (own.cut ?? 0);
+    return {
+      written: this.#written,
+      dropped: this.#dropped,
+      queued: this.#lines,
+      spooled: this.#spooled,
+      counts: { rotation_failures: 0, trimmed: 0, ...own, cut },
+    };
+  }
+
+  async close(ms: number): Promise<number> {
+    if (this.#state.kind === 'waiting') {
+      clearTimeout(this.#state.timer);
+      this.#state = { kind: 'idle', hasFailed: this.#state.hasFailed };
+    }
+    this.#retryMs = RETRY_MS[0];
+    this.#maxRetryMs = RETRY_MS[0];
+    this.#flush();
+    this.#pump();
+    if (this.#queue.length > 0) await this.#whenEmpty(ms);
+    this.#state = { kind: 'closed' };
+    this.#leave();
+    const lost = this.#lose();
+    await this.#destination.close();
+    return lost;
+  }
+
+  /** Whether what it takes now will be kept, as far as it is known. */
+  #isReliable(): boolean {
+    const state = this.#state;
+    switch (state.kind) {
+      case 'idle':
+      case 'keeping':
+      case 'waiting':
+        return this.#options.mode !== 'strict' || !state.hasFailed;
+      case 'gone':
+      case 'closed':
+        return false;
+    }
+  }
+
+  /** In `drop`: whether so many characters more have room, and somewhere to go. */
+  #hasRoom(more: number): boolean {
+    const { kind } = this.#state;
+    if (kind === 'gone' || kind === 'closed') return false;
+    return this.#characters + more <= this.#options.bufferBytes;
+  }
+
+  #fitting(line: string): string {
+    const { maxRecordBytes = Infinity } = this.#options;
+    // A character is three bytes at most.
+    if (line.length * 3 <= maxRecordBytes || Buffer.byteLength(line) <= maxRecordBytes) return line;
+    this.#cut++;
+    return cutDown(line, maxRecordBytes);
+  }
+
+  /** Whether the records that come now are kept: one promise and one timer for all answers of a batch. */
+  #whenKept(): Promise<boolean> {
+    const filling = this.#filling;
+    if (filling.kept === undefined) {
+      const kept = Promise.withResolvers<boolean>();
+      const late = setTimeout(() => kept.resolve(false), this.#options.timeoutMs);
+      void kept.promise.then(() => clearTimeout(late));
+      filling.kept = kept;
+    }
+    return filling.kept.promise;
+  }
+
+  #whenEmpty(ms: number): Promise<void> {
+    return new Promise((done) => {
+      const late = setTimeout(done, ms);
+      this.#onEmpty = (): void => {
+        // Else the process would live on for a time that nobody needs any more.
+        clearTimeout(late);
+        done();
+      };
     });
-    filling = [];
-    fillingCharacters = 0;
-    fillingKept = undefined;
-    pump();
-  };
+  }
 
-  const flushSoon = (): void => {
-    if (cancelFlush !== undefined) return;
-    if (mode === 'strict') {
+  #flush(): void {
+    this.#cancelFlush?.();
+    this.#cancelFlush = undefined;
+    const { lines, characters, kept } = this.#filling;
+    if (lines.length === 0) return;
+    this.#queue.push({ batch: { id: ++this.#ids, lines }, characters, kept });
+    this.#filling = { lines: [], characters: 0, kept: undefined };
+    this.#pump();
+  }
+
+  #flushSoon(): void {
+    if (this.#cancelFlush !== undefined) return;
+    if (this.#options.mode === 'strict') {
       // All that the event loop has at hand goes together.
-      const immediate = setImmediate(flush);
-      cancelFlush = (): void => clearImmediate(immediate);
+      const immediate = setImmediate(() => this.#flush());
+      this.#cancelFlush = (): void => clearImmediate(immediate);
     } else {
-      const timer = setTimeout(flush, BATCH_MS);
-      cancelFlush = (): void => clearTimeout(timer);
+      const timer = setTimeout(() => this.#flush(), BATCH_MS);
+      this.#cancelFlush = (): void => clearTimeout(timer);
     }
-  };
+  }
 
-  const pump = (): void => {
-    const [next] = queue;
-    if (keeping || gone || retrying !== undefined) return;
+  /** Gives the next batch to the destination, if it can take one now. */
+  #pump(): void {
+    const state = this.#state;
+    if (state.kind !== 'idle') return;
+    const [next] = this.#queue;
     if (next === undefined) {
-      if (filling.length === 0) onEmpty?.();
+      if (this.#filling.lines.length === 0) this.#onEmpty();
       // What came while the last batch was kept is the next: a group commit.
-      else if (mode === 'strict') flush();
+      else if (this.#options.mode === 'strict') this.#flush();
       return;
     }
-    keeping = true;
-    destination.keep(next.batch).then(
-      () =>
-        changing(() => {
-          keeping = false;
-          failing = false;
-          retryMs = RETRY_MS[0];
-          // It was counted as lost when the time to close was over.
-          if (closed) return;
-          queue.shift();
-          take(next);
-          written += next.batch.lines.length;
-          next.kept?.resolve(true);
-          pump();
-        }),
-      (error: unknown) => {
-        keeping = false;
-        failed(error);
-      },
+    this.#state = { kind: 'keeping', hasFailed: state.hasFailed };
+    this.#destination.keep(next.batch).then(
+      () => this.#succeeded(next),
+      (error: unknown) => this.#failed(error),
     );
-  };
+  }
 
-  const take = ({ batch, characters: of }: Pending): void => {
-    characters -= of;
-    lines -= batch.lines.length;
-  };
+  #succeeded(kept: Pending): void {
+    if (this.#state.kind === 'closed') return;
+    const wasOpen = this.isOpen();
+    this.#state = { kind: 'idle', hasFailed: false };
+    this.#retryMs = RETRY_MS[0];
+    this.#queue.shift();
+    this.#characters -= kept.characters;
+    this.#lines -= kept.batch.lines.length;
+    this.#written += kept.batch.lines.length;
+    kept.kept?.resolve(true);
+    this.#pump();
+    if (!wasOpen && this.isOpen()) this.#onOpen();
+  }
 
-  const failed = (error: unknown): void => {
-    if (closed) return;
+  #failed(error: unknown): void {
+    if (this.#state.kind !== 'keeping') return;
+    const { hasFailed } = this.#state;
     if (error instanceof BusyError) {
-      retryAfter(BUSY_MS);
+      this.#tryAfter(BUSY_MS, hasFailed);
       return;
     }
-    failing = true;
-    options.onError(error);
+    this.#options.onError(error);
     if (error instanceof GoneError) {
-      gone = true;
-      lose();
+      this.#state = { kind: 'gone' };
+      this.#lose();
       return;
     }
     // Not all instances at the same moment.
-    retryAfter(retryMs * (0.75 + Math.random() / 2));
-    retryMs = Math.min(retryMs * 2, closing ? RETRY_MS[0] : RETRY_MS[1]);
-  };
-
-  const retryAfter = (ms: number): void => {
-    retrying = setTimeout(() => {
-      retrying = undefined;
-      pump();
-    }, ms).unref();
-  };
-
-  /** What has not been kept goes to the next process, as far as it has room for it. */
-  const leave = (): void => {
-    if (destination.leave === undefined || lines === 0) return;
-    const all = [...queue.flatMap(({ batch }) => batch.lines), ...filling];
-    try {
-      spooled = destination.leave(all);
-    } catch (error) {
-      options.onError(error);
-    }
-    lines -= spooled;
-  };
-
-  /** @returns how many are lost */
-  const lose = (): number => {
-    const lost = lines;
-    dropped += lost;
-    for (const { kept } of queue) kept?.resolve(false);
-    fillingKept?.resolve(false);
-    queue.length = 0;
-    filling = [];
-    fillingCharacters = 0;
-    fillingKept = undefined;
-    characters = 0;
-    lines = 0;
-    onEmpty?.();
-    return lost;
-  };
-
-  /** One promise and one timer for all answers of a batch. */
-  const waiting = (): Promise<boolean> => {
-    if (fillingKept === undefined) {
-      const kept = Promise.withResolvers<boolean>();
-      const late = setTimeout(() => kept.resolve(false), timeoutMs);
-      void kept.promise.then(() => clearTimeout(late));
-      fillingKept = kept;
-    }
-    return fillingKept.promise;
-  };
-
-  const { maxRecordBytes = Infinity } = options;
-  const fitting = (line: string): string => {
-    // A character is three bytes at most.
-    if (line.length * 3 <= maxRecordBytes || Buffer.byteLength(line) <= maxRecordBytes) return line;
-    cut++;
-    return cutDown(line, maxRecordBytes);
-  };
-  if (destination.isWaiting?.() === true) {
-    queue.push({ batch: { id: ++ids, lines: [] }, characters: 0, kept: undefined });
-    pump();
+    this.#tryAfter(this.#retryMs * (0.75 + Math.random() / 2), true);
+    this.#retryMs = Math.min(this.#retryMs * 2, this.#maxRetryMs);
   }
 
-  return {
-    name: options.name,
-    mode,
-    isOpen,
-    write(record): Kept {
-      const line = fitting(record);
-      const more = line.length + 1;
-      if (mode === 'drop' && (gone || closed || characters + more > bufferBytes)) {
-        dropped++;
-        return undefined;
-      }
-      filling.push(line);
-      fillingCharacters += more;
-      characters += more;
-      lines++;
-      const kept = mode === 'strict' ? waiting() : undefined;
-      if (fillingCharacters > BATCH_CHARACTERS) flush();
-      // In `strict`, what comes while a batch is being kept is the next one.
-      else if (mode !== 'strict' || !keeping) flushSoon();
-      return kept;
-    },
-    onOpen(listener): void {
-      onOpen = listener;
-    },
-    settled(): Kept {
-      if (mode !== 'strict') return undefined;
-      return filling.length > 0 ? waiting() : queue.at(-1)?.kept?.promise;
-    },
-    stats(): SinkStats {
-      const own = destination.counts?.() ?? {};
-      const counts = { rotation_failures: 0, trimmed: 0, ...own, cut: cut + (own.cut ?? 0) };
-      return { written, dropped, queued: lines, spooled, counts };
-    },
-    async close(ms): Promise<number> {
-      closing = true;
-      clearTimeout(retrying);
-      retrying = undefined;
-      retryMs = RETRY_MS[0];
-      flush();
-      pump();
-      if (queue.length > 0)
-        await new Promise<void>((done) => {
-          const late = setTimeout(done, ms);
-          onEmpty = (): void => {
-            // Else the process would live on for a time that nobody needs any more.
-            clearTimeout(late);
-            done();
-          };
-        });
-      closed = true;
-      leave();
-      const lost = lose();
-      await destination.close();
-      return lost;
-    },
-  };
+  #tryAfter(ms: number, hasFailed: boolean): void {
+    const timer = setTimeout(() => {
+      this.#state = { kind: 'idle', hasFailed };
+      this.#pump();
+    }, ms).unref();
+    this.#state = { kind: 'waiting', hasFailed, timer };
+  }
+
+  /** Leaves what was not kept to the next process, as far as that has room for it. */
+  #leave(): void {
+    if (this.#destination.leave === undefined || this.#lines === 0) return;
+    const all = [...this.#queue.flatMap(({ batch }) => batch.lines), ...this.#filling.lines];
+    try {
+      this.#spooled = this.#destination.leave(all);
+    } catch (error) {
+      this.#options.onError(error);
+    }
+    this.#lines -= this.#spooled;
+  }
+
+  /** @returns how many are lost */
+  #lose(): number {
+    const lost = this.#lines;
+    this.#dropped += lost;
+    for (const { kept } of this.#queue) kept?.resolve(false);
+    this.#filling.kept?.resolve(false);
+    this.#queue.length = 0;
+    this.#filling = { lines: [], characters: 0, kept: undefined };
+    this.#characters = 0;
+    this.#lines = 0;
+    this.#onEmpty();
+    return lost;
+  }
 }
