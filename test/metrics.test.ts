@@ -58,7 +58,7 @@ const CONTRACT: Readonly<
   postern_feed_lag_seconds: ['gauge', {}],
   postern_feed_resyncs_total: [
     'counter',
-    { cause: ['gap', 'rolled_back', 'unreadable', 'version', 'wiped'] },
+    { cause: ['deleted', 'gap', 'rolled_back', 'unreadable', 'version', 'wiped'] },
   ],
   postern_feed_history_lost_total: ['counter', {}],
   postern_history_lost_tenants: ['gauge', {}],

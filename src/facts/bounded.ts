@@ -10,7 +10,7 @@ export interface Memory<T> {
 /**
  * A cache of so many entries at most, and of so many bytes; the least recently used go first. Bounded by size
  * instead of `max`, for which the library sets aside the memory of a full cache at once.
- * @param onGone told of each that leaves, whyever it does
+ * @param onGone called for each entry that leaves, for whatever reason
  */
 export function bounded<T extends object | number, K extends string | object = string>(
   entries: number,

@@ -6,6 +6,7 @@ import type { Catalog } from '../engine/action.ts';
 import type { Directory } from '../engine/subject.ts';
 import type { FactKey, FeedEntry, Head } from '../store/store.ts';
 import type { MaybePromise } from '../util/later.ts';
+import type { BreakCause } from './follow.ts';
 import type { TenantSnapshot } from './snapshot.ts';
 
 /** Bounds of the caches, in entries over all tenants. */
@@ -34,7 +35,7 @@ export interface FactsOptions {
   readonly now: () => number;
   /** Milliseconds since the epoch, never going back: when keys expire. */
   readonly wallNow: () => number;
-  readonly onResync: (tenant: string, cause: string) => void;
+  readonly onResync: (tenant: string, cause: BreakCause) => void;
   /** Revisions above `after`, up to `upTo`, were in force here and are no longer in the store (CONS-1). */
   readonly onHistoryLost: (tenant: string, after: number, upTo: number) => void;
   /** Commits have come into force here. */

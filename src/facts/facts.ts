@@ -22,6 +22,7 @@ import type { TenantSnapshot } from './snapshot.ts';
 import { timed } from './timed.ts';
 import { Waiters } from './waiters.ts';
 
+export { BREAK_CAUSES, type BreakCause } from './follow.ts';
 export type {
   FactsOptions,
   FactsRoom,

@@ -19,7 +19,16 @@ export type Followed =
   | { readonly kind: 'advanced'; readonly entries: readonly FeedEntry[] }
   | { readonly kind: 'broken'; readonly cause: BreakCause };
 
-export type BreakCause = 'wiped' | 'rolled_back' | 'gap' | 'unreadable' | 'version' | 'deleted';
+/** Why a plane can no longer follow its feed, and is read anew. */
+export const BREAK_CAUSES = [
+  'gap',
+  'wiped',
+  'rolled_back',
+  'unreadable',
+  'version',
+  'deleted',
+] as const;
+export type BreakCause = (typeof BREAK_CAUSES)[number];
 
 /** Entries that are read at once. A plane that is further behind is read anew, which costs less: it sees a gap. */
 const MAX_ENTRIES = 1_000;

@@ -3,6 +3,7 @@ import type { LRUCache } from 'lru-cache';
 import type { VersionError } from '../store/store.ts';
 import { bounded } from './bounded.ts';
 import type { CacheBounds } from './contract.ts';
+import type { BreakCause } from './follow.ts';
 import type { Plane } from './plane.ts';
 
 export interface PlanesOptions {
@@ -12,7 +13,7 @@ export interface PlanesOptions {
   readonly absentMs: number;
   /** A plane has left the cache, for whatever reason. */
   readonly onGone: (plane: Plane) => void;
-  readonly onResync: (tenant: string, cause: string) => void;
+  readonly onResync: (tenant: string, cause: BreakCause) => void;
 }
 
 export class Planes {
@@ -85,7 +86,7 @@ export class Planes {
   }
 
   /** The plane answers nothing any more, and everything of its tenant is read again. */
-  break(plane: Plane, cause: string): void {
+  break(plane: Plane, cause: BreakCause): void {
     plane.broken = true;
     this.#resyncs++;
     this.removeIfCurrent(plane);

@@ -179,9 +179,9 @@ function now(): Made {
 function elapsed(made: Made, at: Made): number {
   const wall = at.wallMs - made.wallMs;
   const sameBoot = made.boot !== '' && made.boot === at.boot;
-  const known = sameBoot ? at.monotonicMs - made.monotonicMs : uptime() * 1_000;
-  if (sameBoot) return Math.max(known, wall);
+  const monotonic = sameBoot ? at.monotonicMs - made.monotonicMs : uptime() * 1_000;
+  if (sameBoot) return Math.max(monotonic, wall);
   if (wall < 0)
     throw new Error('the snapshot is from the future: the clock was set back; it is not used');
-  return Math.max(known, wall);
+  return Math.max(monotonic, wall);
 }

@@ -11,10 +11,10 @@ export function timed(store: Store, timeoutMs: number): Store {
       : answer;
   return {
     ...store,
-    get: (...asked) => within(store.get(...asked)),
-    scan: (...asked) => within(store.scan(...asked)),
-    feed: (...asked) => within(store.feed(...asked)),
-    heads: (...asked) => within(store.heads(...asked)),
+    get: (...call) => within(store.get(...call)),
+    scan: (...call) => within(store.scan(...call)),
+    feed: (...call) => within(store.feed(...call)),
+    heads: (...call) => within(store.heads(...call)),
     tenants: () => within(store.tenants()),
   };
 }

@@ -76,7 +76,7 @@ export function isStandIn(record: UserRecord | KeyRecord): boolean {
   return stands.has(record);
 }
 
-/** Told when a record that decisions need cannot be used. */
+/** A record that decisions need cannot be used. */
 export class UnusableRecordError extends Error {
   constructor(tenant: string, { kind, id }: FactKey, problem = 'it cannot be read') {
     super(

@@ -3,7 +3,8 @@ import type { Logger } from 'pino';
 import type { Settings } from '../config/settings/settings-schema.ts';
 import type { FactsRoom } from '../facts/facts.ts';
 import { readSnapshot, writeSnapshot } from '../facts/snapshot.ts';
-import { isRedisAddress, withoutSecrets } from '../store/redis/address.ts';
+import { withoutSecrets } from '../store/redis/address.ts';
+import { storeDirectory } from '../store/registry.ts';
 import { StoreError, UnusableStoreError } from '../store/store.ts';
 
 /**
@@ -19,7 +20,7 @@ export async function warmUp(
     return await facts.warmUp();
   } catch (error) {
     const away = error instanceof StoreError && !(error instanceof UnusableStoreError);
-    if (!away || !isRedisAddress(address)) throw error;
+    if (!away || storeDirectory(address) !== undefined) throw error;
     log.error({ error: error.message }, 'not ready: the store is away');
     return undefined;
   }

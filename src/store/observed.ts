@@ -1,4 +1,4 @@
-/** A store whose calls are told to somebody: what was asked, whether it answered, how long it took. */
+/** A store whose calls are observed: which operation, whether it succeeded, how long it took. */
 import type { MaybePromise } from '../util/later.ts';
 import type { Store } from './store.ts';
 
@@ -10,29 +10,29 @@ export type Observe = (operation: Operation, ok: boolean, seconds: number) => vo
 export function observed(store: Store, observe: Observe): Store {
   const watching = <T>(operation: Operation, call: () => MaybePromise<T>): MaybePromise<T> => {
     const startedAt = performance.now();
-    const told = (ok: boolean): void =>
+    const report = (ok: boolean): void =>
       observe(operation, ok, (performance.now() - startedAt) / 1_000);
     try {
       const answer = call();
-      if (!(answer instanceof Promise)) told(true);
+      if (!(answer instanceof Promise)) report(true);
       else
         answer.then(
-          () => told(true),
-          () => told(false),
+          () => report(true),
+          () => report(false),
         );
       return answer;
     } catch (error) {
-      told(false);
+      report(false);
       throw error;
     }
   };
   return {
     ...store,
-    get: (...asked) => watching('get', () => store.get(...asked)),
-    scan: (...asked) => watching('scan', () => store.scan(...asked)),
-    commit: (...asked) => Promise.resolve(watching('commit', () => store.commit(...asked))),
-    feed: (...asked) => watching('feed', () => store.feed(...asked)),
-    heads: (...asked) => watching('heads', () => store.heads(...asked)),
+    get: (...call) => watching('get', () => store.get(...call)),
+    scan: (...call) => watching('scan', () => store.scan(...call)),
+    commit: (...call) => Promise.resolve(watching('commit', () => store.commit(...call))),
+    feed: (...call) => watching('feed', () => store.feed(...call)),
+    heads: (...call) => watching('heads', () => store.heads(...call)),
     tenants: () => watching('tenants', () => store.tenants()),
   };
 }

@@ -277,7 +277,7 @@ export async function readAll<K extends Kind>(
  * All records of some kinds, page by page, and the heads that the first and the newest page were read at: where they
  * differ, each record is of one of the revisions between.
  * @param stop at the first page that was read at another head
- * @param onUnreadable told of each record that cannot be used, and is left out; `undefined`: such a record throws
+ * @param onUnreadable called for each record that cannot be used, and is left out; `undefined`: such a record throws
  * @throws UnreadableError
  */
 export async function readPages<K extends Kind>(

@@ -1,5 +1,5 @@
 /** The store, the change feed and the caches of facts. */
-import type { FactsStats } from '../facts/facts.ts';
+import { BREAK_CAUSES, type BreakCause, type FactsStats } from '../facts/facts.ts';
 import { OPERATIONS, type Operation } from '../store/observed.ts';
 import {
   by,
@@ -14,9 +14,6 @@ import {
 /** Upper bounds in seconds, of a call of the store. */
 const BUCKETS = [1e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.1, 0.5, 1, 5];
 
-/** Why a tenant is read again, as `facts/` names it. */
-const RESYNC_CAUSES = ['gap', 'wiped', 'rolled_back', 'unreadable', 'version'] as const;
-
 export interface FactsGauges {
   readonly facts: () => FactsStats;
   readonly factsAgeMs: () => number;
@@ -27,7 +24,7 @@ export class FactsMetrics implements InstrumentTable {
   readonly #gauges: FactsGauges;
   readonly #calls = { ok: OPERATIONS.map(() => 0), error: OPERATIONS.map(() => 0) };
   readonly #durations = new Histograms('op', OPERATIONS, BUCKETS);
-  readonly #resyncs = new Map<string, number>(RESYNC_CAUSES.map((cause) => [cause, 0]));
+  readonly #resyncs = new Map<BreakCause, number>(BREAK_CAUSES.map((cause) => [cause, 0]));
   #lag = 0;
   #historiesLost = 0;
   #sheds = 0;
@@ -50,7 +47,7 @@ export class FactsMetrics implements InstrumentTable {
     this.#lag = lag;
   }
 
-  resync(cause: string): void {
+  resync(cause: BreakCause): void {
     this.#resyncs.set(cause, (this.#resyncs.get(cause) ?? 0) + 1);
   }
 

@@ -3,6 +3,7 @@ import type { Api } from '../audit/fields.ts';
 import type { Sink } from '../audit/sinks/queue.ts';
 import type { CredentialProblem } from '../engine/credential-problem.ts';
 import type { Reason } from '../engine/model.ts';
+import type { BreakCause } from '../facts/facts.ts';
 import type { Observe } from '../store/observed.ts';
 import { auditInstruments } from './audit-sinks.ts';
 import { DecisionMetrics } from './decisions.ts';
@@ -25,7 +26,7 @@ export interface Metrics extends Exposition {
   /** Objects that a Filter looked at. */
   filtered(visible: number, hidden: number): void;
   /** A tenant is read again. */
-  resync(cause: string): void;
+  resync(cause: BreakCause): void;
   /** The store was found to have lost commits of a tenant. */
   historyLost(): void;
   /** A call of the store. */

@@ -1,6 +1,6 @@
 /** The parts of the Redis store that need no server: addresses, records, keys. */
 import { describe, expect, it } from 'vitest';
-import { embeddedDirectory } from '../../src/store/registry.ts';
+import { storeDirectory } from '../../src/store/registry.ts';
 import { parseRedisAddress, withoutSecrets } from '../../src/store/redis/address.ts';
 import { keysOf, KINDS } from '../../src/store/redis/keys.ts';
 import { decodeRecord, encodeRecord } from '../../src/store/redis/compact-record.ts';
@@ -96,7 +96,7 @@ describe('addresses', () => {
       `redis+tls://user:${secret}@host`,
     ]) {
       expect(withoutSecrets(text)).not.toContain(secret);
-      for (const read of [parseRedisAddress, embeddedDirectory])
+      for (const read of [parseRedisAddress, storeDirectory])
         try {
           read(text);
         } catch (error) {

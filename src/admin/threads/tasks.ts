@@ -2,7 +2,7 @@
 import type { PolicyLimits } from '../../config/policy-limits.ts';
 import type { DefaultRole } from '../../config/roles.ts';
 import type { Catalog } from '../../engine/action.ts';
-import type { StoreSettings } from '../../store/registry.ts';
+import type { StoreSettings } from '../../store/driver.ts';
 import type { Actor } from '../actor.ts';
 import type { Unlisted } from '../state/plan-state.ts';
 import type { Exported } from '../state/export-state.ts';

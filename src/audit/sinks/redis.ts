@@ -29,13 +29,13 @@ export interface RedisSinkOptions {
   readonly onProblem: (message: string) => void;
 }
 
-/** How often it is told that a stream is trimmed, ms. */
+/** Between two messages that a stream is trimmed, ms. */
 const TELL_MS = 60_000;
-/** How long it is known which batch was the last, ms: longer than any retry. */
+/** How long the number of the last batch is kept, ms: longer than any retry. */
 const LAST_MS = 24 * 3_600_000;
 
 /**
- * KEYS: stream, number of the writer's last batch. ARGV: number of this one, how long it is known, entries that stay,
+ * KEYS: stream, number of the writer's last batch. ARGV: number of this one, how long it is kept, entries that stay,
  * age of entries that stay, then the records. Returns how many entries were removed because there were too many, that
  * is, before their age was over; then also the first that is left, and how far each consumer group has read.
  */

@@ -22,7 +22,7 @@ export interface SpoolOptions {
   readonly path: string;
   /** The file has so many bytes at most. */
   readonly maxBytes: number;
-  /** Told of what a crash has left, and cannot be sent. */
+  /** Called for what a crash has left that cannot be sent. */
   readonly onProblem: (problem: string) => void;
 }
 

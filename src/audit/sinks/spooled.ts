@@ -7,7 +7,7 @@ export interface SpooledOptions {
   readonly own: Spool;
   /** Those of processes that are no more: of workers above their number. */
   readonly others: readonly Spool[];
-  /** Told how many records of earlier processes were sent. */
+  /** Called with the number of records of earlier processes that were sent. */
   readonly onSent: (count: number) => void;
 }
 

@@ -1,9 +1,9 @@
 /** The options that say which audit log a command reads. */
 import type { Command } from 'commander';
-import { redisOf } from '../../audit/open.ts';
 import { openFiles, type Range, type Source } from '../../audit/logs/log-source.ts';
 import type { StreamOptions } from '../../audit/logs/stream.ts';
 import { loadSettings } from '../../config/settings/load-settings.ts';
+import { readAccess } from '../../store/redis/credentials.ts';
 import { collect, parseDuration, parseTime } from '../kit/arguments.ts';
 import { CliError, visible } from '../kit/output.ts';
 
@@ -56,7 +56,9 @@ export function namedLogs({ file = [], redis, stream, config, packageRoot }: Sou
   const logs = {
     files: audit.sinks.flatMap((sink) => (sink.type === 'file' ? [sink.path] : [])),
     streams: audit.sinks.flatMap((sink) =>
-      sink.type === 'redis' ? [{ ...redisOf(sink.url, store, settings.redis), key: sink.key }] : [],
+      sink.type === 'redis'
+        ? [{ ...readAccess(sink.url, store, settings.redis), key: sink.key }]
+        : [],
     ),
     chainKeyFile: audit.chain_key_file,
     areOptions: false,

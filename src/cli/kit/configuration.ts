@@ -12,8 +12,7 @@ import { loadSettings, type LoadedSettings } from '../../config/settings/load-se
 import type { Catalog } from '../../engine/action.ts';
 import { steadyNow } from '../../identity/clock.ts';
 import { mintKey, mintSession, newId } from '../../identity/token.ts';
-import { embeddedDirectory, openStore } from '../../store/registry.ts';
-import { isRedisAddress } from '../../store/redis/address.ts';
+import { openStore, storeDirectory } from '../../store/registry.ts';
 import type { Store } from '../../store/store.ts';
 import { CliError } from './output.ts';
 
@@ -59,10 +58,11 @@ export async function withStore<T>(
   use: (store: Store) => Promise<T>,
 ): Promise<T> {
   const named = settings.store;
-  const isThere = isRedisAddress(named) || existsSync(embeddedDirectory(named));
+  const directory = storeDirectory(named);
+  const isThere = directory === undefined || existsSync(directory);
   if (!isThere && absent === 'refuse')
     throw new CliError(
-      `store: there is none in \`${embeddedDirectory(named)}\`: check \`store\`, or POSTERN_STORE`,
+      `store: there is none in \`${directory}\`: check \`store\`, or POSTERN_STORE`,
     );
   const scratch =
     isThere || absent === 'create' ? undefined : mkdtempSync(join(tmpdir(), 'postern-'));

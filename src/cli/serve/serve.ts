@@ -1,6 +1,6 @@
 /** `postern serve`: the decision service, until a signal ends it. */
 import { join } from 'node:path';
-import type { SinkSettings } from '../../config/audit.ts';
+import type { SinkSettings } from '../../audit/sinks/registry.ts';
 import { ConfigError } from '../../config/problem.ts';
 import { loadSettings } from '../../config/settings/load-settings.ts';
 import type { RunningWorkers } from '../../server/workers.ts';

@@ -67,7 +67,7 @@ export function checked(store: Store): Store {
   };
 }
 
-/** Goes on with what was found, whether or not the store has told that some of it is unreadable. */
+/** Goes on with what was found, whether or not the store has thrown because some of it is unreadable. */
 function lenient<T, U>(
   read: () => MaybePromise<T>,
   of: (answer: T) => Found<Entry>,

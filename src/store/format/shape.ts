@@ -23,8 +23,8 @@ export function integer(from: number, to: number = Number.MAX_SAFE_INTEGER): Sha
 }
 
 export function oneOf(...words: readonly string[]): Shape {
-  const known = new Set<unknown>(words);
-  return (value) => (known.has(value) ? undefined : `is none of ${words.join(', ')}`);
+  const allowed = new Set<unknown>(words);
+  return (value) => (allowed.has(value) ? undefined : `is none of ${words.join(', ')}`);
 }
 
 /** @param least how many items there must be */

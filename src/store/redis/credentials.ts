@@ -1,5 +1,5 @@
 /** Password and TLS files of a Redis, as the settings under `redis` name them. */
-import { readFileSync } from 'node:fs';
+import { readNamedFile } from '../../util/named-file.ts';
 
 /** PEM texts, as far as they are given. */
 export interface TlsFiles {
@@ -35,13 +35,23 @@ export function readTlsFiles({ tls }: CredentialSettings): TlsFiles {
   };
 }
 
+/**
+ * What opens a Redis that is the store's or another one.
+ * @param url of another one, which the store's password does not open; `undefined`: the store's
+ * @throws Error where a file cannot be read
+ */
+export function readAccess(
+  url: string | undefined,
+  store: string,
+  settings: CredentialSettings,
+): { readonly url: string; readonly password: string | undefined; readonly tls: TlsFiles } {
+  return {
+    url: url ?? store,
+    password: url === undefined ? readPassword(settings) : undefined,
+    tls: readTlsFiles(settings),
+  };
+}
+
 function readText(option: string, file: string | undefined): string | undefined {
-  if (file === undefined) return undefined;
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new Error(`${option}: \`${file}\` cannot be read: name a file that is there`, {
-      cause: error,
-    });
-  }
+  return file === undefined ? undefined : readNamedFile(option, file).toString();
 }
