@@ -121,8 +121,8 @@ interface Instance {
   sealed: { readonly hash: string; readonly seq: number; readonly where: string } | undefined;
 }
 
-/** Findings of a kind that are told one by one. */
-const MAX_TOLD = 100;
+/** Findings of a kind that are listed one by one. */
+const MAX_LISTED = 100;
 /** What every record of ours begins with. */
 const BEGINNING = '{"v":';
 
@@ -139,99 +139,157 @@ function inLogOrder(findings: readonly Placed[]): Finding[] {
 }
 
 export function openVerifier(options: VerifyOptions): Verifier {
-  const instances = new Map<string, Instance>();
-  const findings: Placed[] = [];
-  const counts: Partial<Record<FindingKind, number>> = {};
-  let lines = 0;
-  let records = 0;
+  return new LogVerifier(options);
+}
 
-  const tell = (finding: Placed): void => {
-    const count = (counts[finding.kind] ?? 0) + 1;
-    counts[finding.kind] = count;
-    if (count <= MAX_TOLD) findings.push(finding);
-  };
+class LogVerifier implements Verifier {
+  readonly #options: VerifyOptions;
+  readonly #instances = new Map<string, Instance>();
+  readonly #findings: Placed[] = [];
+  readonly #counts: Partial<Record<FindingKind, number>> = {};
+  #lines = 0;
+  #records = 0;
 
-  const instanceOf = (name: string): Instance => {
-    const known = instances.get(name);
-    if (known !== undefined) return known;
+  constructor(options: VerifyOptions) {
+    this.#options = options;
+  }
+
+  take(line: Line | FileLine): void {
+    this.#lines++;
+    const place = this.#placeOf(line);
+    const record = parseRecord(line.text);
+    if ('bytes' in line && !isUtf8(line.bytes))
+      this.#add({ kind: 'no_record', ...place, message: 'it is not UTF-8' });
+    else if (record !== undefined) {
+      this.#takeRecord(record, line);
+      if (!line.whole) this.#add({ kind: 'torn', ...place, message: 'no line feed ends it' });
+    } else if (!line.whole || line.text.startsWith(BEGINNING))
+      this.#add({
+        kind: 'torn',
+        ...place,
+        message: 'it was cut off while it was written, or is being written',
+      });
+    else this.#add({ kind: 'no_record', ...place, message: 'it is no audit record' });
+  }
+
+  end(): Report {
+    const { expected, requireSeals, complete, chainKey } = this.#options;
+    for (const [instance, last] of expected ?? [])
+      if (!this.#instances.has(instance))
+        this.#add({ kind: 'gap', instance, seq: 1, last, message: 'none of its records is there' });
+    const reports: InstanceReport[] = [];
+    for (const [name, instance] of this.#instances) {
+      const all = instance.seqs.all();
+      this.#addGaps(name, instance, all);
+      const report = reportOf(name, instance, all);
+      if (requireSeals === true || complete) this.#addUnsealed(report, instance.ends);
+      reports.push(report);
+    }
+    if (complete) this.#addIncomplete(reports);
+    return {
+      whole: this.#findings.length === 0,
+      lines: this.#lines,
+      records: this.#records,
+      missing: sum(reports.map(({ missing }) => missing)),
+      erased: sum(reports.map(({ erased }) => erased)),
+      unsealed: sum(reports.map(({ unsealed }) => unsealed)),
+      withKey: chainKey !== undefined,
+      instances: reports,
+      counts: this.#counts,
+      findings: inLogOrder(this.#findings),
+    };
+  }
+
+  #add(finding: Placed): void {
+    const count = (this.#counts[finding.kind] ?? 0) + 1;
+    this.#counts[finding.kind] = count;
+    if (count <= MAX_LISTED) this.#findings.push(finding);
+  }
+
+  #placeOf({ where }: Line | FileLine): Place {
+    return { where, at: this.#lines };
+  }
+
+  #instanceOf(name: string): Instance {
+    const found = this.#instances.get(name);
+    if (found !== undefined) return found;
     const seqs = openIntervals();
     const made: Instance = {
       seqs,
       seals: openSealCheck({
-        key: options.chainKey,
+        key: this.#options.chainKey,
         has: (seq) => seqs.has(seq),
         first: () => seqs.first(),
-        tell: (found) => tell({ ...found, instance: name }),
+        onFinding: (finding) => this.#add({ ...finding, instance: name }),
       }),
       records: 0,
       newest: 0,
-      begins: lines,
-      ends: lines,
+      begins: this.#lines,
+      ends: this.#lines,
       jumps: new Map(),
       management: 0,
       erased: 0,
       sealed: undefined,
     };
-    instances.set(name, made);
+    this.#instances.set(name, made);
     return made;
-  };
+  }
 
-  const takeRecord = (record: AuditRecord, line: Line | FileLine): void => {
-    const { instance: name, seq, type } = record;
-    const at = { where: line.where, at: lines, instance: name, seq };
-    const instance = instanceOf(name);
-    instance.ends = lines;
-    records++;
+  #takeRecord(record: AuditRecord, line: Line | FileLine): void {
+    const { instance: name, seq } = record;
+    const place = this.#placeOf(line);
+    const at = { ...place, instance: name, seq };
+    const instance = this.#instanceOf(name);
+    instance.ends = this.#lines;
+    this.#records++;
     instance.records++;
-    const problem = options.shapeProblem(record);
-    if (problem !== undefined) tell({ kind: 'schema', ...at, message: problem });
+    const problem = this.#options.shapeProblem(record);
+    if (problem !== undefined) this.#add({ kind: 'schema', ...at, message: problem });
     if (!instance.seqs.add(seq)) {
-      tell({ kind: 'duplicate', ...at, message: 'this number was there before' });
+      this.#add({ kind: 'duplicate', ...at, message: 'this number was there before' });
       return;
     }
     // As many are kept as there are gaps.
     instance.jumps.delete(seq + 1);
-    if (!instance.seqs.has(seq - 1)) instance.jumps.set(seq, lines);
+    if (!instance.seqs.has(seq - 1)) instance.jumps.set(seq, this.#lines);
     if (seq < instance.newest)
-      tell({ kind: 'order', ...at, message: `it comes after number ${instance.newest}` });
+      this.#add({ kind: 'order', ...at, message: `it comes after number ${instance.newest}` });
     instance.newest = Math.max(instance.newest, seq);
     if (record['erased'] === true) {
       instance.erased++;
       if (!ERASED_NAME.test(line.text))
-        tell({
+        this.#add({
           kind: 'chain',
           ...at,
           message: 'it says that a subject was erased and names none that was: it was changed',
         });
     }
     const seal = sealOf(line.text);
-    const place: Place = { where: line.where, at: lines };
     instance.seals.take(record, 'bytes' in line ? line.bytes : line.text, place, seal);
-    if (type === 'seal') return;
-    if (type === 'management') instance.management++;
-    else if (seal === undefined) return;
-    const message = chainProblem(record, seal, line.where, instance);
-    if (message !== undefined) tell({ kind: 'chain', ...at, message });
-  };
-
-  const placeOf = ({ where }: Line | FileLine): Place => ({ where, at: lines });
+    const message = this.#chainProblem(record, seal, line.where, instance);
+    if (message !== undefined) this.#add({ kind: 'chain', ...at, message });
+  }
 
   /** What is wrong at a link of the chain; the chain goes on from what the record says of itself. */
-  const chainProblem = (
+  #chainProblem(
     record: AuditRecord,
     seal: Seal | undefined,
     where: string,
     instance: Instance,
-  ): string | undefined => {
+  ): string | undefined {
+    const { type } = record;
+    if (type === 'seal') return undefined;
+    if (type === 'management') instance.management++;
+    else if (seal === undefined) return undefined;
     if (seal === undefined) return 'it has no hash: it was added, or its hash was taken away';
     const { sealed } = instance;
     const isFirst = instance.seqs.first() === 1;
     const expected = sealed?.hash ?? (isFirst ? CHAIN_START : seal.prevHash);
     instance.sealed = { hash: seal.hash, seq: record.seq, where };
-    if (record.type !== 'management')
+    if (type !== 'management')
       return 'only management records have a hash: it was one, and its type was changed';
     if (record['erased'] !== true && !isObject(record['cut'])) {
-      const { chainKey } = options;
+      const { chainKey } = this.#options;
       if (chainHash(chainKey, seal.prevHash, seal.body) !== seal.hash)
         return `it was changed: its hash is another${chainKey === undefined ? ', or a key made it (--chain-key-file)' : ', or another key made it'}`;
     }
@@ -239,18 +297,18 @@ export function openVerifier(options: VerifyOptions): Verifier {
     return sealed === undefined
       ? 'it is not the first management record: those before it were removed'
       : `it does not follow number ${sealed.seq} at ${sealed.where}: that one was changed with its hash, or some between them were removed or moved`;
-  };
+  }
 
-  const tellGaps = (
+  #addGaps(
     instance: string,
     { begins, ends, jumps }: Pick<Instance, 'begins' | 'ends' | 'jumps'>,
     all: readonly Interval[],
-  ): void => {
+  ): void {
     const first = all[0]?.[0] ?? 0;
     const last = all.at(-1)?.[1] ?? 0;
-    const expected = options.expected?.get(instance) ?? 0;
-    if (first > 1 && options.complete)
-      tell({
+    const expected = this.#options.expected?.get(instance) ?? 0;
+    if (first > 1 && this.#options.complete)
+      this.#add({
         kind: 'begins',
         at: begins - 0.5,
         instance,
@@ -262,10 +320,10 @@ export function openVerifier(options: VerifyOptions): Verifier {
       const before = all[index - 1]?.[1];
       if (before === undefined) continue;
       const at = (jumps.get(next) ?? ends) - 0.5;
-      tell({ kind: 'gap', at, instance, seq: before + 1, last: next - 1, message: 'missing' });
+      this.#add({ kind: 'gap', at, instance, seq: before + 1, last: next - 1, message: 'missing' });
     }
     if (last < expected)
-      tell({
+      this.#add({
         kind: 'gap',
         at: ends,
         instance,
@@ -273,87 +331,44 @@ export function openVerifier(options: VerifyOptions): Verifier {
         last: expected,
         message: 'the end of its records is missing',
       });
-  };
+  }
 
-  const tellUnsealed = ({ instance, unsealed, ended, last }: InstanceReport, at: number): void => {
+  #addUnsealed({ instance, unsealed, ended, last }: InstanceReport, at: number): void {
+    const { expected, complete } = this.#options;
     if (unsealed > 0)
-      tell({
+      this.#add({
         kind: 'unsealed',
         at,
         instance,
         message: `${unsealed} of its records are proven by no seal`,
       });
-    const expected = options.expected?.get(instance);
-    if (!ended && !(options.complete && expected !== undefined && last >= expected))
-      tell({
+    const end = expected?.get(instance);
+    if (!ended && !(complete && end !== undefined && last >= end))
+      this.#add({
         kind: 'unsealed',
         at,
         instance,
         message: `its last seal is not there: what came after record ${last} may have been cut off`,
       });
-  };
+  }
 
-  /** Of records that say of themselves that nobody can prove them, so many are known. */
-  const tellUnprovable = (kind: 'erased' | 'cut', there: number, known = 0): void => {
-    if (there === known) return;
+  #addIncomplete(reports: readonly InstanceReport[]): void {
+    const { expectedErased, expectedCut } = this.#options;
+    if (this.#records === 0)
+      this.#add({ kind: 'empty', message: 'there is no record: an empty log proves nothing' });
+    this.#addUnprovable('erased', sum(reports.map(({ erased }) => erased)), expectedErased);
+    this.#addUnprovable('cut', sum(reports.map(({ cut }) => cut)), expectedCut);
+  }
+
+  /** Of records that say of themselves that nobody can prove them, so many are expected. */
+  #addUnprovable(kind: 'erased' | 'cut', there: number, expected = 0): void {
+    if (there === expected) return;
     const what = kind === 'erased' ? 'that a subject was erased' : 'that they were cut down';
-    tell({
+    this.#add({
       kind,
-      message: `${there} record(s) say ${what}, ${known} are known of (--expect-${kind}): whoever can write the log can put one in the place of any record`,
+      message: `${there} record(s) say ${what}, ${expected} are known of (--expect-${kind}): whoever can write the log can put one in the place of any record`,
     });
-  };
-
-  const tellIncomplete = (reports: readonly InstanceReport[]): void => {
-    if (records === 0)
-      tell({ kind: 'empty', message: 'there is no record: an empty log proves nothing' });
-    tellUnprovable('erased', sum(reports.map(({ erased }) => erased)), options.expectedErased);
-    tellUnprovable('cut', sum(reports.map(({ cut }) => cut)), options.expectedCut);
-  };
-
-  return {
-    take(line): void {
-      lines++;
-      const record = parseRecord(line.text);
-      if ('bytes' in line && !isUtf8(line.bytes))
-        tell({ kind: 'no_record', ...placeOf(line), message: 'it is not UTF-8' });
-      else if (record !== undefined) {
-        takeRecord(record, line);
-        if (!line.whole) tell({ kind: 'torn', ...placeOf(line), message: 'no line feed ends it' });
-      } else if (!line.whole || line.text.startsWith(BEGINNING))
-        tell({
-          kind: 'torn',
-          ...placeOf(line),
-          message: 'it was cut off while it was written, or is being written',
-        });
-      else tell({ kind: 'no_record', ...placeOf(line), message: 'it is no audit record' });
-    },
-    end(): Report {
-      for (const [instance, last] of options.expected ?? [])
-        if (!instances.has(instance))
-          tell({ kind: 'gap', instance, seq: 1, last, message: 'none of its records is there' });
-      const reports: InstanceReport[] = [];
-      for (const [name, instance] of instances) {
-        const all = instance.seqs.all();
-        tellGaps(name, instance, all);
-        const report = reportOf(name, instance, all);
-        if (options.requireSeals === true || options.complete) tellUnsealed(report, instance.ends);
-        reports.push(report);
-      }
-      if (options.complete) tellIncomplete(reports);
-      return {
-        whole: findings.length === 0,
-        lines,
-        records,
-        missing: sum(reports.map(({ missing }) => missing)),
-        erased: sum(reports.map(({ erased }) => erased)),
-        unsealed: sum(reports.map(({ unsealed }) => unsealed)),
-        withKey: options.chainKey !== undefined,
-        instances: reports,
-        counts,
-        findings: inLogOrder(findings),
-      };
-    },
-  };
+  }
 }
 
 function reportOf(name: string, instance: Instance, all: readonly Interval[]): InstanceReport {

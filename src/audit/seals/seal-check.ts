@@ -60,86 +60,72 @@ export interface SealCheckOptions {
   readonly has: (seq: number) => boolean;
   /** The first number of the instance in the log. */
   readonly first: () => number | undefined;
-  readonly tell: (finding: SealFinding) => void;
+  readonly onFinding: (finding: SealFinding) => void;
 }
 
 /** As many wait at most: of a log without seals nothing is kept for long. */
 const MAX_WAITING = 2 * MAX_SEALED;
 
-export function openSealCheck({ key, has, first, tell }: SealCheckOptions): SealCheck {
-  const waiting = new Map<number, Waiting>();
-  let seals = 0;
-  let sealed = 0;
-  let cut = 0;
-  let keyed = false;
-  let predecessor: string | undefined;
-  let ended: number | undefined;
-  let before: { readonly hash: string; readonly seq: number; readonly where: string } | undefined;
+export function openSealCheck(options: SealCheckOptions): SealCheck {
+  return new InstanceSeals(options);
+}
 
-  /** What the records before a seal are, by its digests. */
-  const prove = (from: number, digests: readonly string[], seq: number, place: Place): void => {
-    for (const [at, digest] of digests.entries()) {
-      const number = from + at;
-      const one = waiting.get(number);
-      waiting.delete(number);
-      if (one === undefined) {
-        // One that is missing is a gap.
-        if (has(number) && number >= (first() ?? 0))
-          tell({
-            kind: 'chain',
-            ...place,
-            seq: number,
-            message: `it is not what seal ${seq} was made of: it was changed, or stands at another place`,
-          });
-      } else if (one.isErased) sealed++;
-      else if (one.digest !== digest)
-        tell({
-          kind: 'chain',
-          ...one.place,
-          seq: number,
-          message: `it was changed: the seal in record ${seq} at ${place.where} is of another text`,
-        });
-      else if (!one.isSeal) {
-        sealed++;
-        if (one.isCut) cut++;
-      }
-    }
-  };
+class InstanceSeals implements SealCheck {
+  readonly #options: SealCheckOptions;
+  readonly #waiting = new Map<number, Waiting>();
+  #seals = 0;
+  #sealed = 0;
+  #cut = 0;
+  #keyed = false;
+  #predecessor: string | undefined;
+  /** Number of the seal that says that nothing follows. */
+  #ended: number | undefined;
+  /** The seal before. */
+  #before: { readonly hash: string; readonly seq: number; readonly where: string } | undefined;
 
-  const follow = (record: AuditRecord, from: number, place: Place, seal: Seal): void => {
-    const begins = first() ?? 1;
-    if (before === undefined) {
-      if (from > begins) unproven(begins, from, place);
-      else if (begins > 1) predecessor = seal.prevHash;
-      else if (seal.prevHash !== CHAIN_START)
-        tell({
-          kind: 'chain',
-          ...place,
-          seq: record.seq,
-          message: 'it says that another seal came before it, and is of the first record',
-        });
-      return;
-    }
-    if (from > before.seq) unproven(before.seq, from, place);
-    else if (from < before.seq || seal.prevHash !== before.hash)
-      tell({
-        kind: 'chain',
-        ...place,
-        seq: record.seq,
-        message: `the seal does not follow the one in record ${before.seq} at ${before.where}: that one was changed with its hash, or this one is of another chain`,
-      });
-  };
+  constructor(options: SealCheckOptions) {
+    this.#options = options;
+  }
 
-  const unproven = (from: number, to: number, place: Place): void =>
-    tell({
-      kind: 'unproven',
-      ...place,
-      seq: from,
-      last: to - 1,
-      message: 'the seal of these records is missing: what is left of them is not proven',
+  take(record: AuditRecord, line: string | Buffer, place: Place, seal: Seal | undefined): void {
+    const { seq, type } = record;
+    if (this.#ended !== undefined && seq > this.#ended)
+      this.#tamper(
+        seq,
+        place,
+        `it comes after the last seal of its instance, record ${this.#ended}: it was added`,
+      );
+    const cutDown = isObject(record['cut']) ? record['cut']['digest'] : undefined;
+    const isCut = typeof cutDown === 'string';
+    // A seal has counted itself.
+    if (type === 'seal') this.#takeSeal(record, place, seal);
+    // Older versions wrote no salts, and no seals.
+    if (!('salt' in record) && type !== 'seal' && record['erased'] !== true && !isCut) return;
+    this.#waiting.set(seq, {
+      digest: isCut ? cutDown : recordDigest(line),
+      place,
+      isErased: record['erased'] === true,
+      isCut,
+      isSeal: type === 'seal',
     });
+    if (this.#waiting.size <= MAX_WAITING) return;
+    const [oldest] = this.#waiting.keys();
+    if (oldest !== undefined) this.#waiting.delete(oldest);
+  }
 
-  const takeSeal = (record: AuditRecord, place: Place, seal: Seal | undefined): void => {
+  report(): SealReport {
+    return {
+      seals: this.#seals,
+      sealed: this.#sealed,
+      cut: this.#cut,
+      ended: this.#ended !== undefined,
+      keyed: this.#keyed,
+      predecessor: this.#predecessor,
+    };
+  }
+
+  #takeSeal(record: AuditRecord, place: Place, seal: Seal | undefined): void {
+    const { key } = this.#options;
     const { seq } = record;
     const from = record['first'];
     const digests = digestsIn(record['digests']);
@@ -149,48 +135,83 @@ export function openSealCheck({ key, has, first, tell }: SealCheckOptions): Seal
       typeof from !== 'number' ||
       from + digests.length !== seq
     ) {
-      tell({ kind: 'chain', ...place, seq, message: 'it is no seal any more: it was changed' });
+      this.#tamper(seq, place, 'it is no seal any more: it was changed');
       return;
     }
-    keyed ||= record['keyed'] === true;
-    seals++;
-    if (chainHash(key, seal.prevHash, seal.body) === seal.hash) sealed++;
-    else tell({ kind: 'chain', ...place, seq, message: forgedSeal(from, seq, record, key) });
-    follow(record, from, place, seal);
-    prove(from, digests, seq, place);
-    before = { hash: seal.hash, seq, where: place.where };
-    if (record['end'] === true) ended = seq;
-  };
+    this.#keyed ||= record['keyed'] === true;
+    this.#seals++;
+    if (chainHash(key, seal.prevHash, seal.body) === seal.hash) this.#sealed++;
+    else this.#tamper(seq, place, forgedSeal(from, seq, record, key));
+    this.#follow(record, from, place, seal);
+    this.#prove(from, digests, seq, place);
+    this.#before = { hash: seal.hash, seq, where: place.where };
+    if (record['end'] === true) this.#ended = seq;
+  }
 
-  return {
-    take(record, line, place, seal): void {
-      const { seq, type } = record;
-      if (ended !== undefined && seq > ended)
-        tell({
-          kind: 'chain',
-          ...place,
+  /** Compares the records before a seal with its digests. */
+  #prove(from: number, digests: readonly string[], seq: number, place: Place): void {
+    const { has, first } = this.#options;
+    for (const [at, digest] of digests.entries()) {
+      const number = from + at;
+      const one = this.#waiting.get(number);
+      this.#waiting.delete(number);
+      if (one === undefined) {
+        // One that is missing is a gap.
+        if (has(number) && number >= (first() ?? 0))
+          this.#tamper(
+            number,
+            place,
+            `it is not what seal ${seq} was made of: it was changed, or stands at another place`,
+          );
+      } else if (one.isErased) this.#sealed++;
+      else if (one.digest !== digest)
+        this.#tamper(
+          number,
+          one.place,
+          `it was changed: the seal in record ${seq} at ${place.where} is of another text`,
+        );
+      else if (!one.isSeal) {
+        this.#sealed++;
+        if (one.isCut) this.#cut++;
+      }
+    }
+  }
+
+  /** Compares a seal with the one before it. */
+  #follow({ seq }: AuditRecord, from: number, place: Place, seal: Seal): void {
+    const begins = this.#options.first() ?? 1;
+    const before = this.#before;
+    if (before === undefined) {
+      if (from > begins) this.#unproven(begins, from, place);
+      else if (begins > 1) this.#predecessor = seal.prevHash;
+      else if (seal.prevHash !== CHAIN_START)
+        this.#tamper(
           seq,
-          message: `it comes after the last seal of its instance, record ${ended}: it was added`,
-        });
-      const cutDown = isObject(record['cut']) ? record['cut']['digest'] : undefined;
-      const isCut = typeof cutDown === 'string';
-      // A seal has counted itself.
-      if (type === 'seal') takeSeal(record, place, seal);
-      // Older versions wrote no salts, and no seals.
-      if (!('salt' in record) && type !== 'seal' && record['erased'] !== true && !isCut) return;
-      waiting.set(seq, {
-        digest: isCut ? cutDown : recordDigest(line),
+          place,
+          'it says that another seal came before it, and is of the first record',
+        );
+    } else if (from > before.seq) this.#unproven(before.seq, from, place);
+    else if (from < before.seq || seal.prevHash !== before.hash)
+      this.#tamper(
+        seq,
         place,
-        isErased: record['erased'] === true,
-        isCut,
-        isSeal: type === 'seal',
-      });
-      if (waiting.size <= MAX_WAITING) return;
-      const [oldest] = waiting.keys();
-      if (oldest !== undefined) waiting.delete(oldest);
-    },
-    report: () => ({ seals, sealed, cut, ended: ended !== undefined, keyed, predecessor }),
-  };
+        `the seal does not follow the one in record ${before.seq} at ${before.where}: that one was changed with its hash, or this one is of another chain`,
+      );
+  }
+
+  #tamper(seq: number, place: Place, message: string): void {
+    this.#options.onFinding({ kind: 'chain', ...place, seq, message });
+  }
+
+  #unproven(from: number, to: number, place: Place): void {
+    this.#options.onFinding({
+      kind: 'unproven',
+      ...place,
+      seq: from,
+      last: to - 1,
+      message: 'the seal of these records is missing: what is left of them is not proven',
+    });
+  }
 }
 
 function forgedSeal(

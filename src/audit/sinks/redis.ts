@@ -1,5 +1,5 @@
 /** Keeps records in a Redis stream, an entry each: `record` is the line. A batch that is sent twice is kept once. */
-import { openClient } from '../../store/redis/client.ts';
+import { openClient, type Client } from '../../store/redis/client.ts';
 import type { TlsFiles } from '../../store/redis/credentials.ts';
 import { parseRedisAddress, withoutSecrets } from '../../store/redis/address.ts';
 import type { Script } from '../../store/redis/scripts.ts';
@@ -30,7 +30,7 @@ export interface RedisSinkOptions {
 }
 
 /** Between two messages that a stream is trimmed, ms. */
-const TELL_MS = 60_000;
+const REPORT_MS = 60_000;
 /** How long the number of the last batch is kept, ms: longer than any retry. */
 const LAST_MS = 24 * 3_600_000;
 
@@ -65,7 +65,7 @@ return answer
 
 /** @throws Error where the address is none */
 export function openRedisSink(options: RedisSinkOptions): Destination {
-  const { url, key, timeoutMs, maxLength, maxAgeMs, waitReplicas } = options;
+  const { url, timeoutMs } = options;
   const parsed = parseRedisAddress(url);
   const client = openClient(
     {
@@ -78,82 +78,102 @@ export function openRedisSink(options: RedisSinkOptions): Destination {
     },
     timeoutMs * 2,
   );
-  // In a cluster, on the node of the stream.
-  const last = /\{[^}]+\}/.test(key)
-    ? `${key}:last:${options.writer}`
-    : `{${key}}:last:${options.writer}`;
-  let trimmed = 0;
-  let cut = 0;
+  return new RedisStreamSink(client, options);
+}
+
+class RedisStreamSink implements Destination {
+  readonly #client: Client;
+  readonly #options: RedisSinkOptions;
+  /** The key of the number of the last batch; in a cluster, on the node of the stream. */
+  readonly #lastKey: string;
+  /** Bytes of the largest text that this Redis takes, once it has said so. */
+  #limit: number | undefined;
+  #trimmed = 0;
+  #cut = 0;
+  /** When a trim was last reported. */
+  #reportedAt = -Infinity;
+
+  constructor(client: Client, options: RedisSinkOptions) {
+    const { key, writer } = options;
+    this.#client = client;
+    this.#options = options;
+    this.#lastKey = /\{[^}]+\}/.test(key) ? `${key}:last:${writer}` : `{${key}}:last:${writer}`;
+    // At the start, so that it is reported before such a record comes; where Redis is away, with the first batch.
+    this.#readLimit().then(
+      (limit) => (this.#limit ??= limit),
+      () => {},
+    );
+  }
+
+  async keep({ id, lines }: Batch): Promise<void> {
+    const { url, key, timeoutMs, maxLength, maxAgeMs, waitReplicas } = this.#options;
+    await this.#client.ready(timeoutMs);
+    const limit = (this.#limit ??= await this.#readLimit());
+    const fitting = lines.map((line) => this.#fitting(line, limit));
+    const { answer, replicas } = await this.#client.write(
+      timeoutMs,
+      {
+        script: APPEND,
+        keys: [key, this.#lastKey],
+        args: [id, LAST_MS, maxLength, maxAgeMs, ...fitting],
+      },
+      // Its answer must come before the batch's own time is over.
+      { count: waitReplicas, ms: Math.ceil(timeoutMs / 2) },
+    );
+    this.#noteTrimmed(answer);
+    if (replicas < waitReplicas)
+      throw new Error(
+        `audit: ${replicas} replicas of \`${withoutSecrets(url)}\` have the records, ${waitReplicas} must`,
+      );
+  }
+
+  counts(): { readonly trimmed: number; readonly cut: number } {
+    return { trimmed: this.#trimmed, cut: this.#cut };
+  }
+
+  close(): Promise<void> {
+    this.#client.close();
+    return Promise.resolve();
+  }
 
   /**
    * The largest text that this Redis takes, where its user may ask; it closes the connection of who sends a larger one.
-   * Asked for once: raised later it is known at the next start.
+   * It is read once: a limit that is raised later counts from the next start.
    */
-  const readLimit = async (): Promise<number> => {
-    await client.ready(timeoutMs);
-    const answer = await client
+  async #readLimit(): Promise<number> {
+    const { url, timeoutMs, maxRecordBytes = 0, onProblem } = this.#options;
+    await this.#client.ready(timeoutMs);
+    const answer = await this.#client
       .command(timeoutMs, 'CONFIG', 'GET', 'proto-max-bulk-len')
       .catch(() => []);
     const [, text] = Array.isArray(answer) ? answer.map(String) : [];
     const limit = Number(text ?? Infinity);
-    if (limit < (options.maxRecordBytes ?? 0))
-      options.onProblem(
-        `\`${withoutSecrets(url)}\` takes texts of ${limit} bytes (proto-max-bulk-len), max_record_bytes is ${options.maxRecordBytes ?? 0}: records of more become stubs, lower the one or raise the other`,
+    if (limit < maxRecordBytes)
+      onProblem(
+        `\`${withoutSecrets(url)}\` takes texts of ${limit} bytes (proto-max-bulk-len), max_record_bytes is ${maxRecordBytes}: records of more become stubs, lower the one or raise the other`,
       );
     return limit;
-  };
-  let limit: number | undefined;
-  // At the start, so that it is told before such a record comes; where Redis is away, with the first batch.
-  readLimit().then(
-    (known) => (limit ??= known),
-    () => {},
-  );
-  const fitting = (line: string, most: number): string => {
-    if (line.length * 3 <= most || Buffer.byteLength(line) <= most) return line;
-    cut++;
-    return cutDown(line, most);
-  };
-  let toldAt = -Infinity;
+  }
+
+  #fitting(line: string, limit: number): string {
+    if (line.length * 3 <= limit || Buffer.byteLength(line) <= limit) return line;
+    this.#cut++;
+    return cutDown(line, limit);
+  }
 
   /** What retention by number has removed is gone before its time; who reads the stream may not have had it. */
-  const tellTrimmed = (answer: unknown): void => {
+  #noteTrimmed(answer: unknown): void {
+    const { key, maxLength, maxAgeMs, onProblem } = this.#options;
     // As the script returns it.
     const [removed, first = '', ...groups] = answer as readonly [number, string?, ...string[]];
-    trimmed += removed;
-    if (removed === 0 || performance.now() - toldAt < TELL_MS) return;
-    toldAt = performance.now();
+    this.#trimmed += removed;
+    if (removed === 0 || performance.now() - this.#reportedAt < REPORT_MS) return;
+    this.#reportedAt = performance.now();
     const behind = groups.filter((read) => isBefore(read, first)).length;
-    options.onProblem(
+    onProblem(
       `the stream \`${key}\` holds max_length (${maxLength}) records: older ones are removed${maxAgeMs > 0 ? ', which max_age_hours would keep' : ''}${behind > 0 ? `, and ${behind} consumer group(s) had not read them` : ''}; the oldest that is left is of ${timeOf(first)}`,
     );
-  };
-
-  return {
-    async keep({ id, lines }: Batch): Promise<void> {
-      await client.ready(timeoutMs);
-      const most = (limit ??= await readLimit());
-      const { answer, replicas } = await client.write(
-        timeoutMs,
-        {
-          script: APPEND,
-          keys: [key, last],
-          args: [id, LAST_MS, maxLength, maxAgeMs, ...lines.map((line) => fitting(line, most))],
-        },
-        // Its answer must come before the batch's own time is over.
-        { count: waitReplicas, ms: Math.ceil(timeoutMs / 2) },
-      );
-      tellTrimmed(answer);
-      if (replicas < waitReplicas)
-        throw new Error(
-          `audit: ${replicas} replicas of \`${withoutSecrets(url)}\` have the records, ${waitReplicas} must`,
-        );
-    },
-    counts: () => ({ trimmed, cut }),
-    close(): Promise<void> {
-      client.close();
-      return Promise.resolve();
-    },
-  };
+  }
 }
 
 /** Of ids of entries, `<ms>-<number>`. */

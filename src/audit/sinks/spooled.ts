@@ -11,39 +11,63 @@ export interface SpooledOptions {
   readonly onSent: (count: number) => void;
 }
 
-/** Batches have numbers of their own: those of spools come between. */
 export function withSpools(destination: Destination, options: SpooledOptions): Destination {
-  const { own, others, onSent } = options;
-  let ids = 0;
+  return new SpooledDestination(destination, options);
+}
+
+class SpooledDestination implements Destination {
+  readonly #destination: Destination;
+  readonly #own: Spool;
+  /** Of earlier processes, then of this one. */
+  readonly #spools: readonly Spool[];
+  readonly #onSent: (count: number) => void;
+  /** Batches have numbers of their own: those of spools come between. */
+  #ids = 0;
   /** The batch that is tried, under which number. */
-  let trying: { readonly of: readonly string[]; readonly id: number } | undefined;
+  #trying: { readonly lines: readonly string[]; readonly id: number } | undefined;
 
-  const keep = async (lines: readonly string[]): Promise<void> => {
+  constructor(destination: Destination, { own, others, onSent }: SpooledOptions) {
+    this.#destination = destination;
+    this.#own = own;
+    this.#spools = [...others, own];
+    this.#onSent = onSent;
+  }
+
+  async keep({ lines }: Batch): Promise<void> {
+    await this.#drain();
+    if (lines.length > 0) await this.#keepLines(lines);
+  }
+
+  isWaiting(): boolean {
+    return this.#spools.some((spool) => spool.isWaiting());
+  }
+
+  leave(lines: readonly string[]): number {
+    return this.#own.leave(lines);
+  }
+
+  counts(): ReturnType<NonNullable<Destination['counts']>> {
+    return this.#destination.counts?.() ?? {};
+  }
+
+  async close(): Promise<void> {
+    await this.#destination.close();
+    for (const spool of this.#spools) spool.close();
+  }
+
+  async #keepLines(lines: readonly string[]): Promise<void> {
     // What comes again is the same list, and the same batch for the destination.
-    if (trying?.of !== lines) trying = { of: lines, id: ++ids };
-    await destination.keep({ id: trying.id, lines });
-    trying = undefined;
-  };
-  const drain = async (): Promise<void> => {
-    for (const spool of [...others, own]) {
-      if (!spool.isWaiting()) continue;
-      const sent = await spool.drain(keep);
-      if (sent > 0) onSent(sent);
-      if (spool !== own) spool.remove();
-    }
-  };
+    if (this.#trying?.lines !== lines) this.#trying = { lines, id: ++this.#ids };
+    await this.#destination.keep({ id: this.#trying.id, lines });
+    this.#trying = undefined;
+  }
 
-  return {
-    ...destination,
-    async keep({ lines }: Batch): Promise<void> {
-      await drain();
-      if (lines.length > 0) await keep(lines);
-    },
-    isWaiting: () => [...others, own].some((spool) => spool.isWaiting()),
-    leave: (lines) => own.leave(lines),
-    async close(): Promise<void> {
-      await destination.close();
-      for (const spool of [...others, own]) spool.close();
-    },
-  };
+  async #drain(): Promise<void> {
+    for (const spool of this.#spools) {
+      if (!spool.isWaiting()) continue;
+      const sent = await spool.drain((lines) => this.#keepLines(lines));
+      if (sent > 0) this.#onSent(sent);
+      if (spool !== this.#own) spool.remove();
+    }
+  }
 }
