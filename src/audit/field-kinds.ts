@@ -15,7 +15,7 @@ export type Shape =
       readonly below?: number;
     }
   | { readonly type: 'flag' }
-  /** The one value that there is; what reads is told `true` apart from `false`. */
+  /** The one value that there is. */
   | { readonly type: 'constant'; readonly value: string | number | boolean }
   /** One of a closed list; `grows`: a later version may write others, which readers take as they are. */
   | { readonly type: 'word'; readonly of: readonly string[]; readonly grows?: true }
@@ -62,7 +62,7 @@ export interface Field {
   readonly names: Names;
   readonly redact?: Redaction;
   readonly read: Reading;
-  /** Of any size: the how-manieth is left out of a record that is too large for a sink. */
+  /** Of any size: its place in the order in which a record that is too large for a sink leaves fields out. */
   readonly cut?: number;
 }
 

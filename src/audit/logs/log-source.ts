@@ -38,7 +38,7 @@ export interface Source {
   close(): Promise<void>;
 }
 
-/** A log from one place on, in both directions. Each line is told once. */
+/** A log from one place on, in both directions. Each line comes once. */
 export interface Following {
   /** What was there, newest first, of each log by itself. */
   before(): readonly AsyncIterable<Line>[];
@@ -63,7 +63,7 @@ export function writtenWithin({ from, to }: Range): Range {
 
 /**
  * @param files of logs, each the one that is written to; `-`, alone: standard input
- * @param onProblem told of records that can no longer be read
+ * @param onProblem called for records that can no longer be read
  */
 export function openFiles(files: readonly string[], onProblem: (message: string) => void): Source {
   return files.includes('-') ? standardInput(files) : logs(files, onProblem);
@@ -79,12 +79,12 @@ function logs(files: readonly string[], onProblem: (message: string) => void): S
   }
   return {
     async *read(range): AsyncGenerator<Line> {
-      const taken: (Snapshot & { readonly file: string })[] = [];
+      const snapshots: (Snapshot & { readonly file: string })[] = [];
       try {
         for (const file of await logsOnce(files))
-          taken.push({ file: normalize(file), ...(await snapshotOf(file)) });
+          snapshots.push({ file: normalize(file), ...(await snapshotOf(file)) });
         const isNew = firstTime();
-        const each = taken.map(({ file, rotated, current }) => {
+        const each = snapshots.map(({ file, rotated, current }) => {
           const names = current === undefined ? rotated : [...rotated, file];
           const wanted = withinRange(names, range).filter(isNew);
           return (async function* (): AsyncGenerator<Line> {
@@ -96,7 +96,7 @@ function logs(files: readonly string[], onProblem: (message: string) => void): S
         });
         yield* byTime(each);
       } finally {
-        for (const { current } of taken) await current?.close();
+        for (const { current } of snapshots) await current?.close();
       }
     },
     async follow(): Promise<Following> {
@@ -156,8 +156,8 @@ function timeOf({ text }: Line): string | undefined {
 
 /** Whether a file is named for the first time, however it is spelled. */
 function firstTime(): (name: string) => boolean {
-  const known = new Set<string>();
-  return (name) => known.size < known.add(resolve(name)).size;
+  const seen = new Set<string>();
+  return (name) => seen.size < seen.add(resolve(name)).size;
 }
 
 /** The logs of these names and of their workers, each once. @throws Error where a name has none */

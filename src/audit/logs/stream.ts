@@ -14,7 +14,7 @@ export interface StreamOptions {
   readonly tls: TlsFiles;
   /** The stream. */
   readonly key: string;
-  /** Told when the connection is lost while the stream is followed; it is tried again. */
+  /** Called when the connection is lost while the stream is followed; it is tried again. */
   readonly onProblem: (message: string) => void;
 }
 

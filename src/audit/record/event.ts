@@ -45,7 +45,7 @@ export interface DecisionContent {
   /** Why the credential proved nobody; `undefined`: it did, or there was none. */
   readonly credentialProblem?: CredentialProblem | undefined;
   readonly objects: FilteredObjects | undefined;
-  /** What is left out of it, or altered; `undefined`: everything is told as it is. */
+  /** What is left out of it, or altered; `undefined`: everything is recorded as it is. */
   readonly redact: Redact | undefined;
 }
 
@@ -78,7 +78,7 @@ export function contentOf(content: DecisionContent): string {
   const { redact } = content;
   if (redact === undefined) return withoutTokens(partOf(content, true));
   if (redact.withoutInputs) return withoutTokens(partOf(content, false));
-  // All of it first, and then what may not be told: only where fields have rules of their own.
+  // The whole record is made first, then redacted: only where fields have rules of their own.
   const whole = JSON.parse(`{${partOf(content, true).slice(1)}`) as Record<string, unknown>;
   return `,${withoutTokens(stringify(redact.record(whole))).slice(1)}`;
 }

@@ -43,7 +43,7 @@ export interface ManagementContent {
   }[];
 }
 
-/** Fields that prove a credential: their number is told, nothing else. */
+/** Fields that prove a credential: only their number is recorded. */
 const SECRET_FIELDS = new Set(['secrets', 'sessions']);
 /** Changes of one operation that are written out; a whole state applied may have a million. */
 const MAX_CHANGES = 100;
@@ -55,8 +55,8 @@ export function managementLine(
   redact: Redact | undefined,
 ): string {
   const { refused, changes } = content;
-  const told = changes.slice(0, MAX_CHANGES);
-  const more = changes.length - told.length + (content.moreChanges ?? 0);
+  const listed = changes.slice(0, MAX_CHANGES);
+  const more = changes.length - listed.length + (content.moreChanges ?? 0);
   const requestId = redact?.requestId(content.requestId) ?? content.requestId;
   const record = {
     ...headOf('management', event),
@@ -73,8 +73,8 @@ export function managementLine(
     ...(refused === undefined
       ? {}
       : { reason: refused.kind.toUpperCase(), rule: refused.rule, detail: refused.message }),
-    before: told.map(({ kind, id, before }) => ({ kind, id, value: withoutSecrets(before) })),
-    after: told.map(({ kind, id, after }) => ({ kind, id, value: withoutSecrets(after) })),
+    before: listed.map(({ kind, id, before }) => ({ kind, id, value: withoutSecrets(before) })),
+    after: listed.map(({ kind, id, after }) => ({ kind, id, value: withoutSecrets(after) })),
     ...(more > 0 ? { more_changes: more } : {}),
     ...(content.removed === undefined ? {} : { removed: Object.fromEntries(content.removed) }),
   };
@@ -95,7 +95,7 @@ function withoutSecrets(value: unknown): unknown {
   );
 }
 
-/** A credential that was refused: of itself nothing is told. */
+/** A credential that was refused: nothing of the credential itself is recorded. */
 export function authenticationLine(
   content: {
     readonly tenant: string;

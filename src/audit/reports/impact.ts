@@ -7,7 +7,7 @@
  * - both deny, and the set's own rule decides the shadow outcome, or the base role: then nothing of it allows.
  *
  * Else the rule that decides the shadow outcome is the one that makes the difference. Where it is another set's, this
- * set may say the same, or not: that is not known, and told as such. Pure.
+ * set may say the same, or not: that is not known, and reported as unknown. Pure.
  */
 import type { Mode } from '../../engine/model.ts';
 import type { KeyRecord } from '../../engine/records.ts';
