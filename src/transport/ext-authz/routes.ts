@@ -27,6 +27,16 @@ export type RouteTable = (
   question: HttpQuestion,
 ) => Matched | NearMiss | undefined;
 
+/** Routes, ready to be asked. */
+export interface CompiledRoutes {
+  readonly file: RoutesFile;
+  readonly table: RouteTable;
+}
+
+export function compile(file: RoutesFile): CompiledRoutes {
+  return { file, table: compileRoutes(file) };
+}
+
 /** @throws Error where two routes cannot stand beside each other */
 export function compileRoutes({ routes }: RoutesFile): RouteTable {
   const router = createRouter({
