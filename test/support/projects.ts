@@ -22,6 +22,7 @@ export const UNIT = [
   'test/service/**/*.test.ts',
   'test/store/contract.test.ts',
   'test/store/redis-parts.test.ts',
+  'test/transport/admin-requests.test.ts',
   'test/transport/codec.test.ts',
   'test/transport/ext-authz-folding.test.ts',
   'test/transport/repeats.test.ts',

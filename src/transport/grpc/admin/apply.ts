@@ -4,13 +4,14 @@ import type { Actor } from '../../../admin/actor.ts';
 import type { AdminRequest } from '../../../admin/contract.ts';
 import type { ApplyFlags } from '../../../admin/state/apply-text.ts';
 import { toServiceError } from '../handlers.ts';
-import { mustAgree, Upload, type UploadMessage } from '../upload.ts';
+import { mustAgree, Upload } from '../upload.ts';
 import { toWire, UNREADABLE, unreadable } from './messages.ts';
 import { callerOf, type AdminServiceOptions } from './options.ts';
 import { asRpcError } from './refusals.ts';
+import type { AdminRequests } from './requests.ts';
 
+type ApplyMessage = AdminRequests['Apply'];
 type ApplyRequest = AdminRequest & ApplyFlags;
-type ApplyMessage = ApplyRequest & UploadMessage;
 type ApplyCall = ServerReadableStream<ApplyMessage, object>;
 
 /** The first message without its piece, and the actor that it is authorized for. */

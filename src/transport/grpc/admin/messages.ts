@@ -77,7 +77,7 @@ function isJson(value: unknown): boolean {
 }
 
 /** Messages without which a request says nothing. */
-const REQUIRED = ['user', 'role', 'workspace', 'key'];
+export const REQUIRED = ['user', 'role', 'workspace', 'key'] as const;
 
 /** Answers as the codec takes them: JSON objects are structs, a rule's attributes a map of lists. */
 export function toWire(value: unknown): object {

@@ -4,6 +4,7 @@ import { endWith, toServiceError } from '../handlers.ts';
 import { UNREADABLE, unreadable } from './messages.ts';
 import { callerOf, type AdminServiceOptions } from './options.ts';
 import { asRpcError } from './refusals.ts';
+import type { AdminRequests } from './requests.ts';
 
 /** Pieces of an export. */
 const CHUNK_BYTES = 1_048_576;
@@ -11,7 +12,7 @@ const CHUNK_BYTES = 1_048_576;
 const AUTHENTICATE_MS = 5_000;
 
 export function exporting({ admin, authenticate, onError }: AdminServiceOptions) {
-  return (call: ServerWritableStream<{ tenant: string; format: string }, object>): void => {
+  return (call: ServerWritableStream<AdminRequests['Export'], object>): void => {
     const send = async (): Promise<void> => {
       if (call.request === UNREADABLE) throw unreadable();
       const actor = await authenticate(callerOf(call.metadata, call.request.tenant));
@@ -27,7 +28,7 @@ export function exporting({ admin, authenticate, onError }: AdminServiceOptions)
 }
 
 export function watching({ admin, authenticate, onError }: AdminServiceOptions) {
-  return (call: ServerWritableStream<{ tenant: string; after: number }, object>): void => {
+  return (call: ServerWritableStream<AdminRequests['WatchChanges'], object>): void => {
     const over = new AbortController();
     for (const event of ['cancelled', 'close', 'error'] as const)
       call.on(event, () => over.abort());
