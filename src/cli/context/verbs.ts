@@ -17,8 +17,10 @@ interface Globals {
   readonly output: Format;
 }
 
-/** Adds the verbs. */
-export function contextVerbs(noun: Command, program: Command): void {
+/** Adds the verbs of `postern context`. */
+export function contextVerbs(noun: Command): void {
+  // A noun is always added to the program.
+  const program = noun.parent ?? noun;
   const run =
     <Args extends readonly unknown[]>(verb: (output: Format, ...args: Args) => void) =>
     (...given: unknown[]): void => {
