@@ -1,8 +1,9 @@
 /** Who manages, and with what authority (ADM-1, ADM-4, ADM-5): nothing here looks at what is to be done. */
-import { actionLayer, compileKey } from '../engine/abac.ts';
+import { actionLayer } from '../engine/abac.ts';
 import { resolveAction, type Catalog } from '../engine/action.ts';
 import { compilePermissions, type Permissions } from '../engine/permissions.ts';
 import type { RoleRecord, UserRecord } from '../engine/records.ts';
+import { usableKey } from '../engine/resolve-key.ts';
 import { groupsOf, nameOf, userIn, type Groups } from './principals.ts';
 import { denied, Refused } from './refused.ts';
 import type { World } from './world.ts';
@@ -99,17 +100,16 @@ function keyPermits(
   name: string,
 ): void {
   const record = world.get('key', keyId);
-  if (record === undefined || record.revoked === true || record.user !== user)
+  const key = usableKey(record, (set) => world.get('policy_set', set));
+  if (key === undefined || record?.user !== user)
     throw denied(
       'ADM-1',
       `\`${keyId}\` is no key of \`user:${user}\``,
       'its user with another credential',
     );
-  const sets = record.policySets.map((set) => world.get('policy_set', set));
   const action = resolveAction(catalog, name, '');
-  const known = sets.filter((set) => set !== undefined);
-  if (action !== undefined && known.length === sets.length) {
-    const { actionRule } = actionLayer(compileKey(record, known).enforced, action);
+  if (action !== undefined && key !== 'lost_set') {
+    const { actionRule } = actionLayer(key.enforced, action);
     if (actionRule.effect === 'allow' && actionRule.constraints.length === 0) return;
   }
   throw denied(

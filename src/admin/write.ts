@@ -14,7 +14,8 @@ import { once } from './receipt.ts';
 import { forbidden, Refused } from './refused.ts';
 import { mustHaveBeen, mustNotBeDeleted } from './tenant/deleted.ts';
 import { follow, nothingFollows } from './tree/follow.ts';
-import { changesOf, Planner, type Difference, type Planned, type World } from './world.ts';
+import { changesOf, type Difference, type World } from './world.ts';
+import { Planner, type Planned } from './planner.ts';
 import { NO_RESULT, resultOf, type Done, type Outcome, type WriteOptions } from './write-result.ts';
 
 export interface Environment {

@@ -90,7 +90,7 @@ export interface RunOptions {
   readonly only?: RegExp | undefined;
   /** The present, milliseconds since the epoch, for tests that name no time. */
   readonly now: number;
-  /** Is told of each stored fact that gave evidence, by its name. */
+  /** Called for each stored fact that gave evidence, with its name. */
   readonly onExercised?: ((ref: string) => void) | undefined;
 }
 
@@ -102,8 +102,8 @@ export function runSuite(suite: LoadedSuite, options: RunOptions): TestResult[] 
     const now = named === undefined ? options.now : Date.parse(named);
     const found =
       'request' in test ? runCheck(suite, test, now) : runFilter(suite, test, now, options);
-    const told = found.explained.flatMap(({ layers }) => layers).flatMap(({ facts }) => facts);
-    for (const { ref } of told) if (ref !== undefined) options.onExercised?.(ref);
+    const evidence = found.explained.flatMap(({ layers }) => layers).flatMap(({ facts }) => facts);
+    for (const { ref } of evidence) if (ref !== undefined) options.onExercised?.(ref);
     const { file: name, line, column } = source.problem(['tests', index], '');
     return [
       {
@@ -136,12 +136,12 @@ const VERDICT_MARK = { allow: '+', deny: '-', silent: '·' } as const;
 
 function runCheck(
   { state, facts }: LoadedSuite,
-  { request: asked, expect }: CheckTest,
+  { request: question, expect }: CheckTest,
   now: number,
 ): Found {
-  const request = toRequest(asked, state.tenant, asked.resource);
-  const known = facts.resolve(request, now);
-  const explained = explain(request, known, facts.directory);
+  const request = toRequest(question, state.tenant, question.resource);
+  const loaded = facts.resolve(request, now);
+  const explained = explain(request, loaded, facts.directory);
   const { decision, missing } = explained;
   const { shadow } = decision;
   const shown =
@@ -151,7 +151,7 @@ function runCheck(
           allowed: shadow.reason === 'ALLOWED',
           differs: differs(decision, shadow),
         };
-  const record = auditOf(request, known, decision);
+  const record = auditOf(request, loaded, decision);
   const texts = missing.map(({ text }) => text);
   const failures = [
     ...compare('allowed', expect.allowed, decision.allowed),
@@ -202,15 +202,15 @@ function auditOf(
 
 function runFilter(
   { state, facts }: LoadedSuite,
-  { filter: asked, expect }: FilterTest,
+  { filter: question, expect }: FilterTest,
   now: number,
   options: RunOptions,
 ): Found {
-  const { objects, offset = 0, limit = 0, ...caller } = asked;
+  const { objects, offset = 0, limit = 0, ...caller } = question;
   const request = toRequest(caller, state.tenant, undefined);
-  const known = facts.resolve(request, now);
+  const loaded = facts.resolve(request, now);
   const resources = objects.map(toResource);
-  const result = filter({ action: request.action, objects: resources, offset, limit }, known);
+  const result = filter({ action: request.action, objects: resources, offset, limit }, loaded);
   const ids = (indexes: readonly number[]): string[] =>
     indexes.map((index) => objects[index]?.id ?? '');
   const failures = [
@@ -224,7 +224,7 @@ function runFilter(
   ];
   const isExplained = failures.length > 0 || options.onExercised !== undefined;
   const explained = (isExplained ? resources : []).map((resource) =>
-    explain({ ...request, resource }, known, facts.directory),
+    explain({ ...request, resource }, loaded, facts.directory),
   );
   return { failures, explained };
 }

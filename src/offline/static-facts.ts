@@ -32,8 +32,8 @@ export function staticFacts(
   };
   return {
     directory,
-    resolve({ tenant: asked, subject, keyId }, now): Facts {
-      const none = { catalog, tenantExists: asked === tenant, subject: undefined };
+    resolve({ tenant: named, subject, keyId }, now): Facts {
+      const none = { catalog, tenantExists: named === tenant, subject: undefined };
       if (!none.tenantExists) return { ...none, key: keyId === undefined ? undefined : 'invalid' };
       const key = keyId === undefined ? undefined : keyOf(keyId);
       const acting = keyId === undefined ? subject : askingWith(key, subject, () => now);

@@ -7,7 +7,8 @@ import type { ReadContext } from '../read/reads.ts';
 import { withSuggestion } from '../read/suggestions.ts';
 import { UnchangedStates } from '../state/unchanged.ts';
 import { openPool, type Pool, type PoolOptions } from '../threads/pool.ts';
-import { overWorld, type World } from '../world.ts';
+import type { World } from '../world.ts';
+import { overWorld } from '../planner.ts';
 import { firstKeys, mustExist } from '../write.ts';
 
 /** Threads that read the document of a policy set: what is larger or slower is refused. */

@@ -1,6 +1,7 @@
 /** The options that say which audit records are shown. */
 import { Option, type Command } from 'commander';
 import { APIS } from '../../audit/fields.ts';
+import { MODES } from '../../engine/model.ts';
 import type { Filter } from '../../audit/logs/record-filter.ts';
 import type { Range } from '../../audit/logs/log-source.ts';
 
@@ -42,13 +43,7 @@ export function filtering(command: Command): Command {
     )
     .option('--subject <principal>', 'who asked or changed something: user:alice, or alice')
     .option('--key <id>', 'the API key that acted')
-    .addOption(
-      new Option('--mode <mode>', 'the mode of that key').choices([
-        'off',
-        'report_only',
-        'enforce',
-      ]),
-    )
+    .addOption(new Option('--mode <mode>', 'the mode of that key').choices(MODES))
     .option(
       '--action <glob>',
       "the action, or a change's operation; * stands for any text: graph.*, *:read, user.*",

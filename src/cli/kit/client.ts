@@ -203,59 +203,86 @@ export function openService(name: keyof typeof PROTO_FILES, options: ConnectionO
   if (Made === undefined) throw new Error(`no service ${name}`);
   // The answer is this server's, however long: what is sent, the server limits itself.
   const limits = { 'grpc.max_receive_message_length': -1, 'grpc.max_send_message_length': -1 };
-  const client = new Made(address, channelCredentials(options), limits);
-  const methods = client as unknown as Readonly<Record<string, unknown>>;
-  const method = (called: string): unknown => {
-    const found = methods[called];
-    if (typeof found !== 'function') throw new Error(`no method ${called}`);
-    return found.bind(client);
-  };
-  return {
-    call: <T>(called: string, request: object, headers: Headers, timeoutMs: number) =>
-      new Promise<T>((done, failed) => {
-        const deadline = Date.now() + timeoutMs;
-        // Whether it streams is what the proto file says, and the caller knows.
-        const send = method(called) as Unary;
-        send(request, metadataOf(headers), { deadline }, (error, answer) =>
-          // The loader's codec has made the answer from the proto file.
-          error === null ? done(answer as T) : failed(toCallError(error, address, timeoutMs)),
-        );
-      }),
-    upload: <T>(
-      called: string,
-      messages: Iterable<object>,
-      headers: Headers,
-      timeoutMs: number,
-      signal?: AbortSignal,
-    ) =>
-      new Promise<T>((done, failed) => {
-        const deadline = Date.now() + timeoutMs;
-        const start = method(called) as Uploading;
-        const stream = start(metadataOf(headers), { deadline }, (error, answer) =>
-          error === null ? done(answer as T) : failed(toCallError(error, address, timeoutMs)),
-        );
-        signal?.addEventListener('abort', () => stream.cancel());
-        // The callback tells what went wrong. A stream whose source failed must not end as if it were whole.
-        stream.on('error', () => {});
-        sendAll(stream, messages).catch(() => stream.cancel());
-      }),
-    async *watch<T>(called: string, request: object, headers: Headers, signal: AbortSignal) {
-      if (signal.aborted) return;
-      const start = method(called) as Streaming;
-      const stream = start(request, metadataOf(headers));
-      const cancel = (): void => stream.cancel();
-      signal.addEventListener('abort', cancel);
-      try {
-        for await (const message of stream) yield message as T;
-      } catch (error) {
-        // The caller has seen enough.
-        if (!signal.aborted) throw toCallError(error as RpcError, address, 0);
-      } finally {
-        signal.removeEventListener('abort', cancel);
-      }
-    },
-    close: () => client.close(),
-  };
+  return new RemoteService(new Made(address, channelCredentials(options), limits), address);
+}
+
+class RemoteService implements Service {
+  readonly #client: Client;
+  readonly #address: string;
+
+  constructor(client: Client, address: string) {
+    this.#client = client;
+    this.#address = address;
+  }
+
+  call<T>(method: string, request: object, headers: Headers, timeoutMs: number): Promise<T> {
+    const deadline = Date.now() + timeoutMs;
+    // Whether it streams is what the proto file says, and the caller knows.
+    const send = this.#method(method) as Unary;
+    return new Promise<T>((done, failed) =>
+      send(request, metadataOf(headers), { deadline }, this.#answering(done, failed, timeoutMs)),
+    );
+  }
+
+  upload<T>(
+    method: string,
+    messages: Iterable<object>,
+    headers: Headers,
+    timeoutMs: number,
+    signal?: AbortSignal,
+  ): Promise<T> {
+    const deadline = Date.now() + timeoutMs;
+    const start = this.#method(method) as Uploading;
+    return new Promise<T>((done, failed) => {
+      const answering = this.#answering(done, failed, timeoutMs);
+      const stream = start(metadataOf(headers), { deadline }, answering);
+      signal?.addEventListener('abort', () => stream.cancel());
+      // The callback says what went wrong. A stream whose source failed must not end as if it were whole.
+      stream.on('error', () => {});
+      sendAll(stream, messages).catch(() => stream.cancel());
+    });
+  }
+
+  async *watch<T>(
+    method: string,
+    request: object,
+    headers: Headers,
+    signal: AbortSignal,
+  ): AsyncGenerator<T> {
+    if (signal.aborted) return;
+    const start = this.#method(method) as Streaming;
+    const stream = start(request, metadataOf(headers));
+    const cancel = (): void => stream.cancel();
+    signal.addEventListener('abort', cancel);
+    try {
+      for await (const message of stream) yield message as T;
+    } catch (error) {
+      // The caller has seen enough.
+      if (!signal.aborted) throw toCallError(error as RpcError, this.#address, 0);
+    } finally {
+      signal.removeEventListener('abort', cancel);
+    }
+  }
+
+  close(): void {
+    this.#client.close();
+  }
+
+  #method(name: string): unknown {
+    const found = (this.#client as unknown as Readonly<Record<string, unknown>>)[name];
+    if (typeof found !== 'function') throw new Error(`no method ${name}`);
+    return found.bind(this.#client);
+  }
+
+  #answering<T>(
+    done: (answer: T) => void,
+    failed: (error: unknown) => void,
+    timeoutMs: number,
+  ): (error: RpcError | null, answer: unknown) => void {
+    return (error, answer) =>
+      // The loader's codec has made the answer from the proto file.
+      error === null ? done(answer as T) : failed(toCallError(error, this.#address, timeoutMs));
+  }
 }
 
 /** Sends each message once the last one has left the process. */

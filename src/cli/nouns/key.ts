@@ -1,5 +1,5 @@
 /** `postern key`: API keys, their posture, their policy sets and their secrets. */
-import { KEY_ROLES } from '../../engine/model.ts';
+import { KEY_ROLES, MODES } from '../../engine/model.ts';
 import { Option, type Command } from 'commander';
 import { listAll, type Admin } from '../kit/admin-client.ts';
 import { collect, given, parseDuration, parseRate, parseTime } from '../kit/arguments.ts';
@@ -128,9 +128,7 @@ function posture(command: Command, defaults: { role?: string; mode?: string }): 
         .default(defaults.role),
     )
     .addOption(
-      new Option('--mode <mode>', 'whether policies decide')
-        .choices(['off', 'report_only', 'enforce'])
-        .default(defaults.mode),
+      new Option('--mode <mode>', 'whether policies decide').choices(MODES).default(defaults.mode),
     )
     .addOption(
       new Option('--expires-in <time>', 'from now, for example 90d').conflicts('expiresAt'),

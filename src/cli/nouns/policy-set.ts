@@ -1,5 +1,6 @@
 /** `postern policy-set`: named, versioned rules that keys are held to, written as files. */
 import { Option, type Command } from 'commander';
+import { MODES } from '../../engine/model.ts';
 import { yamlText } from '../../config/yaml-text.ts';
 import { ConfigError, formatProblem, type Problem } from '../../config/problem.ts';
 import { fromList } from '../../util/proto-value.ts';
@@ -94,13 +95,7 @@ Example:
 
   writing(
     named('set', 'change what is given; its rules stay')
-      .addOption(
-        new Option('--mode <mode>', 'whether its rules decide').choices([
-          'off',
-          'report_only',
-          'enforce',
-        ]),
-      )
+      .addOption(new Option('--mode <mode>', 'whether its rules decide').choices(MODES))
       .option('--description <text>', 'for people'),
   )
     .addHelpText('after', '\nExample:\n  postern policy-set set tenant-acme --mode enforce')

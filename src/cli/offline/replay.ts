@@ -6,7 +6,7 @@ import {
   type Change,
   type ChangeKind,
   type Obstacle,
-  type Told,
+  type Answer,
 } from '../../offline/replay/change.ts';
 import { replay, type Replayed } from '../../offline/replay/replay-log.ts';
 import type { Source } from '../../audit/logs/log-source.ts';
@@ -144,14 +144,14 @@ function changeRow(change: Change & Tally): string[] {
     objects === 0 ? '' : String(objects),
     key_id,
     action,
-    told(before),
-    told(after),
+    shownAnswer(before),
+    shownAnswer(after),
     layer,
     examples.join(' '),
   ];
 }
 
-function told({ reason, policy, by }: Told): string {
+function shownAnswer({ reason, policy, by }: Answer): string {
   return [reason, ...policy, ...(by === undefined ? [] : [`by ${by}`])].join(' ');
 }
 
@@ -163,10 +163,10 @@ function casesOf(
   const failed = changes.map((change): Case => {
     const { key_id, action, before, after, requests, examples, tenant } = change;
     const who = key_id === '' ? tenant : `${tenant} ${key_id}`;
-    const text = `${requests} request(s): ${told(before)} → ${told(after)}; for example ${examples.join(', ')}`;
+    const text = `${requests} request(s): ${shownAnswer(before)} → ${shownAnswer(after)}; for example ${examples.join(', ')}`;
     return {
       suite: `replay: ${CHANGE_WORDS[change.change]}`,
-      name: `${who}: ${action}: ${told(before)} → ${told(after)}`,
+      name: `${who}: ${action}: ${shownAnswer(before)} → ${shownAnswer(after)}`,
       failures: failing.includes(change.change) ? [text] : [],
     };
   });

@@ -2,7 +2,7 @@
 import { applyState, planOnly, type Applied } from '../../admin/state/apply-state.ts';
 import { unlistedOf } from '../../admin/state/apply-text.ts';
 import { exportPieces } from '../../admin/state/export-state.ts';
-import { StateError } from '../../admin/state/plan-state.ts';
+import { StateError, type Unlisted } from '../../admin/state/plan-state.ts';
 import { factsOfPlan } from '../../admin/state/plan.ts';
 import { decodeSource } from '../../config/document.ts';
 import { formatProblem } from '../../config/problem.ts';
@@ -49,26 +49,7 @@ export async function apply(options: ApplyOptions): Promise<number> {
   const state = parseState(source, catalog, settings.admin.policy_sets);
   for (const warning of lintState(source, state, catalog))
     process.stderr.write(`${formatProblem(warning)}\n`);
-  const given = { baseline: migrations, unlisted, key: idempotencyKey };
-  const report = (
-    { plan, revision, token }: Pick<Applied, 'plan' | 'revision' | 'token'>,
-    verb: string,
-  ): number => {
-    const { summary, removals } = plan;
-    const facts = factsOfPlan(plan, options.verbose === true);
-    const { tenant } = state;
-    const answer = {
-      removals,
-      needs_prune_or_keep: unlisted === 'refuse' && removals.length > 0,
-    };
-    const head = { tenant, revision, consistency_token: token };
-    const shown = { ...head, dry_run: dryRun, changes: summary, ...facts, ...answer };
-    print(options.output, shown, () => {
-      const last = `tenant ${tenant}: ${summary.length} record(s) ${verb}, revision ${revision}`;
-      return [...drawFacts(facts), last].join('\n');
-    });
-    return tellRefusal(answer);
-  };
+  const how = { baseline: migrations, unlisted, key: idempotencyKey };
   return withStore(configuration, dryRun ? 'empty' : 'create', async (store) => {
     const stopping = new AbortController();
     const release = onStop((signal) => {
@@ -77,31 +58,65 @@ export async function apply(options: ApplyOptions): Promise<number> {
     try {
       if (dryRun) {
         tell('planning the changes');
-        return report(await planOnly(store, state, defaults, given), 'would change');
+        const planned = await planOnly(store, state, defaults, how);
+        return report(planned, 'would change', state.tenant, options, unlisted);
       }
       tell('planning and committing the changes');
+      const { signal } = stopping;
       const applied = await applyState(store, state, defaults, 'operator:apply', {
-        ...given,
-        signal: stopping.signal,
+        ...how,
+        signal,
       });
       const verb = applied.repeated ? 'changed now, for it was done before' : 'changed';
-      return report(applied, verb);
+      return report(applied, verb, state.tenant, options, unlisted);
     } catch (error) {
-      if (stopping.signal.aborted && error instanceof Refused && error.rule === 'CONS-5')
-        throw new CliError(
-          `${String(stopping.signal.reason)}: the state of ${state.tenant} was not applied`,
-        );
-      if (error instanceof StateError) throw refused(source, error.findings);
-      if (error instanceof IdempotencyError) throw new CliError(error.message);
-      if (error instanceof UnknownOutcomeError)
-        throw new CliError(
-          `${error.message}; ${idempotencyKey === undefined ? 'apply again: a state that is there already changes nothing' : 'apply again with the same --idempotency-key'}`,
-        );
-      throw error;
+      throw error instanceof StateError
+        ? refused(source, error.findings)
+        : explained(error, state.tenant, stopping.signal, idempotencyKey);
     } finally {
       release();
     }
   });
+}
+
+/** Prints what a state changes. @returns the exit code */
+function report(
+  { plan, revision, token }: Applied,
+  verb: string,
+  tenant: string,
+  { output, verbose = false, dryRun = false }: ApplyOptions,
+  unlisted: Unlisted,
+): number {
+  const { summary, removals } = plan;
+  const facts = factsOfPlan(plan, verbose);
+  const answer = {
+    removals,
+    needs_prune_or_keep: unlisted === 'refuse' && removals.length > 0,
+  };
+  const head = { tenant, revision, consistency_token: token };
+  const shown = { ...head, dry_run: dryRun, changes: summary, ...facts, ...answer };
+  print(output, shown, () => {
+    const last = `tenant ${tenant}: ${summary.length} record(s) ${verb}, revision ${revision}`;
+    return [...drawFacts(facts), last].join('\n');
+  });
+  return tellRefusal(answer);
+}
+
+/** An error of an apply for whoever runs the command: what became of the state, and what to do. */
+function explained(
+  error: unknown,
+  tenant: string,
+  stopped: AbortSignal,
+  idempotencyKey: string | undefined,
+): unknown {
+  if (stopped.aborted && error instanceof Refused && error.rule === 'CONS-5')
+    return new CliError(`${String(stopped.reason)}: the state of ${tenant} was not applied`);
+  if (error instanceof IdempotencyError) return new CliError(error.message);
+  if (error instanceof UnknownOutcomeError)
+    return new CliError(
+      `${error.message}; ${idempotencyKey === undefined ? 'apply again: a state that is there already changes nothing' : 'apply again with the same --idempotency-key'}`,
+    );
+  return error;
 }
 
 export interface ExportOptions {

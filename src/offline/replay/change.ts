@@ -1,8 +1,9 @@
 /** Ways in which a recorded request comes out differently, and why one is not decided again. Pure. */
 import type { DecisionRecord } from '../../audit/record/reader.ts';
 import type { Decision, Outcome } from '../../engine/decision.ts';
+import { REASONS, type Reason } from '../../engine/model.ts';
 
-/** In the order in which they are told. */
+/** In the order in which they are listed. */
 export const CHANGES = [
   'allow_to_deny',
   'deny_to_allow',
@@ -20,13 +21,14 @@ export interface Change {
   /** `''`: no key was named. */
   readonly key_id: string;
   readonly action: string;
-  /** The layer of the combining rule that makes the difference, by Explain's names; `''`: the record does not tell. */
+  /** The layer of the combining rule that makes the difference, by Explain's names; `''`: the record does not say. */
   readonly layer: string;
-  readonly before: Told;
-  readonly after: Told;
+  readonly before: Answer;
+  readonly after: Answer;
 }
 
-export interface Told {
+/** An answer as a record or a replay has it. */
+export interface Answer {
   /** `HIDDEN`: an object that a Filter left out; its record does not say why. */
   readonly reason: string;
   /** The rules that decided, `set/rule` or a base role; empty where there is no key, or none was recorded. */
@@ -52,31 +54,31 @@ export interface Obstacle {
 export type Found = readonly (Change & { readonly objects: number })[];
 
 /** A request that is answered differently. */
-export function answerChange(record: DecisionRecord, before: Told, after: Told): Change {
+export function answerChange(record: DecisionRecord, before: Answer, after: Answer): Change {
   const isAllowed = after.reason === 'ALLOWED';
   const change =
     before.reason === 'ALLOWED' ? 'allow_to_deny' : isAllowed ? 'deny_to_allow' : 'reason';
-  const layer = LAYERS[isAllowed ? before.reason : after.reason] ?? '';
-  return { change, ...askedOf(record), layer, before, after };
+  const layer = layerOf(isAllowed ? before.reason : after.reason);
+  return { change, ...questionOf(record), layer, before, after };
 }
 
 /** An object of a Filter that goes or comes. What hid one is not recorded; with a key and a subject it may have been either. */
-export function objectChange(record: DecisionRecord, wasVisible: boolean, after: Told): Change {
-  const asked = askedOf(record);
+export function objectChange(record: DecisionRecord, wasVisible: boolean, after: Answer): Change {
+  const question = questionOf(record);
   if (wasVisible)
     return {
       change: 'filter_hidden',
-      ...asked,
-      layer: LAYERS[after.reason] ?? '',
-      before: toldReason('ALLOWED'),
+      ...question,
+      layer: layerOf(after.reason),
+      before: answerFor('ALLOWED'),
       after,
     };
   const { key_id: keyId, subject } = record;
   const layer = keyId === undefined ? 'access' : subject === undefined ? 'abac_object' : '';
-  return { change: 'filter_shown', ...asked, layer, before: toldReason('HIDDEN'), after };
+  return { change: 'filter_shown', ...question, layer, before: answerFor('HIDDEN'), after };
 }
 
-function askedOf({
+function questionOf({
   tenant,
   key_id = '',
   action,
@@ -84,8 +86,9 @@ function askedOf({
   return { tenant, key_id, action };
 }
 
-/** The layer that a reason is of (COMB-1). */
-const LAYERS: Readonly<Record<string, string>> = {
+/** The layer that a reason is of (COMB-1); `''`: none, the request was not decided or was allowed. */
+const LAYERS: Readonly<Record<Reason, string>> = {
+  ALLOWED: '',
   KEY_INVALID: 'credential',
   TENANT_MISMATCH: 'tenant',
   UNKNOWN_ACTION: 'action',
@@ -93,13 +96,27 @@ const LAYERS: Readonly<Record<string, string>> = {
   ACTION_DENIED: 'abac_action',
   NO_GRANT: 'access',
   OBJECT_HIDDEN: 'abac_object',
+  STALE: '',
+  UNAVAILABLE: '',
+  HISTORY_LOST: '',
+  VERSION: '',
+  RATE_LIMITED: '',
+  INTERNAL: '',
+  INVALID_ARGUMENT: '',
 };
 
-export function toldReason(reason: string): Told {
+/** @param reason of a record, which another version may have written */
+function layerOf(reason: string): string {
+  const known = REASONS.find((one) => one === reason);
+  return known === undefined ? '' : LAYERS[known];
+}
+
+/** An answer of which no more than its reason is known. */
+export function answerFor(reason: string): Answer {
   return { reason, policy: [] };
 }
 
-export function toldOf(decision: Decision): Told {
+export function answerOf(decision: Decision): Answer {
   const { reason, by } = decision;
   return { reason, policy: rulesOf(decision), ...(by === undefined ? {} : { by }) };
 }

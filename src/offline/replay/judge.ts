@@ -1,15 +1,16 @@
 /**
- * One recorded request decided again by other facts. A record that does not tell enough is never guessed at: it has a
- * cause. Pure.
+ * One recorded request decided again by other facts. A record that leaves out too much is not decided: the answer names
+ * the cause. Pure.
  */
 import { resourceOf, type DecisionRecord } from '../../audit/record/reader.ts';
 import { toSubject } from '../../config/policy-test.ts';
 import { decide } from '../../engine/decide.ts';
 import type { Facts } from '../../engine/decision.ts';
+import { REASONS, type Reason } from '../../engine/model.ts';
 import { hasExpired } from '../../engine/resolve-key.ts';
 import { isIndependent, type Withheld } from '../../engine/withheld.ts';
 import type { Who } from '../../facts/facts.ts';
-import { answerChange, toldOf, type Found, type Obstacle } from './change.ts';
+import { answerChange, answerOf, type Found, type Obstacle } from './change.ts';
 import { judgeFilter } from './replay-filter.ts';
 
 /** The facts of the tenant that is tried. */
@@ -18,7 +19,7 @@ export type Resolve = (who: Who) => Facts;
 /** @param resolve `undefined`: nothing is known of the tenant */
 export function judge(record: DecisionRecord, resolve: Resolve | undefined): Found | Obstacle {
   const { reason, tenant, action, key_id: keyId } = record;
-  if (NO_DECISION.has(reason)) return { cause: 'no_decision', of: reason };
+  if (!isDecided(reason)) return { cause: 'no_decision', of: reason };
   if (tenant === '') return { cause: 'no_question', of: reason };
   if (record.erased === true) return { cause: 'erased', of: '' };
   const withheld = withheldOf(record.omitted ?? []);
@@ -35,22 +36,36 @@ export function judge(record: DecisionRecord, resolve: Resolve | undefined): Fou
   const request = { ...who, action, resource };
   if (withheld.names !== '' && !isIndependent(request, facts, withheld))
     return { cause: 'withheld_input', of: withheld.names };
-  const after = toldOf(decide(request, facts));
+  const after = answerOf(decide(request, facts));
   if (after.reason === reason) return [];
   const before = { reason, policy: record.policy ?? [] };
   return [{ ...answerChange(record, before, after), objects: 0 }];
 }
 
-/** These are of the moment or of the caller: no facts decided. */
-const NO_DECISION: ReadonlySet<string> = new Set([
-  'RATE_LIMITED',
-  'UNAVAILABLE',
-  'HISTORY_LOST',
-  'VERSION',
-  'STALE',
-  'INTERNAL',
-  'INVALID_ARGUMENT',
-]);
+/** Whether facts decide: other reasons are of the moment, or of the caller. */
+const IS_DECIDED: Readonly<Record<Reason, boolean>> = {
+  ALLOWED: true,
+  ACTION_DENIED: true,
+  OBJECT_HIDDEN: true,
+  NO_GRANT: true,
+  UNKNOWN_ACTION: true,
+  SUBJECT_INACTIVE: true,
+  KEY_INVALID: true,
+  TENANT_MISMATCH: true,
+  STALE: false,
+  UNAVAILABLE: false,
+  HISTORY_LOST: false,
+  VERSION: false,
+  RATE_LIMITED: false,
+  INTERNAL: false,
+  INVALID_ARGUMENT: false,
+};
+
+/** @param reason of a record: one of a later version is taken for a decision */
+function isDecided(reason: string): boolean {
+  const known = REASONS.find((one) => one === reason);
+  return known === undefined || IS_DECIDED[known];
+}
 
 /** Inputs that no decision looks at. */
 const UNUSED = /^(context|request_id|resource\.id)(\.|$)/;
@@ -79,7 +94,7 @@ function asOf(facts: Facts, time: string): Facts {
   return isOver ? { ...facts, key: 'invalid' } : facts;
 }
 
-/** What a record does not tell of a key: whether a credential proved it, and who named the subject. */
+/** What a record leaves open about its key: whether a credential proved it, and who named the subject. */
 function keyObstacle(
   { reason, subject, key_id: keyId }: DecisionRecord,
   { key }: Facts,

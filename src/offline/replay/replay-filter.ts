@@ -8,8 +8,8 @@ import { refusalOfAll } from '../../engine/withheld.ts';
 import {
   answerChange,
   objectChange,
-  toldOf,
-  toldReason,
+  answerOf,
+  answerFor,
   type Change,
   type Found,
   type Obstacle,
@@ -35,11 +35,11 @@ export function judgeFilter(
   const visible = hadNone ? [] : visible_indexes;
   const whole = (after: string): Found => {
     if (after === reason) return [];
-    const told = toldOf(decide({ ...who, resource: objects?.[0] ?? NO_RESOURCE }, facts));
+    const answer = answerOf(decide({ ...who, resource: objects?.[0] ?? NO_RESOURCE }, facts));
     const change = answerChange(
       record,
       { reason, policy },
-      told.reason === after ? told : toldReason(after),
+      answer.reason === after ? answer : answerFor(after),
     );
     return [{ ...change, objects: total }];
   };
@@ -58,8 +58,8 @@ export function judgeFilter(
   return merged(
     changed.map((index) => {
       const resource = objects[index] ?? NO_RESOURCE;
-      const told = toldOf(decide({ ...who, resource }, facts));
-      return objectChange(record, before.has(index), told);
+      const answer = answerOf(decide({ ...who, resource }, facts));
+      return objectChange(record, before.has(index), answer);
     }),
   );
 }

@@ -34,11 +34,11 @@ export interface Replayed {
   readonly unreadable: { readonly lines: number; readonly first: string | undefined };
 }
 
-/** Ways to differ that are told one by one. */
+/** Differences that are listed one by one. */
 const MAX_CHANGES = 500;
 const MAX_CAUSES = 100;
-/** Compiled facts that are kept, by who asks. */
-const MAX_ASKING = 10_000;
+/** Callers whose compiled facts are kept. */
+const MAX_CALLERS = 10_000;
 
 /** Memory is that of the facts, whatever the length of the log. */
 export async function replay(
@@ -46,14 +46,14 @@ export async function replay(
   candidate: Candidate,
   selection: Selection,
 ): Promise<Replayed> {
-  const asking = bounded<Facts>(MAX_ASKING);
+  const callers = bounded<Facts>(MAX_CALLERS);
   const resolved = (facts: StaticFacts, who: Who): Facts => {
     const { tenant, subject, keyId } = who;
     const name = JSON.stringify([tenant, subject?.type, subject?.id, keyId]);
     // Kept over many records: whether a key had expired is judged by the time of each.
-    const known = asking.get(name) ?? facts.resolve(who, -Infinity);
-    asking.set(name, known);
-    return known;
+    const compiled = callers.get(name) ?? facts.resolve(who, -Infinity);
+    callers.set(name, compiled);
+    return compiled;
   };
   const changes = tallies<Change>(MAX_CHANGES);
   const causes = tallies<Obstacle>(MAX_CAUSES);
