@@ -41,9 +41,9 @@ export interface CommitTask<D extends Draft> {
   rebased?(draft: D): Promise<D | undefined>;
   /** Whether an error of the plan may only mean that the change was done before, under the same key. */
   mayBeRepeated(error: unknown): boolean;
-  /** Whoever asked may have gone. @throws what keeps the change from being committed */
+  /** The caller may have gone. @throws what keeps the change from being committed */
   beforeCommit?(): Promise<void>;
-  /** What the log tells of a draft whose outcome is not known. */
+  /** What the log records of a draft whose outcome is not known. */
   differences(draft: D): readonly Difference[];
 }
 
@@ -79,7 +79,7 @@ export async function commitOnce<D extends Draft>(
     const { head } = draft;
     if (task.dryRun) return { repeated: false, draft, head };
     if (draft.changes.length === 0 && task.once === undefined) {
-      // Somebody may have been told that an earlier commit is not known to last.
+      // An earlier caller may have been answered that the commit is not known to last.
       if (head !== undefined) await store.settle(task.tenant);
       return { repeated: false, draft, head };
     }

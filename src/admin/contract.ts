@@ -79,7 +79,7 @@ export interface Admin {
   /**
    * Applies a state file.
    * @param read returns its bytes, UTF-8, in pieces that it lets go of, or throws where they are not whole (CONS-5)
-   * @param signal aborted: whoever asked has gone, and nothing is committed any more
+   * @param signal aborted: the caller has gone, and nothing is committed any more
    */
   apply(
     actor: Actor,

@@ -104,9 +104,9 @@ export class Draft implements Reading {
   all<K extends Kind>(kind: K, which?: (record: Records[K]) => boolean): readonly Records[K][] {
     const stored = this.#loaded.kind(kind);
     if (this.head !== undefined && stored === undefined) throw new Missing(kind);
-    const asked = this.#usedAll.get(kind) ?? [];
-    // It is asked of records of its own kind only.
-    this.#usedAll.set(kind, [...asked, which as Which | undefined]);
+    const earlier = this.#usedAll.get(kind) ?? [];
+    // The predicate is called with records of its own kind only.
+    this.#usedAll.set(kind, [...earlier, which as Which | undefined]);
     this.#settleAll();
     const merged = new Map<string, FactValue | undefined>(stored);
     for (const [id, value] of this.#written.get(kind) ?? []) merged.set(id, value);

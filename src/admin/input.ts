@@ -44,7 +44,7 @@ export function levelOf(field: string, value: number): number {
 /** Tree actions in the order of records; `update` is `write` (ACT-1). */
 export function actionsOf(field: string, values: readonly string[]): readonly TreeAction[] {
   const actions = values.map((value, index) => {
-    const verb = TREE_VERBS.find((known) => known === value);
+    const verb = TREE_VERBS.find((one) => one === value);
     if (verb !== undefined) return actionOfVerb(verb);
     throw invalid(
       `${field}[${index}]`,
@@ -54,10 +54,10 @@ export function actionsOf(field: string, values: readonly string[]): readonly Tr
   return inOrder(actions);
 }
 
-export function oneOf<T extends string>(field: string, value: string, known: readonly T[]): T {
-  const found = known.find((name) => name === value);
+export function oneOf<T extends string>(field: string, value: string, values: readonly T[]): T {
+  const found = values.find((name) => name === value);
   if (found === undefined)
-    throw invalid(field, `\`${printable(value)}\` is none of ${known.join(', ')}`);
+    throw invalid(field, `\`${printable(value)}\` is none of ${values.join(', ')}`);
   return found;
 }
 

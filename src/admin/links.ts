@@ -203,7 +203,7 @@ export function deriveAll(facts: {
     new Map(
       [...byRecord[kind]].flatMap(([id, links]) => {
         const record = relinked(kind, id, undefined, [], links);
-        // `relinked` makes a record of the kind that it is told.
+        // `relinked` makes a record of the kind that it is given.
         return record === undefined ? [] : [[id, record as R] as const];
       }),
     );

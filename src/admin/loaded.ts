@@ -135,16 +135,16 @@ export class Loaded {
   async #changedSince(): Promise<{ readonly head: Head; readonly keys: readonly FactKey[] }> {
     if (this.#head === undefined) throw new LostTrack();
     let head = this.#head;
-    const known = new Map<string, FactKey>();
+    const changed = new Map<string, FactKey>();
     for (;;) {
       const feed = await this.#store.feed(this.#tenant, head.revision, FEED_PAGE);
       for (const { revision, nonce, previous, keys } of feed.entries) {
         if (previous !== head.nonce || keys === undefined) throw new LostTrack();
         for (const key of keys)
-          if (this.#isHere(key)) known.set(JSON.stringify([key.kind, key.id]), key);
+          if (this.#isHere(key)) changed.set(JSON.stringify([key.kind, key.id]), key);
         head = { revision, nonce };
       }
-      if (feed.head?.nonce === head.nonce) return { head, keys: [...known.values()] };
+      if (feed.head?.nonce === head.nonce) return { head, keys: [...changed.values()] };
       if (feed.entries.length === 0) throw new LostTrack();
     }
   }

@@ -1,4 +1,4 @@
-/** Stored ids that break a rule that is newer than they are: told of once at start, and valid as long as they stand (ID-1). */
+/** Stored ids that break a rule that is newer than they are: logged once at start, and valid as long as they are stored (ID-1). */
 import { idProblem } from '../engine/id.ts';
 import { printable } from '../engine/validate.ts';
 import type { Store } from '../store/store.ts';

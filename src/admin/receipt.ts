@@ -15,14 +15,14 @@ const SWEPT = 20;
 /** A key that stands for one operation, and what that operation is. */
 export interface Once {
   readonly key: string;
-  /** Of what is asked for: the same key for something else is a mistake. */
+  /** Of the request: the same key for another request is a mistake. */
   readonly digest: string;
 }
 
 export class IdempotencyError extends Error {}
 
-export function once(key: string, asked: unknown): Once {
-  return { key, digest: hash(JSON.stringify(asked)) };
+export function once(key: string, request: unknown): Once {
+  return { key, digest: hash(JSON.stringify(request)) };
 }
 
 /**

@@ -34,8 +34,8 @@ export interface Operation {
   readonly name: string;
   readonly actor: Actor;
   readonly options: WriteOptions;
-  /** What is asked, for the idempotency key. */
-  readonly asked: unknown;
+  /** The request, for the idempotency key. */
+  readonly request: unknown;
   /** May be done for a tenant that does not exist yet. */
   readonly creates: boolean;
   readonly rule: (context: Context) => object;
@@ -60,7 +60,7 @@ export async function write(environment: Environment, operation: Operation): Pro
   const committed = await commitOnce<WriteDraft>(store, {
     tenant,
     event: { actor: actorName(actor), operation: name },
-    once: key === '' ? undefined : once(key, [name, actor.user ?? null, operation.asked]),
+    once: key === '' ? undefined : once(key, [name, actor.user ?? null, operation.request]),
     dryRun: options.dry_run,
     async plan() {
       const planned = await whileExpected(store, tenant, options.expected_revision, (reached) =>
@@ -130,8 +130,8 @@ async function plan(
   const planned = await planner.plan(
     (world) => ruled(environment, operation, world),
     async (world, { body, warnings, follows }): Promise<Outcome> => {
-      const { fallen, told } = await follow(world, follows);
-      return { body: { ...body, ...told }, warnings, fallen };
+      const { fallen, answer } = await follow(world, follows);
+      return { body: { ...body, ...answer }, warnings, fallen };
     },
   );
   mustKeepAnOwner(planned.differences);
@@ -149,7 +149,7 @@ function ruled(
   if (!creates) mustExist(world);
   mustBeExpected(tenant, revision, options.expected_revision, operation.reached);
   const catalog = environment.catalog();
-  const told = { warnings: [], follows: nothingFollows() };
+  const effects = { warnings: [], follows: nothingFollows() };
   const authority = authorityOf(world, actor, catalog, 'postern:admin');
   try {
     const body = operation.rule({
@@ -160,9 +160,9 @@ function ruled(
       baseline: environment.baseline ?? [],
       now: environment.now(),
       mint: environment.mint,
-      ...told,
+      ...effects,
     });
-    return { body, ...told };
+    return { body, ...effects };
   } catch (error) {
     throw withSuggestion(error, world, authority);
   }

@@ -15,7 +15,7 @@ import {
 } from 'yaml';
 import { yamlProblem } from './yaml-errors.ts';
 
-/** One mistake may be told many times: the first ones are the ones to mend. */
+/** Errors that are collected: one mistake may cause many, and the first ones are the ones to mend. */
 const MAX_SYNTAX_ERRORS = 20;
 
 export type Complaint = readonly [offset: number, message: string];
@@ -73,7 +73,7 @@ export function compose(text: string, counter: LineCounter): Composed {
     throw error;
   }
   if (document === undefined) return { document, broken };
-  // What the handler was not asked about.
+  // What the handler was not called for.
   for (const { pos, code } of [...document.errors, ...document.warnings])
     if (broken.length < MAX_SYNTAX_ERRORS) broken.push([pos[0], yamlProblem(code)]);
   broken.push(...keysTwice(document));

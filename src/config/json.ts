@@ -1,4 +1,4 @@
-/** Large JSON files: their value, and the place of a path in them, which is looked for only where it is told. */
+/** Large JSON files: their value, and the place of a path in them, which is looked for only where something is wrong. */
 import { createHash } from 'node:crypto';
 import { visit } from 'jsonc-parser';
 import { LineCounter } from 'yaml';
@@ -96,14 +96,14 @@ function firstError(text: string): { readonly offset: number; readonly message: 
   return { offset: 0, message: 'look for a missing quote, comma or bracket' };
 }
 
-/** Mistakes that are told. */
-const MAX_TOLD = 20;
+/** Mistakes that are reported. */
+const MAX_REPORTED = 20;
 
 /** Keys that stand twice, and numbers that are not what they look like. */
 function misread(text: string): { readonly offset: number; readonly message: string }[] {
   const found: { readonly offset: number; readonly message: string }[] = [];
-  const tell = (offset: number, message: string): void => {
-    if (found.length < MAX_TOLD) found.push({ offset, message });
+  const report = (offset: number, message: string): void => {
+    if (found.length < MAX_REPORTED) found.push({ offset, message });
   };
   const open: Set<string>[] = [];
   visit(text, {
@@ -111,13 +111,13 @@ function misread(text: string): { readonly offset: number; readonly message: str
     onObjectEnd: () => void open.pop(),
     onObjectProperty(key, offset) {
       const keys = open.at(-1);
-      if (keys?.has(key) === true) tell(offset, `key \`${key}\` stands twice: keep one`);
+      if (keys?.has(key) === true) report(offset, `key \`${key}\` stands twice: keep one`);
       keys?.add(key);
     },
     onLiteralValue(value, offset, length) {
       if (typeof value !== 'number') return;
       const message = misreadNumber(text.slice(offset, offset + length), value);
-      if (message !== undefined) tell(offset, message);
+      if (message !== undefined) report(offset, message);
     },
   });
   return found;
@@ -133,13 +133,13 @@ type Children = ReadonlyMap<PropertyKey, { readonly at: number; readonly value: 
  * over is remembered, so that many places in one text cost one walk.
  */
 function locator(text: string): Locate {
-  const known = new Map<number, Children>();
+  const visited = new Map<number, Children>();
   return (path) => {
     let value = skipBlanks(text, 0);
     let best = value;
     for (const part of path) {
-      const children = known.get(value) ?? childrenOf(text, value);
-      known.set(value, children);
+      const children = visited.get(value) ?? childrenOf(text, value);
+      visited.set(value, children);
       const child = children.get(part);
       if (child === undefined) break;
       best = child.at;

@@ -1,4 +1,4 @@
-/** The kinds of files, told apart by their keys, and a JSON Schema for each. */
+/** The kinds of files, recognised by their keys, and a JSON Schema for each. */
 import * as z from 'zod';
 import { catalogSchema } from './catalog.ts';
 import { migrationSchema } from './migration.ts';

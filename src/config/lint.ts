@@ -26,7 +26,7 @@ export interface PlacedSet {
   readonly body: PolicySetBody;
 }
 
-/** Warnings that are told of one set or key; beyond them, how many more there are. */
+/** Warnings that are listed of one set or key; beyond them their number. */
 const MAX_WARNINGS = 200;
 
 /** Warnings within one set. */
@@ -118,9 +118,9 @@ function indexOf(
   const index = new Map<string, Namers>();
   for (const one of placed)
     for (const name of names(one)) {
-      const known = index.get(name);
-      if (known === undefined) index.set(name, { first: one, other: undefined });
-      else if (known.other === undefined && known.first.set !== one.set) known.other = one;
+      const entry = index.get(name);
+      if (entry === undefined) index.set(name, { first: one, other: undefined });
+      else if (entry.other === undefined && entry.first.set !== one.set) entry.other = one;
     }
   return index;
 }
@@ -260,8 +260,8 @@ const readonlyNames = new WeakMap<Placed, string | null>();
 
 /** The first readonly action that a rule names. */
 function firstReadonly(placed: Placed, catalog: Catalog): string | undefined {
-  const known = readonlyNames.get(placed);
-  if (known !== undefined) return known ?? undefined;
+  const cached = readonlyNames.get(placed);
+  if (cached !== undefined) return cached ?? undefined;
   const found = placed.rule.actions.find((name) => isReadonly(name, catalog));
   readonlyNames.set(placed, found ?? null);
   return found;

@@ -141,7 +141,7 @@ const NOTHING_STORED = { tenantExists: true, subject: undefined, key: undefined 
 function verify(
   source: Source,
   at: readonly PropertyKey[],
-  asked: Caller,
+  caller: Caller,
   resources: readonly { resource: ResourceEntry | undefined; path: readonly PropertyKey[] }[],
 ): Problem[] {
   return resources.flatMap(({ resource, path }) => {
@@ -149,7 +149,7 @@ function verify(
       attributeProblems(source, [...at, ...path, ...inner], map, false),
     );
     if (found.length > 0) return found;
-    const request = toRequest(asked, 'tenant', resource);
+    const request = toRequest(caller, 'tenant', resource);
     const problem = requestProblem(request, LIMITS) ?? strangerProblem(request, NOTHING_STORED);
     return problem === undefined
       ? []

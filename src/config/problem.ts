@@ -9,7 +9,7 @@ export interface Problem {
   /** `actions[3].tree`; `''`: the whole file. */
   readonly path: string;
   readonly message: string;
-  /** A warning is told; an error refuses the file. */
+  /** A warning is printed; an error refuses the file. */
   readonly severity: 'error' | 'warning';
 }
 

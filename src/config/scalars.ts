@@ -8,8 +8,8 @@ import { isPair, isScalar, Schema, visit, type Document, type Pair, type Scalar 
 /** Where it stands in the text, and what is wrong. */
 export type Misread = readonly [offset: number, message: string];
 
-/** Values that are told of in one file. */
-const MAX_TOLD = 20;
+/** Values that are reported of one file. */
+const MAX_REPORTED = 20;
 
 /** Every scalar whose text is not the canonical form of its value, the first twenty of them. */
 export function misreadScalars(document: Document.Parsed): Misread[] {
@@ -21,7 +21,7 @@ export function misreadScalars(document: Document.Parsed): Misread[] {
       const message = key === 'key' ? misreadKey(node) : misread(node);
       if (message === undefined) return undefined;
       found.push([node.range?.[0] ?? 0, message]);
-      return found.length < MAX_TOLD ? undefined : visit.BREAK;
+      return found.length < MAX_REPORTED ? undefined : visit.BREAK;
     },
   });
   return found;

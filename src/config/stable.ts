@@ -1,4 +1,4 @@
-/** Files are taken whole: what somebody writes meanwhile is read again until two reads agree. */
+/** Files are read whole: one that somebody writes meanwhile is read again until two reads agree. */
 import { readFileSync, statSync, type Stats } from 'node:fs';
 
 /** Reads of a file that changes under them, before it is given up. */
@@ -11,7 +11,7 @@ const SETTLED_MS = 2_000;
 const COMPARED_BYTES = 16 * 1024 * 1024;
 
 /**
- * Reads a file. A regular file is taken only if two reads agree in size, time of change and content.
+ * Reads a file. A regular file counts only if two reads agree in size, time of change and content.
  * @throws Error where it cannot be read, or changes all the while
  */
 export function readStable(file: string): Buffer {

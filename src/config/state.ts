@@ -185,7 +185,7 @@ export function lintState(source: Source, state: StateFile, catalog: Catalog): P
   let linted = 0;
   for (const [index, entry] of (state.keys ?? []).entries()) {
     const names = [...new Set(entry.policy_sets)];
-    // A key that allows by default is named in what is told of it.
+    // A key that allows by default is named in its warnings.
     const looked = JSON.stringify([entry.role === 'default_allow' ? entry.id : '', names]);
     if (names.length === 0 || seen.has(looked)) continue;
     seen.add(looked);

@@ -1,4 +1,4 @@
-/** What a catalog that is read again lets be done that the last one did not: told, because no policy was changed. */
+/** What a catalog that is read again allows that the last one did not. It is logged, because no policy was changed. */
 import {
   accessOf,
   resolveAction,
@@ -7,7 +7,7 @@ import {
   type Catalog,
 } from '../engine/action.ts';
 
-/** One sentence each, in the order of names; empty: it allows no more. What cannot be told to be narrower is wider. */
+/** One sentence each, in the order of names; empty: it allows no more. What is not proved to be narrower counts as wider. */
 export function catalogWidening(before: Catalog, after: Catalog): string[] {
   const names = new Set([...before.actions.keys(), ...after.actions.keys()]);
   const actions = [...names].sort().flatMap((name) => {

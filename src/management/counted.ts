@@ -1,4 +1,4 @@
-/** Management whose calls are told to somebody: which operation, what became of it, who could not prove itself. */
+/** Management whose calls are counted: which operation, what became of it, and callers that prove nobody. */
 import type { Admin } from '../admin/contract.ts';
 import { isWrite, WRITES } from '../admin/operations.ts';
 import { Refused } from '../admin/refused.ts';

@@ -1,4 +1,4 @@
-/** What the log is told of calls: every operation, and every refusal for want of a right (ADM-7). */
+/** What the log records of calls: every operation, and every refusal for want of a right (ADM-7). */
 import type { Actor } from '../actor.ts';
 import { UnknownOutcomeError } from '../../store/store.ts';
 import { UnknownWriteError } from '../commit.ts';

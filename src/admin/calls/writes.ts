@@ -46,7 +46,7 @@ export function doWrite(
   request: AdminRequest,
 ): Promise<AdminAnswer> {
   const { operation, rule, creates, reads } = WRITES[name];
-  const { tenant, options: _options, ...asked } = request;
+  const { tenant, options: _options, ...rest } = request;
   // The transport has made the request of the message that the rule is written for.
   const anyRule = rule as (context: unknown, request: unknown) => object;
   return runRecorded(
@@ -60,7 +60,7 @@ export function doWrite(
         name: operation,
         actor,
         options,
-        asked,
+        request: rest,
         creates,
         rule: (context) => anyRule(context, { ...request, ...prepared }),
       }),

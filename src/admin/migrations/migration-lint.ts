@@ -79,13 +79,13 @@ function follow({ levels, held, renamed }: Outcome, step: Step, tell: Said<unkno
 }
 
 function missing({ levels, held }: Outcome, defaults: readonly DefaultRole[]): Problem[] {
-  const known = new Set(defaults.map(({ id }) => id));
+  const ids = new Set(defaults.map(({ id }) => id));
   const spoken = new Map<string, Said<unknown>['tell']>();
   for (const [role, { tell }] of levels) spoken.set(role, tell);
   for (const [role, permissions] of held)
     for (const { tell } of permissions.values()) if (!spoken.has(role)) spoken.set(role, tell);
   return [...spoken]
-    .filter(([role]) => !known.has(role))
+    .filter(([role]) => !ids.has(role))
     .map(([role, tell]) =>
       tell(`the default roles have no \`${role}\`: a new tenant would lack it, add it to them`),
     );

@@ -64,8 +64,8 @@ function entriesOf(
   const onDisk = new Set(migrations.map(({ name }) => name));
   const newest = newestOf(applied);
   const stateOf = ({ name, digest }: Migration): MigrationState => {
-    const known = before.get(name);
-    if (known !== undefined) return known.digest === digest ? 'applied' : 'edited';
+    const earlier = before.get(name);
+    if (earlier !== undefined) return earlier.digest === digest ? 'applied' : 'edited';
     return name < newest ? 'out_of_order' : 'pending';
   };
   return [
@@ -134,7 +134,7 @@ export async function migrateUp(
     name: 'migration.up',
     actor: OPERATOR,
     options: { dry_run: dryRun, idempotency_key: '', expected_revision: 0, all_facts: verbose },
-    asked: undefined,
+    request: undefined,
     creates: false,
     rule: (context) => {
       applied = migrate(context, migrations);
@@ -163,8 +163,8 @@ function migrate(context: Context, migrations: readonly Migration[]): readonly s
   const entries = entriesOf(migrations, before);
   const obstacles = obstaclesOf(entries);
   if (obstacles.length > 0) throw forbidden('', obstacles.join('; '));
-  const known = new Set(before.map(({ name }) => name));
-  const pending = migrations.filter(({ name }) => !known.has(name));
+  const names = new Set(before.map(({ name }) => name));
+  const pending = migrations.filter(({ name }) => !names.has(name));
   for (const { name, steps } of pending)
     for (const [index, step] of steps.entries())
       applyStep(context, step, `migration \`${name}\`, steps[${index}]`);

@@ -1,4 +1,4 @@
-/** How one field of a record is told: a value, a flag, a list, memberships, or things with an id. */
+/** How one field of a record is listed: a value, a flag, a list, memberships, or things with an id. */
 import { isDeepStrictEqual } from 'node:util';
 
 /** One fact that changed. */
@@ -27,7 +27,7 @@ export interface Aspect<R> {
   readonly whenDeleted?: boolean;
 }
 
-/** A row for each field; `undefined`: it follows from others, or is told by another record. */
+/** A row for each field; `undefined`: it follows from others, or is listed with another record. */
 export type Aspects<R> = { readonly [F in keyof R]-?: Aspect<R> | undefined };
 
 /** Longest value in a text, characters; `before` and `after` hold all of it. */
@@ -39,13 +39,13 @@ export function shown(value: string): string {
     : `${value.slice(0, MAX_SHOWN)}… (${value.length} characters)`;
 }
 
-/** A user bare, anything else with its type; a user whose id looks like another principal is told in full. */
+/** A user bare, anything else with its type; a user whose id looks like another principal is written in full. */
 function bare(principal: string): string {
   const id = principal.startsWith('user:') ? principal.slice(5) : principal;
   return /^(user|role|workspace):/.test(id) ? principal : id;
 }
 
-/** One value, or none. @param absent the value that is not told of a new record */
+/** One value, or none. @param absent the value that a new record has without being listed */
 export function value<R>(
   fact: string,
   read: (record: R) => string | undefined,
@@ -130,7 +130,7 @@ export function compared(
   };
 }
 
-/** Memberships: told of the group, one for each. */
+/** Memberships: listed with the group, one for each. */
 export function groups<R>(
   type: 'role' | 'workspace',
   read: (record: R) => readonly string[],
@@ -149,7 +149,7 @@ export function groups<R>(
   };
 }
 
-/** Things with an id, each told as one value. */
+/** Things with an id, each listed as one value. */
 export function items<R, I>(
   fact: string,
   read: (record: R) => readonly I[] | undefined,

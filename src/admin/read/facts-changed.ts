@@ -27,7 +27,7 @@ const LISTED = { facts: 500, characters: 1_000_000 };
 /** The same where every fact was asked for: an answer of more would hold whoever sends it (ADM-11). */
 const ALL_LISTED = { facts: 10_000, characters: 4_000_000 };
 
-/** Grant rows of a record that are told in steps of their own. */
+/** Grant rows of a record that are listed in steps of their own. */
 const MAX_ROWS = 500;
 
 /** A record before and after. */

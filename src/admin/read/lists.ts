@@ -249,7 +249,7 @@ interface Cursor {
   /** Which of the kinds. */
   readonly stage: number;
   readonly after: string | undefined;
-  /** Items of the records after `after` that were told already. */
+  /** Items of the records after `after` that were listed already. */
   readonly skip: number;
 }
 
@@ -270,8 +270,8 @@ export async function pageOf(
 ): Promise<{ readonly revision: number; readonly answer: object }> {
   const size = request.page_size === 0 ? DEFAULT_SIZE : request.page_size;
   if (size > MAX_SIZE) throw invalid('page_size', `\`${size}\` is too large: at most ${MAX_SIZE}`);
-  const asked = digest(JSON.stringify([name, { ...request, page_size: 0, page_token: '' }]));
-  let cursor = request.page_token === '' ? START : parseToken(request.page_token, asked, scan);
+  const query = digest(JSON.stringify([name, { ...request, page_size: 0, page_token: '' }]));
+  let cursor = request.page_token === '' ? START : parseToken(request.page_token, query, scan);
   const items: object[] = [];
   let revision = 0;
   let looked = 0;
@@ -286,15 +286,15 @@ export async function pageOf(
     if (scan.beside !== undefined) await read(scan.beside(page.entries));
     await breath.take();
     const found = page.entries.flatMap(([id, record]) => scan.items(kind, id, record));
-    const taken = found.slice(cursor.skip, cursor.skip + size - items.length);
-    items.push(...taken);
-    const told = cursor.skip + taken.length;
-    if (told < found.length) cursor = { stage: cursor.stage, after: cursor.after, skip: told };
+    const fitting = found.slice(cursor.skip, cursor.skip + size - items.length);
+    items.push(...fitting);
+    const listed = cursor.skip + fitting.length;
+    if (listed < found.length) cursor = { stage: cursor.stage, after: cursor.after, skip: listed };
     else if (page.next === undefined)
       cursor = { stage: cursor.stage + 1, after: undefined, skip: 0 };
     else cursor = { stage: cursor.stage, after: page.next, skip: 0 };
   }
-  const next = cursor.stage < scan.kinds.length ? tokenOf(cursor, asked) : '';
+  const next = cursor.stage < scan.kinds.length ? tokenOf(cursor, query) : '';
   return { revision, answer: { [scan.list]: items, next_page_token: next } };
 }
 
@@ -337,13 +337,13 @@ function digest(text: string): string {
  * Opaque to callers. Its check shows that it came whole and was made for the same question; it is no secret, since a
  * token opens nothing by itself.
  */
-function tokenOf({ stage, after, skip }: Cursor, asked: string): string {
+function tokenOf({ stage, after, skip }: Cursor, query: string): string {
   const place = [stage, after ?? null, skip];
-  const check = digest(JSON.stringify([asked, place]));
+  const check = digest(JSON.stringify([query, place]));
   return Buffer.from(JSON.stringify([check, ...place])).toString('base64url');
 }
 
-function parseToken(token: string, asked: string, scan: Scan): Cursor {
+function parseToken(token: string, query: string, scan: Scan): Cursor {
   const wrong = (): Error =>
     invalid(
       'page_token',
@@ -364,6 +364,6 @@ function parseToken(token: string, asked: string, scan: Scan): Cursor {
   if (scan.only !== undefined && after !== null && !/^\d{1,9}$/.test(after)) throw wrong();
   const cursor = { stage, after: after ?? undefined, skip };
   // Made anew it is the same, letter by letter.
-  if (tokenOf(cursor, asked) !== token) throw wrong();
+  if (tokenOf(cursor, query) !== token) throw wrong();
   return cursor;
 }

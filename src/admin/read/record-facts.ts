@@ -1,6 +1,6 @@
 /**
  * The facts of each kind of record, as people name them: what was added, removed or changed between two records.
- * Every field of a record has its row here: the compiler asks for the row of a new one. A secret is never told, only
+ * Every field of a record has its row here: the compiler asks for the row of a new one. A secret is never listed, only
  * that there is one more or one less.
  */
 import { isDeepStrictEqual } from 'node:util';
@@ -42,7 +42,7 @@ function ruleText({ effect, actions, attributes, ...rest }: RuleRecord): string 
   return `${effect} ${actions.join(' ')}${more}`;
 }
 
-/** Free text, told as it is written in a string. */
+/** Free text, as it is written in a string. */
 function textOf({ description }: { readonly description?: string }): string | undefined {
   return json(description);
 }
@@ -180,7 +180,7 @@ const OWNER: Aspects<OwnerRecord> = {
   grantor: {
     tell(_name, before, after, tell) {
       const [old, now] = [before?.grantor ?? 'operator', after?.grantor ?? 'operator'];
-      // Of an owner that comes or goes it is told with the owner.
+      // Of an owner that comes or goes it is listed with the owner.
       if (old === now || before === undefined || before.owner !== after?.owner) return;
       tell({
         change: 'change',
@@ -232,7 +232,7 @@ const ASPECTS: { readonly [K in StateKind]: Aspects<Records[K]> } = {
   owner: OWNER,
   policy_set: POLICY_SET,
   key: KEY,
-  // A group that is deleted is told of by its own record.
+  // A group that is deleted is listed with its own record.
   tombstone: { id: undefined },
 };
 
@@ -245,7 +245,7 @@ export function tellFacts<K extends StateKind>(
   tell: Tell,
 ): void {
   const [old, now] = [living(before), living(after)];
-  // The record of an owner has one fact, that is told by its aspect.
+  // The record of an owner has one fact, which its aspect lists.
   if (kind !== 'owner' && (old === undefined) !== (now === undefined)) {
     const name = nameOf(old ?? now) ?? id;
     const words = kind.replaceAll('_', ' ');

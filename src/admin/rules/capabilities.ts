@@ -14,19 +14,19 @@ function reach(policy: ActionPolicy): Reach {
   return open && !hides ? 2 : 1;
 }
 
-/** `none`, `read`, `read_write` or `custom` over the catalog; and for each action that is asked for. */
+/** `none`, `read`, `read_write` or `custom` over the catalog; and for each action that the request names. */
 export function capabilitiesOf(
   key: KeyRecord,
   sets: readonly PolicySetRecord[],
   catalog: Catalog,
-  asked: readonly Action[],
+  named: readonly Action[],
 ): object {
   const { enforced, shadow } = compileKey(key, sets);
   const actions = [...catalog.actions.values()];
   const allowed = new Set(actions.filter((action) => reach(actionLayer(enforced, action)) > 0));
   return {
     capabilities: key.revoked === true ? 'none' : summary(actions, allowed),
-    actions: asked.map((action) => oneAction(action, enforced, shadow)),
+    actions: named.map((action) => oneAction(action, enforced, shadow)),
   };
 }
 
@@ -69,7 +69,7 @@ function widening(key: KeyRecord, more: readonly string[]): string {
   return `key \`${key.id}\` may then do more than before: ${more.slice(0, NAMED).join(', ')}${rest}`;
 }
 
-/** Rules that are compiled for the warnings of one change; keys beyond them are told not to be compared. */
+/** Rules that are compiled for the warnings of one change; keys beyond them are not compared, and a warning says so. */
 const MAX_COMPARED = 100_000;
 
 /** The sentences of `widened` for a set's keys; keys of one role, mode and list of sets are compared once. */
@@ -79,25 +79,27 @@ export function widenedKeys(
   after: (key: KeyRecord) => readonly PolicySetRecord[],
   catalog: Catalog,
 ): string[] {
-  const known = new Map<string, readonly string[]>();
-  let compared = 0;
+  /** What keys of one posture may do more. */
+  const compared = new Map<string, readonly string[]>();
+  let rulesCompared = 0;
   let skipped = 0;
-  const told = keys.flatMap((key) => {
+  const warnings = keys.flatMap((key) => {
     const name = JSON.stringify([key.role, key.mode, key.policySets]);
-    if (!known.has(name)) {
+    if (!compared.has(name)) {
       const [old, now] = [before(key), after(key)];
-      for (const { rules } of [...old, ...now]) compared += rules.length;
-      if (compared <= MAX_COMPARED) known.set(name, moreActions(key, old, now, catalog, key));
+      for (const { rules } of [...old, ...now]) rulesCompared += rules.length;
+      if (rulesCompared <= MAX_COMPARED)
+        compared.set(name, moreActions(key, old, now, catalog, key));
     }
-    const more = known.get(name);
+    const more = compared.get(name);
     if (more === undefined) skipped++;
     return more === undefined || more.length === 0 ? [] : [widening(key, more)];
   });
   if (skipped > 0)
-    told.push(
+    warnings.push(
       `${skipped} more keys have the set and may then do more: they are too many to be compared`,
     );
-  return told;
+  return warnings;
 }
 
 function moreActions(
@@ -131,8 +133,8 @@ const texts = new WeakMap<Rules, string>();
 
 function textOf(rules: Rules | undefined): string {
   if (rules === undefined || rules.allowIf.length + rules.denyIf.length === 0) return '';
-  const known = texts.get(rules);
-  if (known !== undefined) return known;
+  const cached = texts.get(rules);
+  if (cached !== undefined) return cached;
   const text = JSON.stringify(
     [...rules.allowIf, ...rules.denyIf].map(({ effect, constraints }) => [
       effect,

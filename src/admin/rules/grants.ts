@@ -127,9 +127,9 @@ export function revokeGrant(context: Context, request: RevokeGrant): object {
   const held = optionOnly ? optionsOf : ({ actions }: GrantRow): readonly TreeAction[] => actions;
   const takenOf = (row: GrantRow): readonly TreeAction[] =>
     held(row).filter((action) => named.length === 0 || named.includes(action));
-  const taken = inOrder(meant.flatMap(takenOf));
-  const missing = named.filter((action) => !taken.includes(action));
-  if (taken.length === 0)
+  const revoked = inOrder(meant.flatMap(takenOf));
+  const missing = named.filter((action) => !revoked.includes(action));
+  if (revoked.length === 0)
     throw notFound(
       `\`${nameOf(holder)}\` has no ${optionOnly ? 'grant option for ' : ''}${missing.length === 0 ? 'anything' : missing.join(', ')} on '${path}'${fromWhom(request, context)} (TREE-3)`,
     );
@@ -147,7 +147,7 @@ export function revokeGrant(context: Context, request: RevokeGrant): object {
   );
   context.follows.losses.push({ of: holder, path });
   // What the answer looks at once all has fallen is read with the rest.
-  remaining(world, catalog, holder, path, taken);
+  remaining(world, catalog, holder, path, revoked);
   context.follows.later = (then) => ({
     revoked: meant
       .filter((row) => takenOf(row).length > 0)
@@ -155,7 +155,7 @@ export function revokeGrant(context: Context, request: RevokeGrant): object {
     missing_actions: missing,
     ...(optionOnly
       ? { remaining: [], remaining_more: 0 }
-      : remaining(then, catalog, holder, path, taken)),
+      : remaining(then, catalog, holder, path, revoked)),
   });
   return {};
 }
@@ -189,7 +189,7 @@ function rowsMeant(
   if (own.length > 0) return own;
   const [other] = rows;
   if (other === undefined) throw none('');
-  // Whoever may revoke what others gave says whose; nobody else is told more than that it may not.
+  // Whoever may revoke what others gave says whose; everybody else learns only that it may not.
   mayRevoke(context, other);
   const givers = [...new Set(rows.map((row) => shown(row.grantor)))];
   throw none(

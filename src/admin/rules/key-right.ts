@@ -32,14 +32,14 @@ export function mustOnlyRestrict(
   { authority }: Context,
   changes: readonly { readonly before: Posture; readonly after: Posture }[],
 ): void {
-  const known = new Map<string, string | undefined>();
+  const judged = new Map<string, string | undefined>();
   const wider = changes.flatMap(({ before, after }) => {
     const user = before.key.user ?? after.key.user;
     if (user === undefined || mayMakeFor(authority, user)) return [];
     // Many keys have one posture: what it becomes is found out once.
     const name = JSON.stringify([before, after].map(({ key }) => postureOnly(key)));
-    if (!known.has(name)) known.set(name, widening(before, after));
-    const how = known.get(name);
+    if (!judged.has(name)) judged.set(name, widening(before, after));
+    const how = judged.get(name);
     return how === undefined ? [] : [{ id: before.key.id, user, how }];
   });
   const [first] = wider;

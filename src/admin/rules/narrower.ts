@@ -109,8 +109,8 @@ const MAX_PAIRS = 20_000;
 
 /** Whether whatever one of the first rules holds for, one of the others holds for. */
 function eachHasWider(rules: readonly Rule[], others: readonly Rule[]): boolean {
-  const known = new Set(others.map(({ constraints }) => textOf(constraints)));
-  const rest = rules.filter(({ constraints }) => !known.has(textOf(constraints)));
+  const texts = new Set(others.map(({ constraints }) => textOf(constraints)));
+  const rest = rules.filter(({ constraints }) => !texts.has(textOf(constraints)));
   if (rest.length * others.length > MAX_PAIRS) return false;
   return rest.every((rule) => {
     const own = new Set(rule.constraints.map(partOf));

@@ -55,13 +55,13 @@ export function storeSet(context: Context, set: PolicySetRecord): object {
       return { before, after: { key, sets } };
     }),
   );
-  const told = widenedKeys(
+  const widenings = widenedKeys(
     keys,
     (key) => setsOf(world, key),
     (key) => replaced(world, key, next),
     catalog,
   );
-  for (const sentence of told) warnings.push(sentence);
+  for (const sentence of widenings) warnings.push(sentence);
   world.put('policy_set', set.name, next);
   putVersion(world, next, authority.name, now);
   return { policy_set: policySetView(next) };

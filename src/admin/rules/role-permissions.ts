@@ -10,7 +10,7 @@ export interface ChangePermissions {
   readonly permissions: readonly string[];
 }
 
-/** Adds permissions to a role; those that it carries already are told. @throws Refused */
+/** Adds permissions to a role; a warning names those that it has already. @throws Refused */
 export function grantPermission(context: Context, request: ChangePermissions): object {
   const { world, warnings } = context;
   const role = existingRole(world, request.id);
@@ -30,7 +30,7 @@ export function revokePermission(context: Context, request: ChangePermissions): 
   const named = namedOf(request);
   const there = new Set(role.permissions);
   const kept = role.permissions.filter((permission) => !named.includes(permission));
-  // Who may not change the role is not told what it carries.
+  // Who may not change the role does not learn what it carries.
   setRole(context, role, { permissions: kept });
   const absent = named.filter((permission) => !there.has(permission));
   if (absent.length === named.length)

@@ -177,7 +177,7 @@ function mayCreateUsers(authority: Authority): void {
 /** Items of one BatchCreateUsers. */
 const MAX_BATCH = 1_000;
 
-/** Each item for itself: what is refused is told in its place. */
+/** Each item for itself: a refusal stands in its place of the answer. */
 export function batchCreateUsers(
   context: Context,
   { users }: { readonly users: readonly UserInput[] },

@@ -101,7 +101,7 @@ function changesOfPlan({ changes, derived }: Plan): Change[] {
   return [...changes.map(({ kind, id, value }) => ({ kind, id, value })), ...derived];
 }
 
-/** @throws Refused ABORTED where whoever asked has cancelled, or is lost */
+/** @throws Refused ABORTED where the caller has cancelled, or is lost */
 function mustStillWait(signal: AbortSignal | undefined): void {
   if (signal?.aborted === true)
     throw new Refused(

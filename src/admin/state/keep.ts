@@ -14,14 +14,14 @@ export function keepUnlisted(state: StateFile, stored: StateFile): StateFile {
   const users = over(state.users, left.users, ({ id }) => id);
   const roles = over(state.roles, left.roles, ({ id }) => id);
   const workspaces = over(state.workspaces, left.workspaces, ({ id }) => id);
-  const known = {
+  const ids = {
     user: new Set(users.map(({ id }) => id)),
     role: new Set(roles.map(({ id }) => id)),
     workspace: new Set(workspaces.map(({ id }) => id)),
   };
   /** `user:alice` for `alice`, where one such principal exists; what means none or two is found wrong later. */
   const full = (ref: string): string => {
-    const [one, other] = readings(ref).filter(({ type, id }) => isIn(known, type, id));
+    const [one, other] = readings(ref).filter(({ type, id }) => isIn(ids, type, id));
     return one === undefined || other !== undefined ? ref : `${one.type}:${one.id}`;
   };
   return {
@@ -117,7 +117,7 @@ function over<T extends object>(
   const merged = listed.map((entry) => {
     const name = nameOf(entry);
     const before = old.get(name);
-    // A second entry of the same name is told as the mistake that it is.
+    // A second entry of the same name is found to be a mistake later.
     old.delete(name);
     return before === undefined ? entry : joined(before, entry);
   });

@@ -46,7 +46,7 @@ export interface ApplyOptions {
   readonly baseline?: Baseline | undefined;
   /** `prune` where it is left out: the state is the whole truth. */
   readonly unlisted?: Unlisted;
-  /** Aborted: whoever asked has gone, and nothing is committed. */
+  /** Aborted: the caller has gone, and nothing is committed. */
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -46,11 +46,11 @@ export function removalsOf(changes: readonly Changed[], state: StateFile): Remov
 
 /** `removes 12 things: user \`bob\`; role \`team\`: permission kb:read; and 10 more` */
 export function describeRemovals(removals: readonly Removal[]): string {
-  const told = removals
+  const listed = removals
     .slice(0, MAX_TOLD)
     .map(({ kind, id, what }) => `${kind} \`${id}\`${what === '' ? '' : `: ${what}`}`);
-  const more = removals.length - told.length;
-  return [...told, ...(more > 0 ? [`and ${more} more`] : [])].join('; ');
+  const more = removals.length - listed.length;
+  return [...listed, ...(more > 0 ? [`and ${more} more`] : [])].join('; ');
 }
 
 /** What of a field is lost; `isStated`: the file has the field. */
@@ -111,7 +111,7 @@ const LOSSES: { readonly [K in StateKind]: { readonly [F in keyof Records[K]]-?:
     superuser: replaced('superuser'),
     createrole: replaced('createrole'),
     suspended: unlisted('suspended'),
-    // The whole record is told.
+    // The whole record is listed.
     deleted: nothing,
     roles: ROLES,
     workspaces: WORKSPACES,
@@ -281,7 +281,7 @@ const SECTIONS = { user: 'users', role: 'roles', workspace: 'workspaces', key: '
 
 type Listed = Fields & { readonly id: string };
 
-/** Finds what the file says of a record; its lists are indexed when they are first asked for. */
+/** Finds what the file says of a record; its lists are indexed at their first use. */
 function entriesOf(state: StateFile): (kind: StateKind, id: string) => Fields | undefined {
   const indexes = new Map<StateKind, ReadonlyMap<string, Fields>>();
   return (kind, id) => {

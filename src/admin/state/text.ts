@@ -7,7 +7,7 @@ import type { StateFile } from '../../config/state.ts';
 const PIECE_CHARS = 262_144;
 
 /**
- * YAML ends with a line `...`, so that a file that was cut off can be told. A state that is too large to be read as YAML
+ * YAML ends with a line `...`, so that a file that was cut off is recognised. A state that is too large to be read as YAML
  * is written as JSON, which is YAML too and is read up to `admin.max_state_bytes`.
  * @param head a comment line of YAML
  */

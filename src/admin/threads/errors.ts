@@ -1,4 +1,4 @@
-/** Errors on their way from a thread: what they are is told, so that they are thrown again as what they were. */
+/** Errors on their way from a thread: sent with their kind, so that they are thrown again as what they were. */
 import { IdempotencyError } from '../receipt.ts';
 import { Refused } from '../refused.ts';
 import { StoreError, UnknownOutcomeError, VersionError } from '../../store/store.ts';
@@ -34,7 +34,8 @@ function withCause({ message, cause }: Error): string {
 export function errorOf(data: ErrorData): Error {
   const { message } = data;
   // The message of a refusal has its rule already.
-  if ('rule' in data) return told(new Refused(data.kind, '', data.rule, data.field), message);
+  if ('rule' in data)
+    return withMessage(new Refused(data.kind, '', data.rule, data.field), message);
   switch (data.kind) {
     case 'idempotency':
       return new IdempotencyError(message);
@@ -43,14 +44,14 @@ export function errorOf(data: ErrorData): Error {
     case 'other':
       return new Error(message);
     case 'version':
-      return told(new VersionError('', data.needs), message);
+      return withMessage(new VersionError('', data.needs), message);
     case 'unknown_outcome':
-      return told(new UnknownOutcomeError('', data.what), message);
+      return withMessage(new UnknownOutcomeError('', data.what), message);
   }
 }
 
 /** Errors of ours make their messages of parts; this one is made already. */
-function told<E extends Error>(error: E, message: string): E {
+function withMessage<E extends Error>(error: E, message: string): E {
   error.message = message;
   return error;
 }

@@ -12,7 +12,7 @@ import type { PolicySetReading } from '../rules/policy-set-reading.ts';
 
 /** Documents up to here are read at once: a thread would take longer, characters. */
 const SMALL_CHARS = 1_024;
-/** Problems that are told of one document. */
+/** Problems that are listed of one document. */
 const MAX_PROBLEMS = 200;
 
 /** Total: what is wrong is in the answer. */

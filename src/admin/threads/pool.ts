@@ -68,7 +68,7 @@ class Thread {
     });
     this.#worker.unref();
     this.#worker.on('message', (answer: Answer) => this.#settle((one) => one.done(answer)));
-    this.#worker.on('error', (error) => this.#die(told(error, options)));
+    this.#worker.on('error', (error) => this.#die(threadError(error, options)));
     this.#worker.on('exit', () => this.#die(new Error('a thread ended in the middle of its task')));
   }
 
@@ -97,14 +97,14 @@ class Thread {
     await this.#worker.terminate();
   }
 
-  #settle(tell: (waiting: Waiting) => void): void {
+  #settle(answer: (waiting: Waiting) => void): void {
     const current = this.#current;
     clearTimeout(this.#deadline);
     this.#current = undefined;
     this.#worker.unref();
     this.#idle = setTimeout(() => void this.end(), IDLE_MS).unref();
     this.#onFree(this, false);
-    if (current !== undefined) tell(current);
+    if (current !== undefined) answer(current);
   }
 
   #die(error: Error): void {
@@ -113,7 +113,7 @@ class Thread {
     const current = this.#current;
     this.#current = undefined;
     this.#worker.removeAllListeners();
-    // A thread that ends on its own tells its cause once more.
+    // A thread that ends on its own reports its cause once more.
     this.#worker.on('error', () => {});
     void this.#worker.terminate();
     this.#onFree(this, true);
@@ -176,7 +176,7 @@ function refusal(what: string): Refused {
   );
 }
 
-function told(error: Error, { heapMiB }: PoolOptions): Error {
+function threadError(error: Error, { heapMiB }: PoolOptions): Error {
   const code = 'code' in error ? error.code : undefined;
   return code === 'ERR_WORKER_OUT_OF_MEMORY'
     ? refusal(`takes more than ${heapMiB} MiB of memory`)

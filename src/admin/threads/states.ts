@@ -9,9 +9,9 @@ import type { Done } from '../write-result.ts';
 import { flagged, type CommitFlag } from './commit-flag.ts';
 import type { Tasks, ThreadStore } from './tasks.ts';
 
-/** Changes and removals that an answer lists; it tells how many more there are. */
+/** Changes and removals that an answer lists; it says how many more there are. */
 const MAX_LISTED = 4_000;
-/** Differences that are told for the audit log, which writes fewer; it is told how many more there are. */
+/** Differences that are passed on for the audit log, which writes fewer, and how many more there are. */
 const MAX_DIFFERENCES = 100;
 
 export async function runApply(
@@ -48,10 +48,10 @@ async function withStore<T>(settings: ThreadStore, use: (store: Store) => Promis
   }
 }
 
-/** What is told of a change of everything must not hold whoever passes it on. */
+/** The answer to a change of everything, cut to what may be passed on without holding the thread that does. */
 function bounded(done: Done): Done {
   const { result, body, differences } = done;
-  const told = differences.filter(isListed);
+  const listed = differences.filter(isListed);
   const { removals } = body as { readonly removals: readonly unknown[] };
   return {
     ...done,
@@ -62,7 +62,7 @@ function bounded(done: Done): Done {
       changes_left_out: Math.max(0, result.changes.length - MAX_LISTED),
       removals_left_out: Math.max(0, removals.length - MAX_LISTED),
     },
-    differences: told.slice(0, MAX_DIFFERENCES),
-    moreDifferences: Math.max(0, told.length - MAX_DIFFERENCES),
+    differences: listed.slice(0, MAX_DIFFERENCES),
+    moreDifferences: Math.max(0, listed.length - MAX_DIFFERENCES),
   };
 }

@@ -1,4 +1,4 @@
-/** What threads are asked and answer: plain data that is cloned on its way. */
+/** Tasks of threads and their answers: plain data that is cloned on its way. */
 import type { PolicyLimits } from '../../config/policy-limits.ts';
 import type { DefaultRole } from '../../config/roles.ts';
 import type { Catalog } from '../../engine/action.ts';
@@ -55,7 +55,7 @@ export type Task = { [N in keyof Tasks]: { readonly name: N } & Tasks[N]['task']
   readonly flag: CommitFlag;
 };
 
-/** Whoever asked has gone: nothing is committed any more. */
+/** The caller has gone: nothing is committed any more. */
 export const ABORT = 'abort';
 
 export type Answer =

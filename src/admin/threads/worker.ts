@@ -22,11 +22,11 @@ async function valueOf(task: Task, signal: AbortSignal): Promise<Answer> {
 
 async function answer(task: Task): Promise<void> {
   running = new AbortController();
-  const told: Answer = await valueOf(task, running.signal).catch((error: unknown) => ({
+  const answer: Answer = await valueOf(task, running.signal).catch((error: unknown) => ({
     error: errorData(error),
   }));
-  const transfer = 'value' in told ? (told.transfer ?? []) : [];
-  const message = 'value' in told ? { value: told.value } : told;
+  const transfer = 'value' in answer ? (answer.transfer ?? []) : [];
+  const message = 'value' in answer ? { value: answer.value } : answer;
   // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
   parentPort?.postMessage(message, [...transfer]);
 }

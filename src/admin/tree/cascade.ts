@@ -167,8 +167,8 @@ class Search {
 
   /** `undefined`: nothing. */
   async #givenBy(giver: string): Promise<Given | undefined> {
-    const known = this.#given.get(giver);
-    if (known !== undefined) return known;
+    const cached = this.#given.get(giver);
+    if (cached !== undefined) return cached;
     const { given: rows = [], appointed = [] } = this.#world.get('refs', giver) ?? {};
     if (rows.length + appointed.length === 0) return undefined;
     const given: Given = {

@@ -15,7 +15,7 @@ export interface Follows {
   readonly losses: Loss[];
   /** Who takes over what another has given; before anything falls. */
   readonly successions: Succession[];
-  /** What the answer tells besides, or why it cannot be done, once all that falls has fallen. */
+  /** More fields of the answer, or why it cannot be done, once all that falls has fallen. */
   later: ((world: World, fallen: Fallen) => object) | undefined;
 }
 
@@ -23,15 +23,15 @@ export function nothingFollows(): Follows {
   return { deleted: [], closures: [], losses: [], successions: [], later: undefined };
 }
 
-/** Does it. @throws Refused where a closure is too large (ADM-6), or `later` refuses */
+/** Does what a rule has said must follow. @returns what fell, and more fields of the answer @throws Refused where a closure is too large (ADM-6), or `later` refuses */
 export async function follow(
   world: Reading,
   { deleted, closures, losses, successions, later }: Follows,
-): Promise<{ readonly fallen: Fallen; readonly told: object }> {
+): Promise<{ readonly fallen: Fallen; readonly answer: object }> {
   for (const user of deleted) await world.putInTurns('user', user.id, user);
   await recomputeClosures(world, closures);
-  const taken: Loss[] = [];
-  for (const succession of successions) taken.push(...(await reassign(world, succession)));
-  const fallen = await cascade(world, [...losses, ...taken]);
-  return { fallen, told: later?.(world, fallen) ?? {} };
+  const takenOver: Loss[] = [];
+  for (const succession of successions) takenOver.push(...(await reassign(world, succession)));
+  const fallen = await cascade(world, [...losses, ...takenOver]);
+  return { fallen, answer: later?.(world, fallen) ?? {} };
 }

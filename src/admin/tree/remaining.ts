@@ -33,7 +33,7 @@ function groupsOfAny(world: World, subject: Subject): Groups {
   });
 }
 
-/** What still gives some tree actions at a path, and how much more there is than is told. */
+/** What still gives some tree actions at a path, and how much of that is not listed. */
 export function remaining(
   world: World,
   catalog: Catalog,
@@ -83,11 +83,11 @@ function mayGive(permission: string, action: TreeAction, catalog: Catalog): bool
     return true;
   if (catalog.satisfiedBy.get(action)?.includes(verb) === true) return true;
   const bit = TREE_BIT.get(action);
-  for (const known of catalog.actions.values())
+  for (const entry of catalog.actions.values())
     if (
-      known.treeBit === bit &&
-      known.verbs.includes(verb) &&
-      (resource === '*' || resource === known.resource)
+      entry.treeBit === bit &&
+      entry.verbs.includes(verb) &&
+      (resource === '*' || resource === entry.resource)
     )
       return true;
   return false;

@@ -10,7 +10,7 @@ export type Right = 'superuser' | 'owner' | 'admin' | 'grant_option';
 
 /** What may be relied on: rows and ownerships that may fall are looked at one by one. */
 export interface Relied {
-  /** Whether an action of a row counts; rows are told apart as objects. */
+  /** Whether an action of a row counts; rows are compared as objects. */
   row(row: GrantRow, action: TreeAction): boolean;
   /** Whether the ownership of a path counts. */
   owner(path: string): boolean;
@@ -155,8 +155,8 @@ export class Rights {
 
   #rowsOf(of: Subject, grants: readonly GrantRow[]): Rows {
     const name = nameOf(of);
-    const known = this.#rows.get(name);
-    if (known !== undefined) return known;
+    const cached = this.#rows.get(name);
+    if (cached !== undefined) return cached;
     const rows = Map.groupBy(grants, ({ path }) => path);
     this.#rows.set(name, rows);
     return rows;

@@ -155,13 +155,13 @@ function toCheck(entry: Readonly<Record<string, unknown>>, at: number): object {
 
 function refuseUnknown(
   entry: Readonly<Record<string, unknown>>,
-  known: ReadonlySet<string>,
+  fields: ReadonlySet<string>,
   where: string,
 ): void {
   for (const name of Object.keys(entry))
-    if (!known.has(name))
+    if (!fields.has(name))
       throw new CliError(
-        `${where}: \`${visible(name)}\` is not known: known are ${[...known].join(', ')}`,
+        `${where}: \`${visible(name)}\` is not known: known are ${[...fields].join(', ')}`,
       );
 }
 

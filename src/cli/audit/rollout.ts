@@ -67,8 +67,8 @@ async function reportFrom(source: Source, options: ReportOptions, name: string):
     onBar(progressBar(bytes, 'records'), source.read(range)),
   );
   const verdict = verdictOf(report);
-  const told = { set: name, tenant, keys_from: keys.from, verdict, ...report };
-  print(options.output, told, () => draw(told));
+  const rollout = { set: name, tenant, keys_from: keys.from, verdict, ...report };
+  print(options.output, rollout, () => draw(rollout));
   const { lines, first } = report.unreadable;
   if (lines > 0)
     process.stderr.write(
@@ -156,7 +156,7 @@ function verdictOf({ would_change, took_part, unknown, without_key }: RolloutRep
   return isProven ? 'safe' : 'not_enough_evidence';
 }
 
-type Told = RolloutReport & {
+type Rollout = RolloutReport & {
   readonly set: string;
   readonly tenant: string;
   readonly verdict: Verdict;
@@ -167,8 +167,8 @@ const WORDS: Readonly<Record<Direction, string>> = {
   newly_allowed: 'newly allowed',
 };
 
-function draw(told: Told): string {
-  const { groups, other_groups, attributes, other_attributes, unknown, other_unknown } = told;
+function draw(rollout: Rollout): string {
+  const { groups, other_groups, attributes, other_attributes, unknown, other_unknown } = rollout;
   return [
     ...section(
       ['CHANGE', 'KEY', 'ACTION', 'RULE', ...COUNTS],
@@ -194,8 +194,8 @@ function draw(told: Told): string {
       other_unknown,
       'beside further sets',
     ),
-    ...notes(told),
-    paint(told.verdict === 'safe' ? 'green' : 'red', visible(sentence(told))),
+    ...notes(rollout),
+    paint(rollout.verdict === 'safe' ? 'green' : 'red', visible(sentence(rollout))),
   ].join('\n');
 }
 
@@ -206,7 +206,7 @@ function counts({ requests, objects, first_seen, last_seen, examples }: Tally): 
   return [String(requests), shown, first_seen, last_seen, examples.join(' ')];
 }
 
-function notes({ outdated, without_key, sampled }: Told): string[] {
+function notes({ outdated, without_key, sampled }: Rollout): string[] {
   return [
     ...(outdated === 0
       ? []
@@ -218,7 +218,7 @@ function notes({ outdated, without_key, sampled }: Told): string[] {
   ];
 }
 
-function sentence({ set, tenant, verdict, took_part, would_change, decisions }: Told): string {
+function sentence({ set, tenant, verdict, took_part, would_change, decisions }: Rollout): string {
   if (took_part === undefined)
     return `not enough evidence: of ${number(decisions)} of ${tenant}, ${set} took part in none`;
   const { requests, first_seen, last_seen } = took_part;

@@ -32,7 +32,7 @@ export interface Admin {
   close(): void;
 }
 
-/** A call that failed, as the user is told, with the exit code that it means. */
+/** A call that failed: its message for the user, and its exit code. */
 export class AdminError extends CliError {
   /** `NOT_FOUND`, …: the name of the gRPC status. */
   readonly status: string;
@@ -96,9 +96,9 @@ export async function openAdmin(options: AdminOptions): Promise<Admin> {
       }
     },
     async *watch<T>(method: string, request: object, signal: AbortSignal) {
-      const asked = { tenant: tenantOf(options), ...request };
+      const message = { tenant: tenantOf(options), ...request };
       try {
-        yield* service.watch<T>(method, asked, headers, signal);
+        yield* service.watch<T>(method, message, headers, signal);
       } catch (error) {
         throw explain(error);
       }
@@ -237,7 +237,7 @@ const PAGE_SIZE = 1_000;
 /**
  * Follows the pages of a list.
  * @param field where an answer has its items
- * @param limit items at most; a list that it cuts is told to be cut
+ * @param limit items at most; of a list that it cuts, a note says so
  */
 export async function listAll<Item>(
   call: Admin['call'],

@@ -35,18 +35,18 @@ const LISTED_UNASKED = 500;
  * Each fact where the answer lists them all, else how many there are of each sort. Of a change of very many `--verbose`
  * lists the first ones, and how many more there are.
  */
-export function drawFacts(told: Facts): string[] {
-  const leftOut = Number(told.facts_left_out);
-  if (leftOut === 0) return listFacts(told);
-  if (told.facts.length <= LISTED_UNASKED) return countFacts(told);
+export function drawFacts(changed: Facts): string[] {
+  const leftOut = Number(changed.facts_left_out);
+  if (leftOut === 0) return listFacts(changed);
+  if (changed.facts.length <= LISTED_UNASKED) return countFacts(changed);
   return [
-    ...listFacts(told),
+    ...listFacts(changed),
     paint('dim', `… and ${leftOut.toLocaleString('en')} more facts, which are not listed`),
   ];
 }
 
-function listFacts(told: Facts): string[] {
-  return told.facts.map(({ change, text }) => `${MARKS[change]?.() ?? '?'} ${visible(text)}`);
+function listFacts(changed: Facts): string[] {
+  return changed.facts.map(({ change, text }) => `${MARKS[change]?.() ?? '?'} ${visible(text)}`);
 }
 
 function countFacts({ fact_counts: counts }: Facts): string[] {

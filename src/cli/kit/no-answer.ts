@@ -36,7 +36,7 @@ export function callFailure({ status, details, address, timeoutMs }: FailedCall)
 }
 
 function isLibrary(status: string, details: string): boolean {
-  // A server whose method is unknown to it is told by the caller, who knows which service was asked.
+  // A server whose method is unknown to it is reported by the caller, which knows the service.
   return LIBRARY.test(details) || (status === 'UNAVAILABLE' && /\bE[A-Z]{4,}\b/.test(details));
 }
 

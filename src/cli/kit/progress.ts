@@ -2,10 +2,10 @@
 
 /** Inputs from here on take long, bytes. */
 const LARGE = 8 * 1024 * 1024;
-/** Lines at most so often, ms; a new step is always told. */
+/** Lines at most so often, ms; a new step is always printed. */
 const INTERVAL_MS = 1_000;
 
-/** @param bytes of what is worked on @returns what is told of each step */
+/** @param bytes of what is worked on @returns what prints a step */
 export function progress(bytes: number): (step: string) => void {
   if (!process.stderr.isTTY && bytes < LARGE) return () => {};
   const startedAt = performance.now();

@@ -128,14 +128,14 @@ async function create(
     }),
   });
   const what = `${actions.join(', ')} on '${path}'`;
-  const taken = [
+  const removed = [
     ...some(answer.taken_actions, (list) => `${list} is taken away`),
     ...some(answer.taken_options, (list) => `the option for ${list} is taken away`),
   ];
   reportWrite(admin.output, answer, {
     what,
     done: `granted to ${principal}`,
-    ...(taken.length === 0 ? {} : { also: visible(taken.join(', ')) }),
+    ...(removed.length === 0 ? {} : { also: visible(removed.join(', ')) }),
   });
   return EXIT.ok;
 }
@@ -184,9 +184,9 @@ async function revoke(
       grant_option_only: options.grantOptionOnly,
     }),
   });
-  const taken = [...new Set(answer.revoked.flatMap((grant) => grant.actions))];
+  const removed = [...new Set(answer.revoked.flatMap((grant) => grant.actions))];
   // Nothing is told of one that was done before.
-  const list = taken.length === 0 ? 'what was granted' : taken.join(', ');
+  const list = removed.length === 0 ? 'what was granted' : removed.join(', ');
   const what = options.grantOptionOnly === true ? `the grant option for ${list}` : list;
   reportWrite(admin.output, answer, {
     what: `${what} on '${path}'`,

@@ -31,9 +31,9 @@ export function explainKey(
   }
   const found = actions.find(({ action }) => action === name);
   if (found === undefined) {
-    const known = actions.map(({ action }) => action);
+    const names = actions.map(({ action }) => action);
     throw new CliError(
-      `--action: \`${visible(name)}\` is not in the catalog${visible(suggest(name, known))}`,
+      `--action: \`${visible(name)}\` is not in the catalog${visible(suggest(name, names))}`,
       EXIT.refused,
     );
   }

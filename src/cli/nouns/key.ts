@@ -260,8 +260,8 @@ async function revoke(admin: Admin, options: WriteFlags, id: string): Promise<nu
 async function explain(admin: Admin, options: { action?: string }, id: string): Promise<number> {
   const { action } = options;
   // A dotted name is one of the catalog: the whole list says which name was meant.
-  const asked = action === undefined || action.includes('.') ? {} : { action };
-  const { revision, key } = await admin.call<KeyAnswer>('GetKey', { id, ...asked });
+  const named = action === undefined || action.includes('.') ? {} : { action };
+  const { revision, key } = await admin.call<KeyAnswer>('GetKey', { id, ...named });
   return explainKey(admin.output, { revision, id, actions: key?.actions ?? [] }, action);
 }
 

@@ -197,11 +197,11 @@ function drawOutcome(
 }
 
 async function tenantsOf(store: Store, named: string | undefined): Promise<readonly string[]> {
-  const known = [...(await store.tenants())].sort();
-  if (named === undefined) return known;
-  if (known.includes(named)) return [named];
+  const tenants = [...(await store.tenants())].sort();
+  if (named === undefined) return tenants;
+  if (tenants.includes(named)) return [named];
   throw new CliError(
-    `tenant \`${visible(named)}\` does not exist${known.length === 0 ? '' : `: known are ${visible(known.slice(0, 20).join(', '))}`}`,
+    `tenant \`${visible(named)}\` does not exist${tenants.length === 0 ? '' : `: known are ${visible(tenants.slice(0, 20).join(', '))}`}`,
     EXIT.refused,
   );
 }

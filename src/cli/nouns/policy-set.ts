@@ -272,8 +272,8 @@ function read(
   version: string | undefined,
   option: string,
 ): Promise<GetAnswer> {
-  const asked = version === undefined ? undefined : parseUint64(option, version);
-  return admin.call<GetAnswer>('GetPolicySet', { name, ...given({ version: asked }) });
+  const number = version === undefined ? undefined : parseUint64(option, version);
+  return admin.call<GetAnswer>('GetPolicySet', { name, ...given({ version: number }) });
 }
 
 async function list(admin: Admin, options: LimitFlag): Promise<number> {

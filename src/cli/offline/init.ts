@@ -43,7 +43,7 @@ export async function init(options: InitOptions): Promise<number> {
         name: 'tenant.init',
         actor: OPERATOR,
         options: { dry_run: false, idempotency_key: '', expected_revision: 0 },
-        asked: undefined,
+        request: undefined,
         creates: true,
         // In one commit: a tenant without a token for its owner could not be done again.
         rule: (context) => {

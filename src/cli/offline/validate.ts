@@ -130,10 +130,10 @@ function check(source: Read, context: Context): Checked {
   const { file } = source;
   const kind = kindOf(source.value);
   if (kind === undefined) {
-    const known = 'policy_set, tenant, actions, roles, tests, migration or settings';
+    const sections = 'policy_set, tenant, actions, roles, tests, migration or settings';
     const problem = source.problem(
       [],
-      `is none of Postern's files: its top level has none of ${known}`,
+      `is none of Postern's files: its top level has none of ${sections}`,
     );
     return { file, kind: 'unknown', problems: [problem] };
   }

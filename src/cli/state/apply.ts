@@ -134,9 +134,9 @@ export async function exportCommand(options: ExportOptions): Promise<number> {
   return withStore(configuration, 'refuse', async (store) => {
     const { head } = await store.get(tenant, []);
     if (head === undefined) {
-      const known = (await store.tenants()).join(', ');
+      const tenants = (await store.tenants()).join(', ');
       throw new CliError(
-        `tenant \`${tenant}\` does not exist${known === '' ? '' : `: known are ${known}`}`,
+        `tenant \`${tenant}\` does not exist${tenants === '' ? '' : `: known are ${tenants}`}`,
         EXIT.refused,
       );
     }

@@ -1,4 +1,4 @@
-/** A state file on standard output, piece by piece, each once the last one is taken. */
+/** A state file on standard output, piece by piece, each once the last one was written. */
 
 /**
  * @param head a comment line, for YAML alone

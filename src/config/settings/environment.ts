@@ -64,7 +64,7 @@ function openTelemetry(environment: Environment, { tracing }: Settings): string[
 
 const PROXIES = ['HTTP_PROXY', 'HTTPS_PROXY', 'http_proxy', 'https_proxy'];
 
-/** Node uses proxies where it is told to, and so does what Postern asks others by HTTP. */
+/** Node uses proxies where a variable or flag enables it, and so do all HTTP requests of Postern. */
 function proxies(environment: Environment, { identity, audit, tracing }: Settings): string[] {
   const names = PROXIES.filter((name) => (environment[name] ?? '') !== '');
   const asks =
