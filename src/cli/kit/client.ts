@@ -217,10 +217,15 @@ class RemoteService implements Service {
 
   call<T>(method: string, request: object, headers: Headers, timeoutMs: number): Promise<T> {
     const deadline = Date.now() + timeoutMs;
-    // Whether it streams is what the proto file says, and the caller knows.
+    // Whether it streams is what the proto file says, and the caller knows. So is what its answer has.
     const send = this.#method(method) as Unary;
     return new Promise<T>((done, failed) =>
-      send(request, metadataOf(headers), { deadline }, this.#answering(done, failed, timeoutMs)),
+      send(
+        request,
+        metadataOf(headers),
+        { deadline },
+        this.#answering((answer) => done(answer as T), failed, timeoutMs),
+      ),
     );
   }
 
@@ -234,7 +239,7 @@ class RemoteService implements Service {
     const deadline = Date.now() + timeoutMs;
     const start = this.#method(method) as Uploading;
     return new Promise<T>((done, failed) => {
-      const answering = this.#answering(done, failed, timeoutMs);
+      const answering = this.#answering((answer) => done(answer as T), failed, timeoutMs);
       const stream = start(metadataOf(headers), { deadline }, answering);
       signal?.addEventListener('abort', () => stream.cancel());
       // The callback says what went wrong. A stream whose source failed must not end as if it were whole.
@@ -274,14 +279,13 @@ class RemoteService implements Service {
     return found.bind(this.#client);
   }
 
-  #answering<T>(
-    done: (answer: T) => void,
+  #answering(
+    done: (answer: unknown) => void,
     failed: (error: unknown) => void,
     timeoutMs: number,
   ): (error: RpcError | null, answer: unknown) => void {
     return (error, answer) =>
-      // The loader's codec has made the answer from the proto file.
-      error === null ? done(answer as T) : failed(toCallError(error, this.#address, timeoutMs));
+      error === null ? done(answer) : failed(toCallError(error, this.#address, timeoutMs));
   }
 }
 
