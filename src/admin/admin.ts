@@ -1,5 +1,5 @@
 /** Managing facts: every call has an actor, every operation and every refusal is recorded (ADM-7). */
-import { listChanges, watchChanges } from './calls/changes.ts';
+import { listChanges, watchChanges } from './calls/change-log.ts';
 import { recordingDenials } from './calls/events.ts';
 import {
   doList,
@@ -7,12 +7,12 @@ import {
   listTenants,
   validatePolicySet,
   type PagedRequest,
-} from './calls/reads.ts';
+} from './calls/read-calls.ts';
 import { openRoom, type Room } from './calls/room.ts';
-import { apply, exportTenant, mayApply } from './calls/states.ts';
-import { deleteTenant, doWrite } from './calls/writes.ts';
+import { apply, exportTenant, mayApply } from './calls/state-calls.ts';
+import { deleteTenant, doWrite } from './calls/write-calls.ts';
 import type { Actor } from './actor.ts';
-import type { Admin, AdminAnswer, AdminOptions, AdminRequest } from './contract.ts';
+import type { Admin, AdminAnswer, AdminOptions, AdminRequest } from './admin-contract.ts';
 import { isWrite } from './operations.ts';
 import { isList } from './read/lists.ts';
 import { isRead } from './read/reads.ts';

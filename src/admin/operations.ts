@@ -21,7 +21,7 @@ import {
 } from './rules/policies.ts';
 import { addMember, removeMember } from './rules/members.ts';
 import { createRoleInGroups } from './rules/new-role.ts';
-import { updatePolicySet } from './rules/policy-set.ts';
+import { updatePolicySet } from './rules/policy-set-fields.ts';
 import { grantPermission, revokePermission } from './rules/role-permissions.ts';
 import { deleteTenant } from './tenant/delete.ts';
 import { createSession, revokeSession } from './rules/sessions.ts';

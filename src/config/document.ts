@@ -13,7 +13,7 @@ import {
   type Document,
 } from 'yaml';
 import type * as z from 'zod';
-import { compose, tooMuch } from './compose.ts';
+import { compose, tooMuch } from './yaml-document.ts';
 import { ConfigError, formatPath, type Problem } from './problem.ts';
 import { issueProblems } from './issues.ts';
 import { jsonTooDeep, parseJson } from './json.ts';

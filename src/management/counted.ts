@@ -1,5 +1,5 @@
 /** Management whose calls are counted: which operation, what became of it, and callers that prove nobody. */
-import type { Admin } from '../admin/contract.ts';
+import type { Admin } from '../admin/admin-contract.ts';
 import { isWrite, WRITES } from '../admin/operations.ts';
 import { Refused } from '../admin/refused.ts';
 import type { Management } from './management.ts';

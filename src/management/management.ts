@@ -1,7 +1,7 @@
 /** The management half of the composition: who calls, what it may do, and the records of both. */
 import { openAdmin } from '../admin/admin.ts';
 import type { Actor } from '../admin/actor.ts';
-import type { Admin, AdminRequest } from '../admin/contract.ts';
+import type { Admin, AdminRequest } from '../admin/admin-contract.ts';
 import type { Baseline } from '../admin/migrations/baseline.ts';
 import { Refused } from '../admin/refused.ts';
 import type { ThreadStore } from '../admin/threads/tasks.ts';
@@ -12,7 +12,7 @@ import { printable, requestIdProblem } from '../engine/validate.ts';
 import type { Identity } from '../identity/identity.ts';
 import { mintKey, mintSession, newId } from '../identity/token.ts';
 import type { Store } from '../store/store.ts';
-import { Callers, type Caller } from './callers.ts';
+import { Callers, type Caller } from './authentication.ts';
 import { ManagementRecorder, type RecorderOptions } from './recorder.ts';
 
 export interface ManageOptions extends RecorderOptions {

@@ -1,6 +1,6 @@
 /** The audit records of management, and calls that answer only once theirs is kept (ADM-7). */
 import { actorName } from '../admin/actor.ts';
-import type { ManagementEvent } from '../admin/contract.ts';
+import type { ManagementEvent } from '../admin/admin-contract.ts';
 import { isListed } from '../admin/record-kinds.ts';
 import { Refused } from '../admin/refused.ts';
 import type { Redact } from '../audit/record/redact.ts';

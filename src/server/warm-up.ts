@@ -27,7 +27,7 @@ export async function warmUp(
 }
 
 /** Between two lines of the log that say the same, ms. */
-const TELL_MS = 10_000;
+const LOG_INTERVAL_MS = 10_000;
 
 /** Tries again at every heartbeat. @returns what ends it */
 export function retryUntilWarm(
@@ -37,7 +37,7 @@ export function retryUntilWarm(
   log: Logger,
 ): () => void {
   let ended = false;
-  let toldAt = -Infinity;
+  let loggedAt = -Infinity;
   const attempt = async (): Promise<void> => {
     if (ended) return;
     try {
@@ -46,8 +46,8 @@ export function retryUntilWarm(
       log.info({ tenants: tenants.length }, 'ready: the store answers');
       onWarm();
     } catch (error) {
-      if (performance.now() - toldAt > TELL_MS) {
-        toldAt = performance.now();
+      if (performance.now() - loggedAt > LOG_INTERVAL_MS) {
+        loggedAt = performance.now();
         log.error({ error: messageOf(error) }, `not ready: \`${withoutSecrets(store)}\` is away`);
       }
       setTimeout(() => void attempt(), heartbeatMs).unref();
@@ -67,9 +67,9 @@ export function restoreSnapshot(facts: FactsRoom, settings: Settings, log: Logge
     const tenants = readSnapshot(file, nameOfStore(settings)) ?? [];
     const usable = tenants.filter(({ ageMs }) => ageMs <= maxStaleness);
     facts.restore(usable);
-    const told = { file, tenants: usable.length, too_old: tenants.length - usable.length };
-    if (usable.length > 0) log.warn(told, 'ready: serving the last good facts');
-    else log.error(told, 'not ready: the snapshot has no facts that are recent enough');
+    const counts = { file, tenants: usable.length, too_old: tenants.length - usable.length };
+    if (usable.length > 0) log.warn(counts, 'ready: serving the last good facts');
+    else log.error(counts, 'not ready: the snapshot has no facts that are recent enough');
     return usable.length > 0;
   } catch (error) {
     log.error({ file, error: messageOf(error) }, 'not ready: the snapshot cannot be used');

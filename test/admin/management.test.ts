@@ -4,7 +4,7 @@
  */
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { OPERATOR, type Actor } from '../../src/admin/actor.ts';
-import type { ChangeView } from '../../src/admin/contract.ts';
+import type { ChangeView } from '../../src/admin/admin-contract.ts';
 import { IdempotencyError } from '../../src/admin/receipt.ts';
 import { Refused, type RefusalKind } from '../../src/admin/refused.ts';
 import { decide } from '../../src/engine/decide.ts';

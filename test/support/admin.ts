@@ -1,7 +1,7 @@
 /** The admin room over a real store, with actors by name: what its tests ask. */
 import { randomBytes } from 'node:crypto';
 import { openAdmin } from '../../src/admin/admin.ts';
-import type { Admin, ManagementEvent } from '../../src/admin/contract.ts';
+import type { Admin, ManagementEvent } from '../../src/admin/admin-contract.ts';
 import { OPERATOR, type Actor } from '../../src/admin/actor.ts';
 import { Refused } from '../../src/admin/refused.ts';
 import { parseCatalog } from '../../src/config/catalog.ts';

@@ -2,7 +2,7 @@
 import type { Actor } from '../actor.ts';
 import { UnknownOutcomeError } from '../../store/store.ts';
 import { UnknownWriteError } from '../commit.ts';
-import type { AdminRequest, ManagementEvent } from '../contract.ts';
+import type { AdminRequest, ManagementEvent } from '../admin-contract.ts';
 import { Refused } from '../refused.ts';
 import type { Done } from '../write-result.ts';
 import type { Room } from './room.ts';

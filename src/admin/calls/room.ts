@@ -1,7 +1,7 @@
 /** What all calls of management share, and how they read with an actor's authority. */
 import { POLICY_LIMITS, type PolicyLimits } from '../../config/policy-limits.ts';
 import { authorityOf, type Actor } from '../actor.ts';
-import type { AdminOptions } from '../contract.ts';
+import type { AdminOptions } from '../admin-contract.ts';
 import { TenantQueues } from '../queues.ts';
 import type { ReadContext } from '../read/reads.ts';
 import { withSuggestion } from '../read/suggestions.ts';

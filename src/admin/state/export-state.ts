@@ -4,7 +4,7 @@ import { readAll, type Head, type Store } from '../../store/store.ts';
 import { STATE_KINDS } from '../record-kinds.ts';
 import { forbidden, invalid, notFound } from '../refused.ts';
 import { toState } from './to-state.ts';
-import { stateText } from './text.ts';
+import { stateText } from './state-text.ts';
 
 /** A tenant's whole state; `undefined`: it does not exist. */
 export async function exportState(

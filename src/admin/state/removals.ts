@@ -29,7 +29,7 @@ interface Changed {
 type Fields = Readonly<Record<string, unknown>>;
 
 /** Removals that an error lists. */
-const MAX_TOLD = 10;
+const MAX_LISTED = 10;
 
 /** @param state as the file has it: what it says itself of some fields is no removal, `suspended: false` for example */
 export function removalsOf(changes: readonly Changed[], state: StateFile): Removal[] {
@@ -47,7 +47,7 @@ export function removalsOf(changes: readonly Changed[], state: StateFile): Remov
 /** `removes 12 things: user \`bob\`; role \`team\`: permission kb:read; and 10 more` */
 export function describeRemovals(removals: readonly Removal[]): string {
   const listed = removals
-    .slice(0, MAX_TOLD)
+    .slice(0, MAX_LISTED)
     .map(({ kind, id, what }) => `${kind} \`${id}\`${what === '' ? '' : `: ${what}`}`);
   const more = removals.length - listed.length;
   return [...listed, ...(more > 0 ? [`and ${more} more`] : [])].join('; ');

@@ -1,8 +1,8 @@
 /** The thread that `pool.ts` starts: one task after the other. */
 import { parentPort } from 'node:worker_threads';
 import { errorData } from './errors.ts';
-import { readPolicySet } from './policy-set.ts';
-import { runApply, runExport } from './states.ts';
+import { readPolicySet } from './read-document.ts';
+import { runApply, runExport } from './state-tasks.ts';
 import { ABORT, type Answer, type Task } from './tasks.ts';
 
 let running: AbortController | undefined;

@@ -20,7 +20,7 @@ export interface Remaining {
 }
 
 /** Sources that one answer tells; of more, their number. */
-const MAX_TOLD = 100;
+const MAX_LISTED = 100;
 
 /** The groups of any principal; one that is a group is among them itself. */
 function groupsOfAny(world: World, subject: Subject): Groups {
@@ -70,8 +70,8 @@ export function remaining(
         found.push({ actions: left, by: 'permission', role: `role:${role.id}`, permission });
     }
   return {
-    remaining: found.slice(0, MAX_TOLD),
-    remaining_more: Math.max(0, found.length - MAX_TOLD),
+    remaining: found.slice(0, MAX_LISTED),
+    remaining_more: Math.max(0, found.length - MAX_LISTED),
   };
 }
 

@@ -37,7 +37,7 @@ export async function openAsked(options: WhomOptions): Promise<Asked> {
     throw new CliError(
       '--offline: files have no history: leave --min-revision and --consistency-token out',
     );
-  const { openOffline } = await import('./client.ts');
+  const { openOffline } = await import('./offline-client.ts');
   const { client, tenant: own } = openOffline({ config, state, packageRoot: options.packageRoot });
   return { client, tenant: tenantOf(options.tenant ?? own) };
 }

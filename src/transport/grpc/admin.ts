@@ -10,7 +10,7 @@ import {
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import { load } from '@grpc/proto-loader';
-import type { AdminRequest } from '../../admin/contract.ts';
+import type { AdminRequest } from '../../admin/admin-contract.ts';
 import { applying } from './admin/apply.ts';
 import {
   fromWire,

@@ -1,7 +1,7 @@
 /** Apply: one message or many, the pieces of one state file. */
 import type { sendUnaryData, ServerReadableStream } from '@grpc/grpc-js';
 import type { Actor } from '../../../admin/actor.ts';
-import type { AdminRequest } from '../../../admin/contract.ts';
+import type { AdminRequest } from '../../../admin/admin-contract.ts';
 import type { ApplyFlags } from '../../../admin/state/apply-text.ts';
 import { toServiceError } from '../handlers.ts';
 import { mustAgree, Upload } from '../upload.ts';

@@ -1,5 +1,5 @@
 /** Messages of AdminService between the loader's codec and the rules: structs are plain JSON, texts are UTF-8. */
-import type { AdminRequest } from '../../../admin/contract.ts';
+import type { AdminRequest } from '../../../admin/admin-contract.ts';
 import { Refused } from '../../../admin/refused.ts';
 import { fromStruct, toStruct, toValue } from '../../../util/proto-value.ts';
 import { hasExactText } from '../../codec/exact-text.ts';

@@ -1,7 +1,7 @@
 /** What AdminService needs, and what a caller says of itself. */
 import type { Metadata } from '@grpc/grpc-js';
 import type { Actor } from '../../../admin/actor.ts';
-import type { Admin } from '../../../admin/contract.ts';
+import type { Admin } from '../../../admin/admin-contract.ts';
 import { Refused } from '../../../admin/refused.ts';
 
 export interface AdminServiceOptions {

@@ -1,9 +1,9 @@
 /** Calls that change facts. */
 import { actorName, requireAdministrator, type Actor } from '../actor.ts';
-import type { AdminAnswer, AdminRequest, ManagementEvent } from '../contract.ts';
+import type { AdminAnswer, AdminRequest, ManagementEvent } from '../admin-contract.ts';
 import { WRITES, type WriteName } from '../operations.ts';
 import { removeRecords, type Removal } from '../tenant/remove.ts';
-import { readOnThread } from '../threads/policy-set.ts';
+import { readOnThread } from '../threads/read-document.ts';
 import { tokenOf } from '../../store/format/token.ts';
 import { write } from '../write.ts';
 import type { Done, WriteOptions } from '../write-result.ts';

@@ -2,11 +2,11 @@
 import type { Kind, TenantRecord } from '../../engine/records.ts';
 import type { FactKey, FactValue } from '../../store/store.ts';
 import { actorName, isOperator, requireAdministrator, type Actor } from '../actor.ts';
-import type { AdminAnswer, AdminRequest } from '../contract.ts';
+import type { AdminAnswer, AdminRequest } from '../admin-contract.ts';
 import { LISTS, pageOf, type Beside, type ListName, type Scan } from '../read/lists.ts';
 import { READS, type ReadContext, type ReadName } from '../read/reads.ts';
 import { denied, invalid } from '../refused.ts';
-import { readOnThread } from '../threads/policy-set.ts';
+import { readOnThread } from '../threads/read-document.ts';
 import { readWith, type Room } from './room.ts';
 
 /** A request for a page of a list. */

@@ -1,13 +1,13 @@
 /** Calls about whole states. */
 import { requireAll, isOperator, type Actor } from '../actor.ts';
-import type { AdminAnswer, AdminRequest } from '../contract.ts';
+import type { AdminAnswer, AdminRequest } from '../admin-contract.ts';
 import { utf8Of } from '../input.ts';
 import { applyText, unlistedOf, type ApplyFlags } from '../state/apply-text.ts';
 import { exportPieces, type Exported } from '../state/export-state.ts';
 import type { Done, WriteOptions } from '../write-result.ts';
 import { plainEvent, recordingDenials } from './events.ts';
 import { readWith, type Room } from './room.ts';
-import { runRecorded } from './writes.ts';
+import { runRecorded } from './write-calls.ts';
 
 /** Whether an actor may apply a state at all, before the state is here. @throws Refused */
 export function mayApply(room: Room, actor: Actor, request: AdminRequest): Promise<void> {

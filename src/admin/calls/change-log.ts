@@ -1,7 +1,7 @@
 /** The change log of a tenant: a page of it, or commits as they come. */
 import type { Feed, Store } from '../../store/store.ts';
 import { isOperator, type Actor } from '../actor.ts';
-import type { AdminAnswer, AdminRequest, ChangeView } from '../contract.ts';
+import type { AdminAnswer, AdminRequest, ChangeView } from '../admin-contract.ts';
 import { mustReadAll } from '../read/reads.ts';
 import { isLogged } from '../record-kinds.ts';
 import { mustHaveBeen } from '../tenant/deleted.ts';
