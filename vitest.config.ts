@@ -1,6 +1,12 @@
 import { defineConfig } from 'vitest/config';
 import { UNIT } from './test/support/projects.ts';
 
+// An older Node on the path makes single tests fail for reasons that are hard to see.
+if (Number(process.versions.node.split('.')[0]) < 24)
+  throw new Error(
+    `tests run on Node 24, this is ${process.version}: use \`npm test\` or \`npx vitest\``,
+  );
+
 const TEST = 'test/**/*.test.ts';
 
 export default defineConfig({

@@ -3,7 +3,6 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Client, credentials, Metadata } from '@grpc/grpc-js';
-import { loadSync } from '@grpc/proto-loader';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { settingsSchema } from '../src/config/settings/settings-schema.ts';
@@ -17,6 +16,7 @@ import { startServer, type Running } from '../src/server/compose.ts';
 import { parseExposition, scrape, seriesIn, type Exposition } from './support/exposition.ts';
 import { findPromtool } from './support/promtool.ts';
 import { PACKAGE_ROOT } from './support/package-root.ts';
+import { methodsOf } from './support/proto.ts';
 import { connectTo, type TestClient } from './support/server.ts';
 import { temporaryDirectory } from './support/temporary.ts';
 
@@ -172,13 +172,7 @@ async function start(grpc: object = {}): Promise<Rig> {
   });
   const client = connectTo(running.addresses.grpc);
   const admin = new Client(running.addresses.grpc, credentials.createInsecure());
-  const definition = loadSync('postern/v1/admin.proto', {
-    includeDirs: [join(PACKAGE_ROOT, 'proto')],
-    keepCase: true,
-  });
-  const methods = definition['postern.v1.AdminService'] as unknown as Readonly<
-    Record<string, { readonly path: string; readonly requestSerialize: (m: object) => Buffer }>
-  >;
+  const methods = methodsOf('AdminService');
   return {
     running,
     client,

@@ -5,9 +5,9 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { Client, credentials, Metadata } from '@grpc/grpc-js';
-import { loadSync } from '@grpc/proto-loader';
 import { describe, expect, it } from 'vitest';
 import { PACKAGE_ROOT } from './support/package-root.ts';
+import { methodsOf } from './support/proto.ts';
 import { startTestServer, type TestServer } from './support/server.ts';
 
 interface Attribute {
@@ -94,12 +94,7 @@ const parent = (flags: string): Record<string, string> => ({
   traceparent: `00-${TRACE}-${PARENT}-${flags}`,
 });
 
-const METHODS = loadSync('postern/v1/authorization.proto', {
-  includeDirs: [join(PACKAGE_ROOT, 'proto')],
-  keepCase: true,
-})['postern.v1.AuthorizationService'] as unknown as Readonly<
-  Record<string, { readonly requestSerialize: (message: object) => Buffer }>
->;
+const METHODS = methodsOf('AuthorizationService');
 
 /** Asks with metadata; resolves with the code. */
 function ask(

@@ -4,7 +4,16 @@ import { correlationIdProblem, idProblem, storedIdProblem } from '../../src/engi
 
 const MAX = 256;
 /** Characters of two, three and four bytes, and those at the ends of each range. */
-const WIDE = ['\u00e9', '\u07ff', '\u0800', '\u20ac', '\ufffd', '\ud83d\ude00', '\u{10000}'];
+const WIDE = [
+  '\u00e9',
+  '\u07ff',
+  '\u0800',
+  '\u20ac',
+  '\ufffd',
+  '\ud83d\ude00',
+  '\u{10000}',
+  '\u{103ff}',
+];
 const bytesOf = (text: string): number => Buffer.byteLength(text);
 
 /** A text of so many bytes that has the character at its start, in its middle or at its end. */
@@ -36,4 +45,46 @@ it.each([...WIDE, 'a'])('a text of %s alone is counted whole', (wide) => {
   expect(idProblem(wide.repeat(count))).toBeUndefined();
   const bytes = (count + 1) * bytesOf(wide);
   expect(idProblem(wide.repeat(count + 1))).toBe(`has ${bytes} bytes: at most 256 are allowed`);
+});
+
+describe('what is wrong with an id', () => {
+  it.each<readonly [string, string | undefined]>([
+    ['a', undefined],
+    ['a b', undefined],
+    ['~!@', undefined],
+    ['é', undefined],
+    ['', 'is empty: give 1 to 256 bytes'],
+    ['a\ud800', 'holds a lone surrogate: send valid UTF-8'],
+    ['a\u007f', 'holds a control character: remove it'],
+    ['\u001fa', 'holds a control character: remove it'],
+    [' a', 'has white space at an end: remove it'],
+    ['a ', 'has white space at an end: remove it'],
+    ['\u00a0é', 'has white space at an end: remove it'],
+    ['e\u0301', 'is not in Unicode normal form C: normalize it to NFC'],
+  ])('%j', (id, problem) => {
+    expect(idProblem(id)).toBe(problem);
+    expect(storedIdProblem(id)).toBe(problem);
+  });
+
+  it.each([
+    ['a\u200bb', 'holds U+200B, which nobody sees: remove it'],
+    ['a\u00adb', 'holds U+00AD, which nobody sees: remove it'],
+    ['a\u2028b', 'holds U+2028, which nobody sees: remove it'],
+    ['a\u{e0001}b', 'holds U+E0001, which nobody sees: remove it'],
+  ])('%j, which only a stored id may have', (id, problem) => {
+    expect(idProblem(id)).toBe(problem);
+    expect(storedIdProblem(id)).toBeUndefined();
+  });
+
+  it.each<readonly [string, string | undefined]>([
+    ['', undefined],
+    [' a ', undefined],
+    ['é', undefined],
+    ['e\u0301', undefined],
+    ['é\ud800', 'holds a lone surrogate: send valid UTF-8'],
+    ['a\u0000', 'holds a control character: remove it'],
+    ['a'.repeat(257), 'is longer than 256 bytes: send a shorter one, or none'],
+  ])('of a request: %j', (id, problem) => {
+    expect(correlationIdProblem(id)).toBe(problem);
+  });
 });

@@ -1,7 +1,12 @@
 /** A request's ids, type, path and attributes are looked at wherever they stand (ID-1, PATH-1, COMB-2). */
 import { describe, expect, it } from 'vitest';
 import type { Attributes, Request, Resource } from '../../src/engine/model.ts';
-import { requestProblem, resourceProblem } from '../../src/engine/validate.ts';
+import {
+  printable,
+  requestIdProblem,
+  requestProblem,
+  resourceProblem,
+} from '../../src/engine/validate.ts';
 
 const LIMITS = { attributes: 2, valuesPerAttribute: 2 };
 const RESOURCE: Resource = {
@@ -103,4 +108,38 @@ describe('a request', () => {
       problem: 'is over the limit of 2 values an attribute: split the object or raise the limit',
     });
   });
+});
+
+describe('a problem', () => {
+  it('of a request id names the field and the value', () => {
+    expect(requestIdProblem('id', 'a')).toBeUndefined();
+    expect(requestIdProblem('id', '')).toBeUndefined();
+    expect(requestIdProblem('items[3].id', BAD)).toEqual({
+      field: 'items[3].id',
+      value: BAD,
+      problem: CONTROL,
+    });
+  });
+
+  it('of an action and of a type has its own words', () => {
+    expect(requestProblem({ ...REQUEST, action: '' }, LIMITS)).toMatchObject({ field: 'action' });
+    expect(resourceProblem({ ...RESOURCE, type: 'a:b' }, -1, LIMITS)).toEqual({
+      field: 'resource.type',
+      value: 'a:b',
+      problem: 'holds a `:`: name the type alone',
+    });
+  });
+
+  it('of the object itself comes before that of a source', () => {
+    const both = { ...RESOURCE, attributes: BAD_KEY, sources: [TOO_MANY] };
+    expect(resourceProblem(both, -1, LIMITS)?.field).toBe('resource.attributes key');
+  });
+});
+
+it('user input in a message is short, and nothing that a terminal obeys', () => {
+  expect(printable('plain')).toBe('plain');
+  expect(printable('a\u001b[31m')).toBe('a\\u001b[31m');
+  expect(printable('a\u009bb\u007f')).toBe('a\\u009bb\\u007f');
+  expect(printable('a'.repeat(80))).toBe('a'.repeat(80));
+  expect(printable('a'.repeat(81))).toBe(`${'a'.repeat(77)}...`);
 });

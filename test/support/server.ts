@@ -2,19 +2,12 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import {
-  credentials,
-  loadPackageDefinition,
-  Metadata,
-  type Client,
-  type ClientDuplexStream,
-  type ServiceError,
-} from '@grpc/grpc-js';
-import { loadSync } from '@grpc/proto-loader';
+import { Metadata, type ClientDuplexStream, type ServiceError } from '@grpc/grpc-js';
 import { yamlText } from '../../src/config/yaml-text.ts';
 import { settingsSchema, type Settings } from '../../src/config/settings/settings-schema.ts';
 import { startServer, type Running } from '../../src/server/compose.ts';
 import { PACKAGE_ROOT } from './package-root.ts';
+import { clientOf } from './proto.ts';
 
 export interface TestServer {
   readonly running: Running;
@@ -93,17 +86,7 @@ export function connectTo(
   address: string,
   { own = false }: { readonly own?: boolean } = {},
 ): TestClient {
-  const definition = loadSync('postern/v1/authorization.proto', {
-    includeDirs: [join(PACKAGE_ROOT, 'proto')],
-    keepCase: true,
-    longs: Number,
-    enums: String,
-    defaults: true,
-  });
-  const { postern } = loadPackageDefinition(definition) as unknown as {
-    postern: { v1: { AuthorizationService: new (...args: unknown[]) => Client } };
-  };
-  const client = new postern.v1.AuthorizationService(address, credentials.createInsecure(), {
+  const client = clientOf('AuthorizationService', address, {
     'grpc.max_receive_message_length': -1,
     'grpc.max_send_message_length': -1,
     'grpc.use_local_subchannel_pool': own ? 1 : 0,

@@ -12,7 +12,7 @@ import {
   type ClientReadableStream,
   type ServiceError,
 } from '@grpc/grpc-js';
-import { loadSync, type MessageTypeDefinition } from '@grpc/proto-loader';
+import type { MessageTypeDefinition } from '@grpc/proto-loader';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
@@ -25,6 +25,7 @@ import fc from '../support/fast-check.ts';
 import { serve } from '../support/process.ts';
 import { until } from '../support/redis-server.ts';
 import { PACKAGE_ROOT } from '../support/package-root.ts';
+import { definitionOf } from '../support/proto.ts';
 import { startTestServer, type Answer } from '../support/server.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { ended } from '../support/upload.ts';
@@ -46,14 +47,7 @@ interface Method {
   readonly responseDeserialize: (bytes: Buffer) => Answer;
 }
 
-const definition = loadSync('postern/v1/admin.proto', {
-  includeDirs: [join(PACKAGE_ROOT, 'proto')],
-  keepCase: true,
-  longs: Number,
-  enums: String,
-  defaults: true,
-  arrays: true,
-});
+const definition = definitionOf('AdminService');
 /** Every method of the contract, by its name. */
 const METHODS = definition[SERVICE] as unknown as Readonly<Record<string, Method>>;
 const NAMES = Object.keys(METHODS);

@@ -5,15 +5,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import {
-  credentials,
-  loadPackageDefinition,
-  Metadata,
-  status,
-  type Client,
-  type ServiceError,
-} from '@grpc/grpc-js';
-import { loadSync } from '@grpc/proto-loader';
+import { Metadata, status, type ServiceError } from '@grpc/grpc-js';
 import {
   exportJWK,
   exportSPKI,
@@ -29,6 +21,7 @@ import { mintKey, mintSession, parseToken } from '../../src/identity/token.ts';
 import { startServer, type Running } from '../../src/server/compose.ts';
 import { startRedis, until, type RedisServer } from '../support/redis-server.ts';
 import { PACKAGE_ROOT } from '../support/package-root.ts';
+import { clientOf } from '../support/proto.ts';
 import { connectTo, type Answer, type TestClient } from '../support/server.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
@@ -112,18 +105,7 @@ function adminOf(address: string): {
   call(name: string, request?: object): Promise<Answer>;
   close(): void;
 } {
-  const definition = loadSync('postern/v1/admin.proto', {
-    includeDirs: [join(PACKAGE_ROOT, 'proto')],
-    keepCase: true,
-    longs: Number,
-    enums: String,
-    defaults: true,
-    arrays: true,
-  });
-  const { postern } = loadPackageDefinition(definition) as unknown as {
-    postern: { v1: { AdminService: new (...args: unknown[]) => Client } };
-  };
-  const client = new postern.v1.AdminService(address, credentials.createInsecure());
+  const client = clientOf('AdminService', address);
   const metadata = new Metadata();
   metadata.set('authorization', `Bearer ${TOKEN}`);
   const methods = client as unknown as Record<

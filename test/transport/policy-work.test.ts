@@ -2,11 +2,10 @@
 import { join } from 'node:path';
 import { writeFileSync } from 'node:fs';
 import { Client, credentials, Metadata, status, type ServiceError } from '@grpc/grpc-js';
-import { loadSync } from '@grpc/proto-loader';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { serve, type Serving } from '../support/process.ts';
-import { PACKAGE_ROOT } from '../support/package-root.ts';
+import { methodsOf } from '../support/proto.ts';
 import { connectTo, type TestClient } from '../support/server.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
@@ -32,22 +31,7 @@ describe('a policy set that is large', () => {
   let server: Serving;
   let client: Client;
   let decisions: TestClient;
-  const definition = loadSync('postern/v1/admin.proto', {
-    includeDirs: [join(PACKAGE_ROOT, 'proto')],
-    keepCase: true,
-    longs: Number,
-    defaults: true,
-  });
-  const methods = definition['postern.v1.AdminService'] as unknown as Readonly<
-    Record<
-      string,
-      {
-        readonly path: string;
-        readonly requestSerialize: (message: object) => Buffer;
-        readonly responseDeserialize: (bytes: Buffer) => Readonly<Record<string, unknown>>;
-      }
-    >
-  >;
+  const methods = methodsOf('AdminService');
 
   const call = (name: string, request: object, actor = 'root'): Promise<Outcome> =>
     new Promise((done) => {

@@ -9,11 +9,10 @@ import { writeFileSync } from 'node:fs';
 import { connect as connectHttp2, constants } from 'node:http2';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { loadSync } from '@grpc/proto-loader';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { launch, serve, type Serving } from '../support/process.ts';
-import { PACKAGE_ROOT } from '../support/package-root.ts';
+import { methodsOf } from '../support/proto.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { ended } from '../support/upload.ts';
 import { until } from '../support/redis-server.ts';
@@ -31,13 +30,8 @@ const WANTED = stringify({ ...STATE, users: [...STATE.users, { id: 'zoe' }] });
 
 /** The messages of a whole upload as they travel in the body of the call. */
 function bodyOf(text: string, flags: object): Buffer {
-  const definition = loadSync('postern/v1/admin.proto', {
-    includeDirs: [join(PACKAGE_ROOT, 'proto')],
-    keepCase: true,
-  });
-  const { Apply } = definition['postern.v1.AdminService'] as unknown as {
-    readonly Apply: { readonly requestSerialize: (message: object) => Buffer };
-  };
+  const { Apply } = methodsOf('AdminService');
+  if (Apply === undefined) throw new Error('there is no Apply');
   const bytes = Buffer.from(text);
   const middle = Math.floor(bytes.length / 2);
   const pieces = ended([
