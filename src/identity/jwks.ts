@@ -40,73 +40,97 @@ export interface KeyReads {
   readonly onRead?: ((ok: boolean) => void) | undefined;
 }
 
-export function openKeys(
-  issuer: FullIssuer,
-  now: () => number,
-  { onError, onRead }: KeyReads,
-): KeySource {
-  const cooldownMs = issuer.cooldown_seconds * 1_000;
-  const refreshMs = issuer.refresh_seconds * 1_000;
-  const closing = new AbortController();
-  let keys: Keys | undefined;
-  let text: string | undefined;
-  let goodAt = -Infinity;
-  let triedAt = -Infinity;
-  let pending: Promise<void> | undefined;
+export function openKeys(issuer: FullIssuer, now: () => number, reads: KeyReads): KeySource {
+  return new IssuerKeys(issuer, now, reads);
+}
 
-  const usable = (): Keys | undefined =>
-    now() - goodAt < issuer.max_age_seconds * 1_000 ? keys : undefined;
+class IssuerKeys implements KeySource {
+  readonly #issuer: FullIssuer;
+  readonly #now: () => number;
+  readonly #reads: KeyReads;
+  readonly #cooldownMs: number;
+  readonly #closing = new AbortController();
+  readonly #timer: NodeJS.Timeout;
+  readonly #first: Promise<void> | undefined;
+  #keys: Keys | undefined;
+  /** The key set that `#keys` were made of. */
+  #text: string | undefined;
+  /** When the last good key set was asked for. */
+  #goodAt = -Infinity;
+  /** When the last read began. */
+  #triedAt = -Infinity;
+  #pending: Promise<void> | undefined;
 
-  const read = async (): Promise<void> => {
-    const startedAt = now();
+  constructor(issuer: FullIssuer, now: () => number, reads: KeyReads) {
+    this.#issuer = issuer;
+    this.#now = now;
+    this.#reads = reads;
+    this.#cooldownMs = issuer.cooldown_seconds * 1_000;
+    this.#start();
+    this.#first = this.#pending;
+    this.#timer = setInterval(() => this.#look(), this.#leastMs()).unref();
+  }
+
+  current(): Keys | undefined {
+    this.#look();
+    return this.#usable();
+  }
+
+  async newer(): Promise<Keys | undefined> {
+    const distance =
+      this.#usable() === undefined ? Math.min(this.#cooldownMs, RETRY_MS) : this.#cooldownMs;
+    if (this.#now() - this.#triedAt >= distance) this.#start();
+    await this.#pending;
+    return this.#usable();
+  }
+
+  async ready(): Promise<void> {
+    await this.#first;
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    this.#closing.abort();
+  }
+
+  #usable(): Keys | undefined {
+    const maxAgeMs = this.#issuer.max_age_seconds * 1_000;
+    return this.#now() - this.#goodAt < maxAgeMs ? this.#keys : undefined;
+  }
+
+  /** Least time between two reads that nothing but time asks for, ms. */
+  #leastMs(): number {
+    return Math.min(this.#cooldownMs, this.#issuer.refresh_seconds * 1_000);
+  }
+
+  #look(): void {
+    const at = this.#now();
+    const isOld = at - this.#goodAt >= this.#issuer.refresh_seconds * 1_000;
+    if (isOld && at - this.#triedAt >= this.#leastMs()) this.#start();
+  }
+
+  #start(): void {
+    if (this.#pending !== undefined || this.#closing.signal.aborted) return;
+    this.#triedAt = this.#now();
+    this.#pending = this.#read().finally(() => (this.#pending = undefined));
+  }
+
+  async #read(): Promise<void> {
+    const startedAt = this.#now();
+    const { onRead, onError } = this.#reads;
     try {
-      const next = await readKeys(issuer, closing.signal);
-      if (next !== text) keys = await usableSet(parsed(next), issuer);
-      text = next;
+      const next = await readKeys(this.#issuer, this.#closing.signal);
+      if (next !== this.#text) this.#keys = await usableSet(parsed(next), this.#issuer);
+      this.#text = next;
       // The age counts from when they were asked for: they may have been withdrawn while they came.
-      goodAt = startedAt;
+      this.#goodAt = startedAt;
       onRead?.(true);
     } catch (error) {
-      if (closing.signal.aborted) return;
+      if (this.#closing.signal.aborted) return;
       onRead?.(false);
-      onError(failure(issuer, error));
+      onError(failure(this.#issuer, error));
     }
-  };
-
-  const start = (): void => {
-    if (pending !== undefined || closing.signal.aborted) return;
-    triedAt = now();
-    pending = read().finally(() => (pending = undefined));
-  };
-
-  const look = (): void => {
-    const at = now();
-    if (at - goodAt >= refreshMs && at - triedAt >= Math.min(cooldownMs, refreshMs)) start();
-  };
-
-  start();
-  const first = pending;
-  const timer = setInterval(look, Math.min(cooldownMs, refreshMs)).unref();
-
-  return {
-    current(): Keys | undefined {
-      look();
-      return usable();
-    },
-    async newer(): Promise<Keys | undefined> {
-      const distance = usable() === undefined ? Math.min(cooldownMs, RETRY_MS) : cooldownMs;
-      if (now() - triedAt >= distance) start();
-      await pending;
-      return usable();
-    },
-    async ready(): Promise<void> {
-      await first;
-    },
-    close(): void {
-      clearInterval(timer);
-      closing.abort();
-    },
-  };
+  }
 }
 
 async function readKeys(issuer: FullIssuer, closed: AbortSignal): Promise<string> {
