@@ -31,7 +31,7 @@ function apply(text: string): Promise<unknown> {
       store: {
         address: redis.url,
         readTimeoutMs: PAUSE_MS,
-        redis: { ...settings.redis, commit_timeout_ms: PAUSE_MS },
+        redis: { ...settings.redis, connect_timeout_ms: PAUSE_MS, commit_timeout_ms: PAUSE_MS },
       },
       tenant: TENANT,
       actor: { user: undefined, keyId: undefined, via: 'test' },
