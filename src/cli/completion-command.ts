@@ -8,7 +8,7 @@ export function addCompletion(program: Command): void {
     .commandsGroup('Shell:')
     .command('completion')
     .description('print a script that completes commands in a shell')
-    .addArgument(new Argument('<shell>', 'which one').choices(['bash', 'zsh', 'fish']))
+    .addArgument(new Argument('<shell>', 'the shell').choices(['bash', 'zsh', 'fish']))
     .addHelpText(
       'after',
       `

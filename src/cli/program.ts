@@ -18,7 +18,7 @@ export function createProgram(given: readonly string[]): Command {
     .exitOverride()
     .configureHelp({ showGlobalOptions: true })
     .addOption(
-      new Option('-o, --output <format>', 'how to print')
+      new Option('-o, --output <format>', 'output format')
         .choices(['table', 'json', 'yaml'])
         .default('table'),
     )
@@ -29,25 +29,23 @@ export function createProgram(given: readonly string[]): Command {
     )
     .addOption(new Option('--tenant <name>', 'the tenant').env('POSTERN_TENANT'))
     .addOption(
-      new Option('--as <principal>', 'the principal on whose behalf to manage facts').env(
-        'POSTERN_AS',
-      ),
+      new Option('--as <principal>', 'the principal that the operator acts as').env('POSTERN_AS'),
     )
     .addOption(
       new Option(
         '--token <token>',
-        'who manages facts (else POSTERN_TOKEN, else POSTERN_ADMIN_TOKEN); the process list shows it: prefer the environment or --token-file',
+        'the token for management (default: POSTERN_TOKEN, then POSTERN_ADMIN_TOKEN); visible in the process list, so prefer a variable or --token-file',
       ).conflicts('tokenFile'),
     )
     .option('--token-file <file>', 'a file with the token')
-    .option('--tls', 'speak TLS to the gRPC listener')
-    .option('--ca <file>', 'PEM file of the authorities to trust; implies --tls')
+    .option('--tls', 'use TLS for the gRPC listener')
+    .option('--ca <file>', 'PEM file of the trusted authorities; implies --tls')
     .option('--cert <file>', 'PEM file of a client certificate; implies --tls')
-    .option('--key-file <file>', 'PEM file of its key')
+    .option('--key-file <file>', 'PEM file of the key of --cert')
     .configureOutput({ outputError: (text, write) => write(usageError(text, given, program)) })
     .addHelpText(
       'after',
-      '\nExit codes: 0 ok or allowed, 1 understood and refused or denied, 2 malformed or no answer.\nDocumentation: docs/ in the package.',
+      '\nExit codes: 0 done or allowed, 1 refused or denied, 2 malformed or no answer.\nDocumentation: docs/ in the package.',
     );
   program.hook('preAction', (_program, command) => settleConnection(program, command));
   return program;
@@ -78,5 +76,5 @@ function mustHaveNoConnection(program: Command, noun: Command, command: Command)
   );
   if (wrong === undefined) return;
   const name = noun === command ? command.name() : `${noun.name()} ${command.name()}`;
-  throw new CliError(`${wrong.long ?? ''}: \`postern ${name}\` has no use for it: leave it out`);
+  throw new CliError(`${wrong.long ?? ''}: \`postern ${name}\` does not use this option: omit it`);
 }

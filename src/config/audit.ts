@@ -29,7 +29,7 @@ export const auditSchema = z
         }),
       )
       .default([])
-      .meta({ description: 'Fields that are told, left out, hashed or masked' }),
+      .meta({ description: 'Fields to include, drop, hash or mask' }),
     hash_key_file: z
       .string()
       .optional()
@@ -99,7 +99,7 @@ export function auditProblems(
     if (isSpool && (isSecond || others.some((one) => one?.setting !== own.setting)))
       problems.push([
         ['sinks', index, own.setting],
-        `\`${own.path}\` is a file of another sink: give each one of its own`,
+        `\`${own.path}\` is used by another sink: use a different file`,
       ]);
   }
   return problems;

@@ -58,7 +58,7 @@ function describe(
     case 'invalid_format':
       return [source.problem(path, `${show(value)} ${formProblem(issue, value)}`)];
     case 'not_multiple_of':
-      return [source.problem(path, `${show(value)} is no multiple of ${issue.divisor}`)];
+      return [source.problem(path, `${show(value)} is not a multiple of ${issue.divisor}`)];
     case 'invalid_key':
     case 'invalid_element':
       return issue.issues.flatMap((inner) =>
@@ -95,10 +95,10 @@ function unionProblems(
 /** A text of the wrong form; schemas say their own forms in words. */
 function formProblem(issue: Extract<Issue, { code: 'invalid_format' }>, value: unknown): string {
   if (issue.format === 'datetime' && typeof value === 'string')
-    return timeProblem(value) ?? 'is no RFC 3339 time: write it as 2030-01-31T12:00:00Z';
+    return timeProblem(value) ?? 'is not an RFC 3339 time: write it as 2030-01-31T12:00:00Z';
   if (!issue.message.startsWith('Invalid ')) return issue.message;
   return issue.pattern === undefined
-    ? `is no ${issue.format}`
+    ? `is not a valid ${issue.format}`
     : `does not have the form ${issue.pattern}`;
 }
 

@@ -26,7 +26,7 @@ export function parseJson(file: string, text: string): Source {
     value = JSON.parse(text);
   } catch {
     const { offset, message } = firstError(text);
-    throw new ConfigError([problem(offset, [], `is no JSON: ${message}`)]);
+    throw new ConfigError([problem(offset, [], `is not valid JSON: ${message}`)]);
   }
   const wrong = misread(text);
   if (wrong.length > 0)

@@ -246,7 +246,7 @@ export function migrationFiles(directory: string): MigrationFiles {
       problems.push(
         wrong(
           file,
-          `\`${name}\` is no name of a migration: call it for example 0007-export.yaml, or move it away`,
+          `\`${name}\` is not a valid migration name: rename it, for example to 0007-export.yaml, or move it elsewhere`,
         ),
       );
     else if (twin !== undefined)

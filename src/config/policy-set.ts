@@ -113,7 +113,7 @@ export function attributeProblems(
       return [source.problem([...path, key], 'is not a non-empty list: give its values in `[ ]`')];
     return values.every((entry) => scalar.safeParse(entry).success)
       ? []
-      : [source.problem([...path, key], 'has a value that is no string, number or boolean')];
+      : [source.problem([...path, key], 'has a value that is not a string, number or boolean')];
   });
 }
 

@@ -11,7 +11,7 @@ const { METHODS } = process.getBuiltinModule('node:http');
 
 const header = z
   .string()
-  .regex(/^[a-z0-9!#$%&'*+.^_`|~-]+$/, 'is no header name in lower case')
+  .regex(/^[a-z0-9!#$%&'*+.^_`|~-]+$/, 'is not a header name in lower case')
   .meta({ description: 'A header name in lower case' });
 
 /**
@@ -77,12 +77,12 @@ const identity = z.union([
 ]);
 
 const match = z.strictObject({
-  methods: z.array(z.string().regex(/^[A-Z]+$/, 'is no method in capital letters')).min(1),
+  methods: z.array(z.string().regex(/^[A-Z]+$/, 'is not a method in upper case')).min(1),
   path: z.string().meta({ description: '/v1/documents/{id}; {rest*} at the end takes the rest' }),
   case: z.enum(['sensitive', 'insensitive']).optional().meta({
     description: 'Whether plain segments match in capital letters as in small ones; sensitive',
   }),
-  hosts: z.array(z.string().regex(/^[a-z0-9.:[\]_-]+$/, 'is no host in lower case')).optional(),
+  hosts: z.array(z.string().regex(/^[a-z0-9.:[\]_-]+$/, 'is not a host in lower case')).optional(),
   headers: z.record(z.string(), z.string()).optional(),
   context: z.record(z.string(), z.string()).optional(),
 });
@@ -232,7 +232,7 @@ function conflicts(source: Source, routes: readonly Route[]): Problem[] {
           problems.push(
             source.problem(
               ['routes', index, 'match'],
-              `is never reached: ${where} takes all \`${method}\` requests of this path; put it behind, or remove one`,
+              `is never reached: ${where} matches all \`${method}\` requests of this path; put it behind, or remove one`,
             ),
           );
       }
@@ -253,7 +253,7 @@ function headerProblems(source: Source, { headers = {}, identity = [] }: RoutesF
       return [
         source.problem(
           ['headers', field],
-          `\`${name}\` is used twice: an identity header is set by Postern alone, under a name of its own`,
+          `\`${name}\` is used twice: each identity header needs a different name`,
         ),
       ];
     known.add(name);
@@ -282,12 +282,12 @@ function verify(source: Source, route_: Route, index: number, catalog: Catalog):
 function verifyMatch({ methods, hosts = [], headers = {} }: Route['match'], say: Say): void {
   for (const [at, method] of methods.entries())
     if (!METHODS.includes(method))
-      say(['match', 'methods', at], `\`${method}\` is no HTTP method that is known here`);
+      say(['match', 'methods', at], `\`${method}\` is not a known HTTP method`);
   for (const [at, host] of hosts.entries())
     if (!isPlainHost(host))
       say(
         ['match', 'hosts', at],
-        `\`${host}\` is no host as requests are compared: without the port, in its one spelling`,
+        `\`${host}\` is not a canonical host: write it without the port, in its canonical spelling`,
       );
   for (const name of Object.keys(headers))
     if (name !== name.toLowerCase())
@@ -297,7 +297,10 @@ function verifyMatch({ methods, hosts = [], headers = {} }: Route['match'], say:
 function verifyPublic(route_: Route, say: Say): void {
   for (const field of ['tenant', 'action', 'resource'] as const)
     if (route_[field] !== undefined)
-      say([field], 'stands beside `public: true`, which decides nothing: remove one of the two');
+      say(
+        [field],
+        'cannot be combined with `public: true`, which makes no decision: remove one of the two',
+      );
 }
 
 /** What the route asks of Postern: its action, and the placeholders of its texts. */

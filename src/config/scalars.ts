@@ -59,7 +59,7 @@ function misreadKey(node: Scalar): string | undefined {
 export function misreadNumber(source: string, value: number): string | undefined {
   if (isCanonical(source, value)) return undefined;
   if (!Number.isFinite(value))
-    return `\`${shown(source)}\` is no number that can be compared: quote it if the text "${shown(source)}" is meant`;
+    return `\`${shown(source)}\` is not a number that can be compared: quote it if the text "${shown(source)}" is meant`;
   if (Number.isInteger(value) && !Number.isSafeInteger(value))
     return `\`${shown(source)}\` is too large to be kept exactly, it would become ${String(value)}: quote it if the text "${shown(source)}" is meant`;
   return twoReadings(source, textOf(value));

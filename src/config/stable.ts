@@ -24,7 +24,7 @@ export function readStable(file: string): Buffer {
     if (agree(last, next)) return next.bytes;
     last = next;
   }
-  throw new Error('changes while it is read: write it beside and rename it into its place');
+  throw new Error('changes while it is read: write it to another file and rename that file');
 }
 
 interface Look {

@@ -98,7 +98,7 @@ const key = z.strictObject({
         context.issues.push({ code: 'custom', message: problem, input: context.value });
     })
     .optional()
-    .meta({ description: 'RFC 3339: from then on it is no key' }),
+    .meta({ description: 'RFC 3339: from then on the key is invalid' }),
   revoked: z.boolean().optional().meta({ description: 'Ended for good' }),
   rate_limit: z
     .strictObject({

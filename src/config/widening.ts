@@ -21,7 +21,7 @@ export function catalogWidening(before: Catalog, after: Catalog): string[] {
   const access = [...types].sort().flatMap((type) => {
     const [was, is] = [accessTo(before, type), accessTo(after, type)];
     if (isWithin(is, was)) return [];
-    const gone = after.access.has(type) ? '' : ' is gone:';
+    const gone = after.access.has(type) ? '' : ' was removed:';
     return [`resource type \`${type}\`:${gone} access ${textOf(was)} became ${textOf(is)}`];
   });
   const verbs = new Set([...before.satisfiedBy.keys(), ...after.satisfiedBy.keys()]);

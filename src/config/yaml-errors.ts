@@ -3,9 +3,9 @@ import { printParseErrorCode, type ParseErrorCode } from 'jsonc-parser';
 import type { ErrorCode } from 'yaml';
 
 const YAML: Readonly<Record<ErrorCode, string>> = {
-  ALIAS_PROPS: 'an alias has an anchor or a tag of its own: remove it',
+  ALIAS_PROPS: 'an alias has an anchor or a tag: remove it',
   BAD_ALIAS: 'an alias is malformed: write it as `*name`',
-  BAD_DIRECTIVE: 'a line that begins with `%` is no directive of YAML 1.2: remove it',
+  BAD_DIRECTIVE: 'a line that starts with `%` is not a directive of YAML 1.2: remove it',
   BAD_DQ_ESCAPE:
     'a `\\` in double quotes begins no known escape: write `\\\\`, or use single quotes',
   BAD_INDENT:
@@ -13,10 +13,10 @@ const YAML: Readonly<Record<ErrorCode, string>> = {
   BAD_PROP_ORDER: 'an anchor or a tag stands at the wrong place: put it before the value',
   BAD_SCALAR_START: 'a text begins with a character that YAML reserves: put it in quotes',
   BLOCK_AS_IMPLICIT_KEY:
-    'a map begins on a line that has a key already: put the value in quotes, or on a line of its own',
+    'a map starts on a line that already has a key: put the value in quotes, or on a new line',
   BLOCK_IN_FLOW: 'a value by indentation stands inside brackets: write it in brackets, too',
   DUPLICATE_KEY: 'the key stands twice in one map: keep one',
-  IMPOSSIBLE: 'this is no YAML: look for a missing quote, bracket or blank',
+  IMPOSSIBLE: 'this is not valid YAML: look for a missing quote, bracket or blank',
   KEY_OVER_1024_CHARS: 'a key has more than 1024 characters: use a shorter one',
   MISSING_CHAR: 'a character is missing here: close the quote or bracket, or put a blank after `:`',
   MULTILINE_IMPLICIT_KEY:
@@ -24,7 +24,7 @@ const YAML: Readonly<Record<ErrorCode, string>> = {
   MULTIPLE_ANCHORS: 'a value has more than one anchor: keep one',
   MULTIPLE_DOCS: 'a second document begins here (`---`): keep one, or make a file of each',
   MULTIPLE_TAGS: 'a value has more than one tag: keep one',
-  NON_STRING_KEY: 'a key is no text: put it in quotes',
+  NON_STRING_KEY: 'a key is not a string: put it in quotes',
   RESOURCE_EXHAUSTION: 'this is nested or repeated too much: write less of it',
   TAB_AS_INDENT: 'a tab indents here: use blanks',
   TAG_RESOLVE_FAILED: 'a tag (`!…`) is not known here: remove it',

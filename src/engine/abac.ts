@@ -4,19 +4,19 @@ import { allHold, compileConstraints, type Constraint } from './attributes.ts';
 import type { Resource, Subject, Effect, KeyRole, Mode } from './model.ts';
 import type { KeyRecord, PolicySetRecord } from './records.ts';
 
-/** The macro that stands for every readonly action (ACT-5). */
+/** Macro of rules that matches every readonly action (ACT-5). */
 export const READONLY = 'readonly';
 
 export interface Rule {
-  /** `''`: the key's base role, which answers where no rule does. */
+  /** `''`: the base role of the key, which decides if no rule does. */
   readonly set: string;
   readonly id: string;
   readonly effect: 'allow' | 'deny';
-  /** Empty: the rule holds for every object. */
+  /** Empty: the rule matches every object. */
   readonly constraints: readonly Constraint[];
 }
 
-/** The rules that name one action, by what they can do. */
+/** The rules for one action, by their effect. */
 interface ActionRules {
   deny: Rule | undefined;
   allow: Rule | undefined;
@@ -24,7 +24,7 @@ interface ActionRules {
   readonly allowIf: Rule[];
 }
 
-/** The rules in force for a key, over all of its sets that count. */
+/** The rules in force for a key, from all its sets that count. */
 export interface RuleTable {
   readonly base: Rule;
   readonly named: ReadonlyMap<string, ActionRules>;
@@ -33,16 +33,16 @@ export interface RuleTable {
 }
 
 export interface KeyFacts {
-  /** As of `SubjectFacts`. */
+  /** Same as in `SubjectFacts`. */
   readonly stamp: Readonly<Record<string, never>>;
   readonly record: KeyRecord;
   readonly sets: readonly PolicySetRecord[];
   readonly enforced: RuleTable;
-  /** The rules under full enforcement; `undefined` where they are the enforced ones (ABAC-8). */
+  /** The rules under full enforcement; `undefined` if they equal the enforced ones (ABAC-8). */
   readonly shadow: RuleTable | undefined;
 }
 
-/** Of each base role; one that is added says here what it does (ABAC-4). */
+/** Effect of each base role (ABAC-4). A new base role needs an entry here. */
 const BASE_EFFECT: Readonly<Record<KeyRole, Effect>> = {
   default_allow: 'allow',
   default_deny: 'deny',
@@ -71,7 +71,7 @@ export function compileKey(record: KeyRecord, sets: readonly PolicySetRecord[]):
   };
 }
 
-/** ABAC-1: for which outcome a mode lets rules count. Without a default: a mode that is added says so here. */
+/** ABAC-1: outcomes for which the rules of a mode count. No default: a new mode needs a case here. */
 function countsFor(mode: Mode, outcome: 'enforced' | 'shadow'): boolean {
   switch (mode) {
     case 'off':
@@ -83,7 +83,7 @@ function countsFor(mode: Mode, outcome: 'enforced' | 'shadow'): boolean {
   }
 }
 
-/** For whom a key acts: a key that is bound to a user acts for that user and for no other. */
+/** Subject of a key: a key that is bound to a user acts only for that user. */
 export function actingSubject(
   { user }: KeyRecord,
   subject: Subject | undefined,
@@ -119,11 +119,11 @@ export function mayBeConstrained(action: Action): boolean {
   return action.readonly || action.objectScoped;
 }
 
-/** A key's rules for one action: what no object changes. */
+/** A key's rules for one action; the same for all objects. */
 export interface ActionPolicy {
   readonly base: Rule;
   readonly named: ActionRules | undefined;
-  /** The rules on `readonly`, where the action is (ACT-5). */
+  /** The rules on `readonly`, if the action is readonly (ACT-5). */
   readonly macro: ActionRules | undefined;
   readonly constrainedAllow: boolean;
   /** The rule that decides the action layer. */
@@ -167,7 +167,7 @@ export function objectLayer(policy: ActionPolicy, resource: Resource): Rule {
   );
 }
 
-/** Rules that are looked at for each object. */
+/** Number of rules that are evaluated for each object. */
 export function rulesOf({ named, macro }: ActionPolicy): number {
   return (
     (named === undefined ? 0 : named.denyIf.length + named.allowIf.length) +
@@ -175,7 +175,7 @@ export function rulesOf({ named, macro }: ActionPolicy): number {
   );
 }
 
-/** Whether the object layer's word for these rules may change with the object's metadata. */
+/** Whether the result of the object layer for these rules can depend on the object's metadata. */
 export function looksAtMetadata({ named, macro, constrainedAllow }: ActionPolicy): boolean {
   const some = (rules: 'denyIf' | 'allowIf'): boolean =>
     (named?.[rules].length ?? 0) + (macro?.[rules].length ?? 0) > 0;
@@ -184,7 +184,7 @@ export function looksAtMetadata({ named, macro, constrainedAllow }: ActionPolicy
 }
 
 function firstHolding(rules: readonly Rule[] | undefined, resource: Resource): Rule | undefined {
-  // Most lists are empty, and Filter asks of every object: even an iterator would count.
+  // Most lists are empty, and Filter calls this for every object: even an iterator has a measurable cost.
   if (rules === undefined || rules.length === 0) return undefined;
   for (const rule of rules) if (allHold(rule.constraints, resource)) return rule;
   return undefined;

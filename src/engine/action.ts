@@ -7,7 +7,7 @@ export const TREE_BIT: ReadonlyMap<TreeAction, number> = new Map(
   TREE_ACTIONS.map((action, bit) => [action, 1 << bit]),
 );
 
-/** Tree actions as files and requests write them: `update` is an alias of `write` (ACT-1). */
+/** Names of tree actions in files and requests: `update` is an alias of `write` (ACT-1). */
 export const TREE_VERBS = [...TREE_ACTIONS, 'update'] as const;
 export type TreeVerb = (typeof TREE_VERBS)[number];
 
@@ -19,31 +19,31 @@ const BIT_OF_VERB: ReadonlyMap<string, number> = new Map<string, number>(
   TREE_VERBS.map((verb) => [verb, TREE_BIT.get(actionOfVerb(verb)) ?? 0]),
 );
 
-/** Below every level: what an action without `min_level` asks, and what a closure without roles has (RBAC-3). */
+/** Below every level: the requirement of an action without `min_level`, and the level of a closure without roles (RBAC-3). */
 export const NO_LEVEL = -1;
 
 /** All five tree actions: what an owner has (TREE-2). */
 export const ALL_TREE_ACTIONS = (1 << TREE_ACTIONS.length) - 1;
 
-/** What the models need to know of an action, resolved once a request. */
+/** The fields of an action that the models need; resolved once per request. */
 export interface Action {
   /** The name that rules match: a catalogued name, `resource:verb`, or a bare verb. */
   readonly name: string;
   readonly readonly: boolean;
   /** The permission's resource; with `verbs` empty the action has no permission. */
   readonly resource: string;
-  /** Verbs of which any satisfies the permission: its own, and those that imply it (RBAC-2). */
+  /** Verbs that satisfy the permission: its own, and those that imply it (RBAC-2). */
   readonly verbs: readonly string[];
   /** Bit of the tree action; 0: none. */
   readonly treeBit: number;
   readonly acl: 'read' | 'write' | undefined;
-  /** The level that a role of the closure must reach before any evidence counts; NO_LEVEL: none is asked (RBAC-3). */
+  /** Minimum level of a role of the closure, below which no evidence counts; NO_LEVEL: no minimum (RBAC-3). */
   readonly minLevel: number;
-  /** A constrained allow may permit it although it mutates (ABAC-6). */
+  /** A constrained allow may permit it although it is not readonly (ABAC-6). */
   readonly objectScoped: boolean;
 }
 
-/** How a resource type joins the three models' evidence (COMB-3). */
+/** How a resource type combines the evidence of the three models (COMB-3). */
 export type Access =
   Model | { readonly any: readonly Access[] } | { readonly all: readonly Access[] };
 
@@ -72,7 +72,7 @@ export interface Catalog {
 
 const DEFAULT_ACCESS: Access = { any: ['rbac', 'tree', 'acl'] };
 
-/** The tree bit of a verb; 0 for a verb that is no tree action. */
+/** Tree bit of a verb; 0 if the verb is not a tree action. */
 function treeBit(verb: string): number {
   return BIT_OF_VERB.get(verb) ?? 0;
 }
@@ -85,7 +85,7 @@ function impliers(verb: string, implies: ReadonlyMap<string, readonly string[]>)
   return [...found];
 }
 
-/** Compiles a checked catalog file. Total: what the file does not say is derived as ACT-2 says. */
+/** Compiles a validated catalog file. Total: fields that the file omits are derived (ACT-2). */
 export function compileCatalog(entries: CatalogEntries): Catalog {
   const implies = new Map(Object.entries(entries.implies ?? {}));
   const implied = new Set([...implies.values()].flat());
@@ -173,9 +173,9 @@ function resolveTyped(catalog: Catalog, type: string, verb: string): Action {
 }
 
 /**
- * The `access` expression in force (COMB-3): that of the resource's type. A request without a type has the
- * action's resource part as its type (ACT-2), that of its permission where the name has none: leaving the type
- * out must not open what the type keeps shut.
+ * The `access` expression in force (COMB-3): that of the resource's type. The type of a request without a type is the
+ * resource part of the action (ACT-2) or, if the name has none, of its permission: omitting the type must not give
+ * more access.
  */
 export function accessOf(catalog: Catalog, action: Action, type: string): Access {
   if (catalog.access.size === 0) return DEFAULT_ACCESS;
@@ -196,7 +196,7 @@ export function treeActionOf(action: Action): TreeAction | undefined {
   return undefined;
 }
 
-/** What is wrong with an action's name as a request gives it, or `undefined` if nothing is. */
+/** The problem of an action name in a request, or `undefined` if it is valid. */
 export function actionProblem(name: string): string | undefined {
   const problem = idProblem(name);
   if (problem !== undefined) return problem;

@@ -3,9 +3,9 @@ import type { Attributes, Resource, Scalar } from './model.ts';
 
 export interface Constraint {
   readonly key: string;
-  /** Never empty (ABAC-2). */
+  /** Not empty (ABAC-2). */
   readonly required: ReadonlySet<Scalar>;
-  /** The required value where there is one only, as in most rules. */
+  /** The required value if there is exactly one, as in most rules. */
   readonly only: Scalar | undefined;
 }
 
@@ -24,7 +24,7 @@ export function allHold(constraints: readonly Constraint[], resource: Resource):
   return true;
 }
 
-/** Whether the effective value set of the key equals the required set: no value more, none less. */
+/** Whether the effective value set of the key equals the required set exactly. */
 export function holds({ key, required, only }: Constraint, resource: Resource): boolean {
   const { sources, attributes } = resource;
   if (sources.length > 0) return sameSet(unionOf(sources, key), required);
@@ -34,13 +34,13 @@ export function holds({ key, required, only }: Constraint, resource: Resource): 
   return values.length > FEW ? sameSet(setOf(values), required) : setEquals(values, required);
 }
 
-/** Lists up to this length are compared as they are. */
+/** Lists up to this length are compared without building a set. */
 const FEW = 8;
 
 function setEquals(values: readonly Scalar[], required: ReadonlySet<Scalar>): boolean {
   if (values.length < required.size) return false;
   for (const value of values) if (!required.has(value)) return false;
-  // Every value is a required one, so that only duplicates can hide a missing one.
+  // Every value is a required one, so a required value can be missing only if there are duplicates.
   return required.size === 1 || new Set(values).size === required.size;
 }
 
@@ -50,7 +50,7 @@ function sameSet(values: ReadonlySet<Scalar>, required: ReadonlySet<Scalar>): bo
   return true;
 }
 
-/** Sets of long lists. Many rules, and the checks of a batch that share a resource, ask for the same ones. */
+/** Cache of sets of long lists: many rules, and checks of a batch with the same resource, need the same ones. */
 const sets = new WeakMap<readonly Scalar[], ReadonlySet<Scalar>>();
 
 function setOf(values: readonly Scalar[]): ReadonlySet<Scalar> {
@@ -61,7 +61,7 @@ function setOf(values: readonly Scalar[]): ReadonlySet<Scalar> {
   return made;
 }
 
-/** Effective metadata by key, as far as it was asked for; it lives as long as the resource's sources (ABAC-9). */
+/** Cache of effective metadata by key, filled on demand; lives as long as the resource's sources (ABAC-9). */
 const unions = new WeakMap<readonly Attributes[], Map<string, ReadonlySet<Scalar>>>();
 
 function unionOf(sources: readonly Attributes[], key: string): ReadonlySet<Scalar> {

@@ -1,14 +1,14 @@
-/** Why a credential proves nobody: for logs, audit records and the operator. Callers get one answer for all of them. */
+/** Why a credential is invalid: for logs, audit records and the operator. Callers get one answer for all of them. */
 export const CREDENTIAL_PROBLEMS = [
   /** It cannot be read as a token of any kind. */
   'malformed',
   /** No record has the id that it names, or no issuer has its `iss`. */
   'unknown',
-  /** Of an API key or session: the secret is another one. */
+  /** The secret of an API key or session does not match. */
   'wrong_secret',
   'revoked',
   'expired',
-  /** `nbf` or `iat` is still to come. */
+  /** `nbf` or `iat` is in the future. */
   'not_yet_valid',
   'wrong_issuer',
   'wrong_audience',
@@ -16,24 +16,24 @@ export const CREDENTIAL_PROBLEMS = [
   /** None of the issuer's keys has its `kid`, or several could have signed it. */
   'unknown_key',
   'bad_signature',
-  /** A claim is not there that the issuer's settings, or a token as such, need. */
+  /** A claim is missing that the issuer's settings or every token require. */
   'claim_missing',
   'claim_wrong_type',
-  /** It is one of another tenant than the request's. */
+  /** It belongs to another tenant than the request. */
   'wrong_tenant',
-  /** It proves another subject than the request names. */
+  /** It authenticates another subject than the request names. */
   'wrong_subject',
   /** Its user is suspended or deleted. */
   'inactive',
-  /** The issuer's keys cannot be had now: nobody can tell. */
+  /** The issuer's keys cannot be read now, so the token cannot be verified. */
   'keys_unavailable',
-  /** There is no credential where one is needed. */
+  /** A required credential is missing. */
   'missing',
 ] as const;
 
 export type CredentialProblem = (typeof CREDENTIAL_PROBLEMS)[number];
 
-/** The same for people. */
+/** Sentences for people. */
 const TEXT: Readonly<Record<CredentialProblem, string>> = {
   malformed: 'it cannot be read as a key, a session or a JWT',
   unknown: 'no key or session that can be used has the id that it names',
@@ -55,7 +55,7 @@ const TEXT: Readonly<Record<CredentialProblem, string>> = {
   missing: 'there is none',
 };
 
-/** One sentence that says why a credential proves nobody. */
+/** One sentence that says why a credential is invalid. */
 export function credentialProblemText(problem: CredentialProblem): string {
   return `the credential proves nobody (${problem}): ${TEXT[problem]}`;
 }

@@ -1,6 +1,6 @@
 /**
- * The combining rule, whole (semantics.md section 5). One question in, one decision out: no I/O, no clock,
- * no exception. `prepare` is the part that no object changes, so that Filter computes it once (FILT-1).
+ * The combining rule, whole (semantics.md section 5). One request in, one decision out: no I/O, no clock,
+ * no exception. `prepare` is the part that does not depend on the object, so Filter computes it once (FILT-1).
  */
 import { actionLayer, objectLayer, rulesOf, type ActionPolicy } from './abac.ts';
 import { accessOf, resolveAction, type Access } from './action.ts';
@@ -9,22 +9,22 @@ import type { Model, Reason, Request, Resource } from './model.ts';
 import { modelAllows, type SettledEvidence } from './models/models.ts';
 import { rbacAllows, reachesLevel } from './models/rbac.ts';
 
-/** What is settled before the object is looked at. */
+/** The part of a decision that does not depend on the object. */
 export type Prepared = { readonly refused: Reason } | Settled;
 
 export interface Settled extends SettledEvidence {
   readonly refused: undefined;
   readonly access: Access;
-  /** The subject may be asked for evidence: a superuser, or its level is the action's `min_level` or above (RBAC-3). */
+  /** Evidence of the subject counts: it is a superuser, or its level is at least the action's `min_level` (RBAC-3). */
   readonly isLevelReached: boolean;
-  /** The key's rules as enforced, and under full enforcement where that may differ. */
+  /** The key's enforced rules, and those under full enforcement if they may differ. */
   readonly enforced: ActionPolicy | undefined;
   readonly shadow: ActionPolicy | undefined;
-  /** About how much an object costs: rules and models that look at it. */
+  /** Approximate cost of an object: number of rules and models that examine it. */
   readonly looks: number;
 }
 
-/** Looks at an object that its models take. */
+/** Examines one object. */
 const LOOKS = 8;
 
 /** May this subject, with this key, do this action on this resource, in this tenant? */
@@ -32,7 +32,7 @@ export function decide(request: Request, facts: Facts): Decision {
   return judge(prepare(request.action, request.resource.type, facts), request.resource);
 }
 
-/** COMB-1 up to the ABAC action layer: key, tenant, action, subject, and the rules that will speak. */
+/** COMB-1 up to the ABAC action layer: key, tenant, action, subject, and the rules that apply. */
 export function prepare(actionName: string, type: string, facts: Facts): Prepared {
   const { key, subject, catalog } = facts;
   if (key === 'invalid') return { refused: 'KEY_INVALID' };
@@ -40,7 +40,7 @@ export function prepare(actionName: string, type: string, facts: Facts): Prepare
   const action = resolveAction(catalog, actionName, type);
   if (action === undefined) return { refused: 'UNKNOWN_ACTION' };
   if (subject?.inactive) return { refused: 'SUBJECT_INACTIVE' };
-  // COMB-2: with neither a key nor a subject, nobody asks.
+  // COMB-2: a request needs a key or a subject.
   if (key === undefined && subject === undefined) return { refused: 'INVALID_ARGUMENT' };
   const enforced = key && actionLayer(key.enforced, action);
   return {
@@ -57,7 +57,7 @@ export function prepare(actionName: string, type: string, facts: Facts): Prepare
   };
 }
 
-/** Judge's yes or no alone, under one of the two policies: what Filter asks of each object (FILT-1). */
+/** Only the verdict of `judge`, under one of the two policies; Filter calls it for each object (FILT-1). */
 export function admits(
   settled: Settled,
   policy: ActionPolicy | undefined,
@@ -68,12 +68,12 @@ export function admits(
   return settled.subject === undefined || evidence(settled, resource) !== undefined;
 }
 
-/** Whether the key's enforced rules, if there are any, show this object: what no evidence changes (ABAC-5). */
+/** Whether the key's enforced rules, if any, show this object; independent of evidence (ABAC-5). */
 export function showsObject({ enforced }: Settled, resource: Resource): boolean {
   return enforced === undefined || objectLayer(enforced, resource).effect === 'allow';
 }
 
-/** The rest of COMB-1 for one object, as enforced and, where it could differ, under full enforcement (ABAC-8). */
+/** The rest of COMB-1 for one object, as enforced and, if it could differ, under full enforcement (ABAC-8). */
 function judge(prepared: Prepared, resource: Resource): Decision {
   if (prepared.refused !== undefined) return refusal(prepared.refused);
   const { subject, enforced, shadow } = prepared;
@@ -100,7 +100,7 @@ function combine(policy: ActionPolicy | undefined, granted: boolean, resource: R
   return outcome('ALLOWED', actionRule, objectRule);
 }
 
-/** RBAC-3, then COMB-3: what grants the subject the action; `undefined`: nothing does. */
+/** RBAC-3, then COMB-3: the model that gives the subject the action; `undefined`: none. */
 function evidence(settled: Settled, resource: Resource): Decision['by'] {
   if (settled.subject === undefined || !settled.isLevelReached) return undefined;
   return settled.subject.superuser ? 'superuser' : grantedBy(settled.access, settled, resource);

@@ -1,4 +1,4 @@
-/** One sentence for people on why a decision is what it is: constant texts, without ids, so that they cost nothing. */
+/** One sentence per reason for people: constant texts without ids, so they need no allocation. */
 import type { Decision } from './decision.ts';
 import type { Reason } from './model.ts';
 
@@ -6,7 +6,7 @@ const DENIED: Readonly<Record<Exclude<Reason, 'ALLOWED'>, string>> = {
   ACTION_DENIED: 'the policies of the key deny this action',
   OBJECT_HIDDEN: 'the policies of the key hide this object',
   NO_GRANT:
-    'no permission, grant or access list lets the subject do this here, or its level is too low: Explain tells what is missing',
+    'no permission, grant or access list allows this, or the level of the subject is too low: use Explain to see what is missing',
   UNKNOWN_ACTION: 'the action is not in the catalog: add it, or use `resource:verb`',
   SUBJECT_INACTIVE: 'the subject is deleted or suspended',
   KEY_INVALID: 'the key or credential is unknown, or may not act for this subject',

@@ -1,4 +1,4 @@
-/** Explain's layers of a subject: the level, and what each model has for it, from the records. */
+/** Explain's layers of a subject: the level, and the evidence of each model, from the records. */
 import { NO_LEVEL, accessOf, type Access, type Action } from './action.ts';
 import type { Facts } from './decision.ts';
 import type { Fact, Layer } from './explanation.ts';
@@ -51,7 +51,7 @@ export function* evidenceLayers(
   ];
 }
 
-/** The value of an `access` expression, each model's word given (COMB-3). */
+/** Value of an `access` expression for given results of the models (COMB-3). */
 export function evaluate(access: Access, says: (model: Model) => boolean): boolean {
   if (typeof access === 'string') return says(access);
   return 'any' in access
@@ -66,7 +66,7 @@ function showAccess(access: Access): string {
     : `all of (${access.all.map(showAccess).join(', ')})`;
 }
 
-/** RBAC-3: the gate before the models; `undefined`: the action asks for no level. */
+/** RBAC-3: the gate before the models; `undefined`: the action requires no level. */
 function levelLayer({ groups, superuser }: SubjectFacts, action: Action): Layer | undefined {
   if (action.minLevel === NO_LEVEL) return undefined;
   const roles = [...groups.roles.values()];
@@ -84,7 +84,7 @@ function levelLayer({ groups, superuser }: SubjectFacts, action: Action): Layer 
   };
 }
 
-/** Shortest chains over membership from the subject to its groups. One walk, made when the first one is asked for. */
+/** Shortest membership chains from the subject to its groups. Computed in one walk on the first call. */
 function lazyChains(subject: SubjectFacts, meter: Meter): ChainTo {
   let cameFrom: ReadonlyMap<string, string> | undefined;
   return function* (group) {

@@ -1,6 +1,6 @@
 /**
- * Explain: the same evidence as `decide`, told in full. Each model's facts are collected a second time,
- * from the records instead of the compiled maps; a property test holds the two readings together.
+ * Explain: the same evidence as `decide`, listed in full. The facts of each model are collected again from the records
+ * instead of the compiled maps; a property test checks that both agree.
  */
 import { READONLY, mayBeConstrained, type KeyFacts } from './abac.ts';
 import { NO_LEVEL, permissionOf, resolveAction, treeActionOf, type Action } from './action.ts';
@@ -23,15 +23,15 @@ import type { PolicySetRecord, RuleRecord } from './records.ts';
 import { Meter, finish, type Steps } from './steps.ts';
 import type { Directory, SubjectFacts } from './subject.ts';
 
-/** Units of work that one Explain may take: what is not tried by then is told as not complete (ADM-11). */
+/** Units of work of one Explain; candidates beyond it are not tried, and the answer is not complete (ADM-11). */
 const MAX_WORK = 5_000_000;
 
-/** The whole of it at once, for callers that hold nobody up. */
+/** All steps at once, for callers that block nobody. */
 export function explain(request: Request, facts: Facts, directory: Directory): Explanation {
   return finish(explainInSteps(request, facts, directory));
 }
 
-/** The layers are always whole: they take time in proportion to the subject's own facts. */
+/** The layers are always complete: their time is proportional to the subject's own facts. */
 export function* explainInSteps(
   request: Request,
   facts: Facts,
@@ -143,7 +143,7 @@ function* abacLayer(
         list.add({
           kind,
           text: `${set.name}/${rule.id} (${rule.effect}) ${use.text}`,
-          // A rule with attributes has shown what it does where they held.
+          // A rule with attributes counts as exercised only if they matched.
           ...(use.counts && (object || rule.attributes === undefined)
             ? { ref: ruleRef(set.name, rule.id) }
             : {}),
@@ -170,14 +170,14 @@ function setSkipped(keyMode: string, set: PolicySetRecord): string | undefined {
   return set.mode === 'enforce' ? undefined : `the set is ${set.mode}`;
 }
 
-/** Whether a rule that names the action counts at this layer, and why; `undefined`: it does not name it. */
+/** Whether a rule for the action counts at this layer, and why; `undefined`: it does not match the action. */
 function ruleUse(
   rule: RuleRecord,
   action: Action,
   resource: Resource,
   object: boolean,
 ): { readonly counts: boolean; readonly text: string } | undefined {
-  // A request may say the bare word `readonly`; in a rule it is the macro and names no action.
+  // A request can have the bare action `readonly`; in a rule this word is the macro.
   const named = action.name !== READONLY && rule.actions.includes(action.name);
   if (!named && !(action.readonly && rule.actions.includes(READONLY))) return undefined;
   const how = `matches ${named ? action.name : `${action.name} by ${READONLY}`}`;

@@ -1,4 +1,4 @@
-/** What Explain tells: each layer's verdict with the facts that gave it, and what was missing. */
+/** Result of Explain: the verdict of each layer with its facts, and what is missing. */
 import type { Decision } from './decision.ts';
 import type { Model } from './model.ts';
 
@@ -13,7 +13,7 @@ export type LayerName =
   | 'access'
   | 'abac_object';
 
-/** `silent`: the layer has nothing to say, or was not asked. */
+/** `silent`: the layer has no result, or was not evaluated. */
 export type LayerVerdict = 'allow' | 'deny' | 'silent';
 
 export interface Fact {
@@ -28,9 +28,9 @@ export interface Fact {
     | 'set_skipped'
     | 'rule_skipped';
   readonly text: string;
-  /** The stored fact itself, by a name that no other has; absent: it is none that could be exercised. */
+  /** Unique name of the stored fact; absent: the fact cannot be counted as exercised. */
   readonly ref?: string;
-  /** From the subject to the group that holds the fact, both included. */
+  /** Membership chain from the subject to the group with the fact, both included. */
   readonly chain?: readonly string[];
 }
 
@@ -41,7 +41,7 @@ export interface Layer {
   readonly facts: readonly Fact[];
 }
 
-/** What would have allowed a request that is denied. */
+/** A fact that would have allowed a denied request. */
 export interface Missing {
   readonly kind:
     | 'permission'
@@ -59,23 +59,23 @@ export interface Missing {
 
 export interface Explanation {
   readonly decision: Decision;
-  /** In the order of COMB-1; the layers after the one that refused the request as such are left out. */
+  /** In the order of COMB-1; layers after one that denied for every object are omitted. */
   readonly layers: readonly Layer[];
   readonly missing: readonly Missing[];
-  /** False: time or the budget of work was over before all candidates were tried (ADM-11). */
+  /** False: not all candidates were tried, because time or budget ran out (ADM-11). */
   readonly missingComplete: boolean;
 }
 
-/** Facts that one layer lists; how many more there are is told in their place. */
+/** Largest number of facts that a layer lists; further facts are counted. */
 const MAX_FACTS = 256;
 
-/** The facts of a layer, the first of them listed. */
+/** The facts of a layer; the first ones are listed, the others counted. */
 export class FactList {
   readonly #listed: Fact[] = [];
   #more = 0;
   #kind: Fact['kind'] = 'permission';
 
-  /** Whether a fact that was found is to be listed; one that is not is counted. */
+  /** Whether the next fact is listed; otherwise it is only counted. */
   takes(kind: Fact['kind']): boolean {
     if (this.#listed.length < MAX_FACTS) return true;
     this.#more++;

@@ -9,42 +9,42 @@ export interface FilterQuery {
   readonly objects: readonly Resource[];
   /** Index of the first object to look at. */
   readonly offset: number;
-  /** How many visible objects to return; 0: all (FILT-3). */
+  /** Largest number of visible objects to return; 0: all (FILT-3). */
   readonly limit: number;
-  /** Indexes of objects that are malformed: they are not visible, and nothing is asked of them (FILT-5). */
+  /** Indexes of malformed objects: not visible and not evaluated (FILT-5). */
   readonly invalid?: { readonly size: number; has(index: number): boolean } | undefined;
 }
 
 export interface FilterResult {
-  /** False: the request is denied whatever the object, and `reason` says why (FILT-2). */
+  /** False: the request is denied for every object, and `reason` says why (FILT-2). */
   readonly actionAllowed: boolean;
   readonly reason: Reason;
   /** Indexes of the objects for which Check allows, in input order (FILT-1). */
   readonly visible: readonly number[];
-  /** No visible object is left after these (FILT-4). */
+  /** There is no further visible object (FILT-4). */
   readonly complete: boolean;
   /** Index of the next visible object; 0 when complete. */
   readonly nextOffset: number;
   /** Indexes that full enforcement would hide or show (ABAC-8), among the objects of this page. */
   readonly shadowHidden: readonly number[];
   readonly shadowShown: readonly number[];
-  /** Objects that were looked at, hidden ones included: for metrics, never for an answer (FILT-3). */
+  /** Number of evaluated objects, including hidden ones: for metrics, never for an answer (FILT-3). */
   readonly examined: number;
 }
 
-/** All of it at once, for callers that hold nobody up. */
+/** All steps at once, for callers that block nobody. */
 export function filter(query: FilterQuery, facts: Facts): FilterResult {
   return finish(filterInSteps(query, facts));
 }
 
-/** The objects that Check would allow one by one, with what they share computed once. */
+/** The objects that Check would allow; common parts are computed once. */
 export function* filterInSteps(query: FilterQuery, facts: Facts): Steps<FilterResult> {
   const run = new FilterRun(query, facts);
   while (run.step()) yield;
   return run.result();
 }
 
-/** One Filter under way. A step is a plain loop, which is quicker than one that can be left at any object. */
+/** A Filter in progress. A step is a plain loop, which is faster than a generator that yields at each object. */
 class FilterRun {
   readonly #query: FilterQuery;
   readonly #facts: Facts;
@@ -53,7 +53,7 @@ class FilterRun {
   readonly #visible: number[] = [];
   readonly #shadowHidden: number[] = [];
   readonly #shadowShown: number[] = [];
-  /** Index of the object that the next step begins with. */
+  /** Index of the first object of the next step. */
   #at = 0;
   #nextOffset = 0;
   #examined = 0;
@@ -64,11 +64,11 @@ class FilterRun {
     this.#invalid = query.invalid?.size === 0 ? undefined : query.invalid;
   }
 
-  /** Looks at objects for about a step's work. @returns whether some are left */
+  /** Evaluates objects for one step. @returns whether objects are left */
   step(): boolean {
     const { objects, limit, offset } = this.#query;
     const invalid = this.#invalid;
-    // Objects of one type mostly follow each other.
+    // Consecutive objects mostly have the same type.
     let settled: Prepared | undefined;
     let type = '';
     let left = STEP;
@@ -85,7 +85,7 @@ class FilterRun {
         return true;
       }
       left -= settled.refused === undefined ? settled.looks : 1;
-      // Objects before the page only tell, by their type, whether the action is denied as such.
+      // Objects before the page only show, by their type, whether the action is denied for every object.
       if (index < offset || settled.refused !== undefined) continue;
       const allowed = admits(settled, settled.enforced, object);
       this.#examined++;
@@ -100,7 +100,7 @@ class FilterRun {
   }
 
   result(): FilterResult {
-    // Of no object that says its type, the action is asked by itself.
+    // If no object has a type, the action alone is evaluated.
     if (this.#prepared.size === 0) this.#prepare('');
     const denials = [...this.#prepared.values()].map(actionDenial);
     const actionAllowed = denials.includes(undefined);
@@ -116,7 +116,7 @@ class FilterRun {
     };
   }
 
-  /** What is settled of objects of a type, once a type. */
+  /** The prepared part for each type, computed once per type. */
   #prepare(type: string): Prepared {
     const known = this.#prepared.get(type);
     if (known !== undefined) return known;
@@ -126,7 +126,7 @@ class FilterRun {
   }
 }
 
-/** Why the action is denied whatever the object; `undefined`: it is not (FILT-2). */
+/** Why the action is denied for every object; `undefined`: it is not (FILT-2). */
 function actionDenial(prepared: Prepared): Reason | undefined {
   if (prepared.refused !== undefined) return prepared.refused;
   return prepared.enforced?.actionRule.effect === 'deny' ? 'ACTION_DENIED' : undefined;

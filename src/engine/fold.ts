@@ -1,4 +1,4 @@
-/** Full case folding of Unicode (ID-2). Pure, and the same whatever version of Unicode the runtime has. */
+/** Full Unicode case folding (ID-2). Pure and independent of the Unicode version of the runtime. */
 import { FULL, RUNS } from './folding-data.ts';
 
 const FOLDED: ReadonlyMap<string, string> = foldings();
@@ -22,12 +22,12 @@ function isAscii(text: string): boolean {
 }
 
 /**
- * What texts have in common that differ only in case: `Straße` and `STRASSE`, `ſam` and `sam`, `ΣΑΣ` and `σας`. It is
+ * Common form of texts that differ only in case: `Straße` and `STRASSE`, `ſam` and `sam`, `ΣΑΣ` and `σας`. It is
  * the canonical caseless match of the Unicode standard (D145), in normal form C. A folded text folds to itself.
  */
 export function foldCase(text: string): string {
   if (isAscii(text)) return text.toLowerCase();
-  // Decomposed before, because what folds may stand within a composed character; and after, because folding composes.
+  // Decomposed before, because a folding character can be part of a composed one; and after, because folding composes.
   let folded = text;
   for (let round = 0; round < 2; round++) {
     let next = '';

@@ -46,7 +46,7 @@ function utf8Length(text: string): number {
 const UNSEEN = /[\p{Cf}\p{Zl}\p{Zp}]/u;
 
 /**
- * What is wrong with an id, or `undefined` if nothing is (ID-1).
+ * The problem of an id, or `undefined` if it is valid (ID-1).
  * The sentence names the remedy; the caller names the field and shows the value.
  */
 export function idProblem(id: string): string | undefined {
@@ -60,8 +60,8 @@ export function idProblem(id: string): string | undefined {
 }
 
 /**
- * What was wrong with an id before `idProblem` refused characters that nobody sees. An id that is stored may be such, and
- * stays valid in requests (ID-1): what this refuses cannot be stored.
+ * The problem of an id by the older rule, which allowed invisible characters. Stored ids can have them and stay valid in
+ * requests (ID-1): an id that this refuses cannot be stored.
  */
 export function storedIdProblem(id: string): string | undefined {
   if (isPlain(id)) return undefined;

@@ -1,4 +1,4 @@
-/** What would have let a key do what its rules deny or hide. */
+/** Changes that would allow what the rules of a key deny or hide. */
 import { READONLY, compileKey, mayBeConstrained, type KeyFacts } from './abac.ts';
 import type { Action } from './action.ts';
 import { decide } from './decide.ts';
@@ -21,7 +21,7 @@ interface Candidate extends Missing {
   readonly request?: Request;
 }
 
-/** Each candidate is tried by deciding again, which costs a look at every rule that names the action. */
+/** Each candidate is tried by a new decision, which evaluates every rule of the action. */
 export function* missingForKey(denied: Denied, meter: Meter): Steps<readonly Missing[]> {
   const { decision, key, action, request, facts } = denied;
   const denying = decision.reason === 'ACTION_DENIED' ? decision.actionRule : decision.objectRule;
@@ -38,7 +38,7 @@ export function* missingForKey(denied: Denied, meter: Meter): Steps<readonly Mis
   return missing;
 }
 
-/** The sets with those rules alone that name the action: the others decide nothing of it. */
+/** The sets reduced to rules of the action: other rules do not affect it. */
 function* relevantSets(
   sets: readonly PolicySetRecord[],
   action: Action,
@@ -57,7 +57,7 @@ function* relevantSets(
 }
 
 function names({ actions }: RuleRecord, action: Action): boolean {
-  // A request may say the bare word `readonly`; in a rule it is the macro and names no action.
+  // A request can have the bare action `readonly`; in a rule this word is the macro.
   const isNamed = action.name !== READONLY && actions.includes(action.name);
   return isNamed || (action.readonly && actions.includes(READONLY));
 }
@@ -113,7 +113,7 @@ function withoutRule(
   );
 }
 
-/** Objects that a constrained allow would show, had they the one value set that it requires. */
+/** Objects that a constrained allow would show if they had the required value set. */
 function* attributeValues(
   request: Request,
   sets: readonly PolicySetRecord[],

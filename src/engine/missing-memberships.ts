@@ -1,6 +1,6 @@
 /**
- * Groups whose membership would have allowed a request. Each group of the tenant is looked at once: what it gives by
- * itself is kept, and a candidate gives what the groups of its closure give together.
+ * Groups whose membership would have allowed a request. Each group of the tenant is examined once. Its own result is
+ * cached, and a candidate has the combined results of its closure.
  */
 import { NO_LEVEL } from './action.ts';
 import type { Missing } from './explanation.ts';
@@ -12,7 +12,7 @@ import { wordsOf, type Question, type Words } from './words.ts';
 
 /**
  * @param directory may change between steps: then the groups of a newer revision are suggested
- * @param consider is given each group that the subject is not in, and the models' words with it
+ * @param consider gets each group that the subject is not in, and the results of the models with it
  */
 export function* memberships(
   question: Question,
@@ -30,7 +30,7 @@ export function* memberships(
     if (meter.isOver) return;
     if (meter.isStepDue(1)) meter.isLate ||= yield;
     if (groups.roles.has(id)) continue;
-    // A role that leads back to the subject cannot take it as a member (ADM-6).
+    // A role that is in the subject cannot have the subject as a member: a cycle (ADM-6).
     if (subject.type === 'role' && closure.roles.includes(subject.id)) continue;
     let words = joined(own, given.role.get(id) ?? (yield* look('role', id)));
     if (meter.isStepDue(closure.roles.length + closure.workspaces.length)) meter.isLate ||= yield;
@@ -52,7 +52,7 @@ export function* memberships(
 const NOTHING: Words = { ...perModel(() => false), level: NO_LEVEL };
 
 function joined(a: Words, b: Words): Words {
-  // Most groups add nothing.
+  // Most groups add no result.
   if (b === NOTHING) return a;
   return {
     ...perModel((model) => a[model] || b[model]),
@@ -60,7 +60,7 @@ function joined(a: Words, b: Words): Words {
   };
 }
 
-/** Finds out, once, what a group gives its members by its own record. */
+/** Cached result of a group's own record for its members. */
 function lookingAt(
   { action, resource }: Question,
   directory: Directory,
@@ -76,7 +76,7 @@ function lookingAt(
     if (meter.isStepDue(grants.length + permissions.length + 1)) meter.isLate ||= yield;
     const words: Words = {
       ...perModel((model) => group !== undefined && gives[model](type, group, permissions)),
-      // Where no level is asked for, none counts: then most groups give nothing.
+      // If no level is required, levels are ignored: most groups then add no result.
       level: action.minLevel === NO_LEVEL ? NO_LEVEL : (role?.level ?? NO_LEVEL),
     };
     const isNothing = words.level === NO_LEVEL && !MODELS.some((model) => words[model]);

@@ -1,6 +1,6 @@
 /**
- * For a denial: the single facts of which each would have allowed it. Nothing is suggested that would not help:
- * each candidate is decided, by what it adds to the models' words, or by deciding the request again with it.
+ * For a denial: the single facts that would each have allowed it. Every candidate is verified, by adding it to the
+ * results of the models or by a new decision, so no suggestion is useless.
  */
 import { resolveAction, type Action } from './action.ts';
 import { decide, prepare } from './decide.ts';
@@ -14,7 +14,7 @@ import type { Meter, Steps } from './steps.ts';
 import type { Directory, SubjectFacts } from './subject.ts';
 import { isGranted, wordsOf, type Question, type Words } from './words.ts';
 
-/** @returns what was found, and whether every candidate was tried before the meter was over */
+/** @returns the found candidates, and whether all were tried before the budget ran out */
 export function* missingFacts(
   request: Request,
   facts: Facts,
@@ -38,7 +38,7 @@ export function* missingFacts(
   return { missing, isComplete: !meter.isOver };
 }
 
-/** Of a subject without evidence, or below the level that the action asks for. */
+/** For a subject without evidence, or below the required level. */
 function* missingEvidence(
   request: Request,
   facts: Facts,
@@ -63,14 +63,14 @@ function* missingEvidence(
 class Candidates {
   readonly #question: Question;
   readonly #single: Missing[] = [];
-  /** Those that would help together with a role of the level that the action asks for (RBAC-3). */
+  /** Candidates that would help together with a role of the required level (RBAC-3). */
   readonly #withLevel: Missing[] = [];
 
   constructor(question: Question) {
     this.#question = question;
   }
 
-  /** @param words of all models with the candidate in force */
+  /** @param words results of all models with the candidate */
   consider(candidate: Missing, words: Words, resource: Resource = this.#question.resource): void {
     if (isGranted(this.#question, words, resource)) {
       this.#single.push(candidate);
@@ -83,7 +83,7 @@ class Candidates {
     this.#withLevel.push({ kind: candidate.kind, text });
   }
 
-  /** Two facts together are told only where no single one would have helped. */
+  /** A pair of facts is suggested only if no single fact would help. */
   all(): readonly Missing[] {
     return this.#single.length > 0 ? this.#single : this.#withLevel;
   }
@@ -98,7 +98,7 @@ function ownFacts(question: Question, found: Candidates): void {
       else found.consider(missing, wordsOf(question, resource), resource);
 }
 
-/** A role of the closure with the permission, or the level, that it lacks. */
+/** Suggests a missing permission or level for a role of the closure. */
 function* changedRoles(question: Question, found: Candidates, meter: Meter): Steps<void> {
   const { subject, action, resource } = question;
   const words = wordsOf(question, resource);

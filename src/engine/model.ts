@@ -1,13 +1,13 @@
 /**
- * The vocabulary (semantics.md section 1): every closed list once, its type derived from it, and what is asked.
- * Everything here is readonly data. Stored facts are in `records.ts`, what a decision reads and answers in `decision.ts`.
+ * The vocabulary (semantics.md section 1): every closed list with its derived type, and the request.
+ * Everything here is readonly data. Stored facts are in `records.ts`; input and result of a decision are in `decision.ts`.
  */
 
 /** A typed metadata value. `5`, `"5"` and `true` are three different values (ABAC-3). */
 export type Scalar = string | number | boolean;
 
 /**
- * Metadata of an object: key → values, a scalar being a list of one (ACL-1, ABAC-9).
+ * Metadata of an object: key → values; a scalar is a list of one (ACL-1, ABAC-9).
  * A Map, so that `__proto__` and its like are ordinary keys (ID-3). Values hold no NaN.
  */
 export type Attributes = ReadonlyMap<string, readonly Scalar[]>;
@@ -21,18 +21,18 @@ export interface Subject {
 }
 
 export interface Resource {
-  /** `''` where the request names none. */
+  /** `''` if the request names none. */
   readonly type: string;
-  /** `''` where the request names none. */
+  /** `''` if the request names none. */
   readonly id: string;
-  /** A tree path; `''` is the root, `undefined` is no path at all (TREE-5). */
+  /** A tree path; `''` is the root, `undefined` means no path (TREE-5). */
   readonly path: string | undefined;
   readonly attributes: Attributes;
-  /** The metadata of every contributing source; empty: the resource's own attributes stand for it (ABAC-9). */
+  /** Metadata of each source; empty: the resource's own attributes are used (ABAC-9). */
   readonly sources: readonly Attributes[];
 }
 
-/** One question, already validated by `validate.ts`. */
+/** One request, already validated by `validate.ts`. */
 export interface Request {
   readonly tenant: string;
   readonly subject: Subject | undefined;
@@ -41,7 +41,7 @@ export interface Request {
   readonly resource: Resource;
 }
 
-/** Why, in one word. The transports have a table from these to their own codes. */
+/** Reasons of decisions. Each transport has a table that maps them to its codes. */
 export const REASONS = [
   'ALLOWED',
   'ACTION_DENIED',
@@ -76,7 +76,7 @@ export type Mode = (typeof MODES)[number];
 export const EFFECTS = ['allow', 'deny'] as const;
 export type Effect = (typeof EFFECTS)[number];
 
-/** What a key may do where no rule says otherwise (ABAC-4). */
+/** Result of a key if no rule decides (ABAC-4). */
 export const KEY_ROLES = ['default_allow', 'default_deny'] as const;
 export type KeyRole = (typeof KEY_ROLES)[number];
 

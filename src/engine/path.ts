@@ -5,7 +5,7 @@ const MAX_LABELS = 64;
 const PATH = /^[A-Za-z0-9_-]{1,255}(?:\.[A-Za-z0-9_-]{1,255}){0,63}$/;
 const LABEL = /^[A-Za-z0-9_-]*$/;
 
-/** What is wrong with a path, or `undefined` if nothing is (PATH-1). */
+/** The problem of a path, or `undefined` if it is valid (PATH-1). */
 export function pathProblem(path: string): string | undefined {
   if (path === '' || PATH.test(path)) return undefined;
   const labels = path.split('.');
@@ -18,7 +18,7 @@ export function pathProblem(path: string): string | undefined {
   return 'has a label longer than 255 characters: shorten it';
 }
 
-/** Whether `upper` covers `lower`: the root, the same path, or an ancestor at a label border (PATH-2). */
+/** Whether `upper` covers `lower`: the root, the same path, or an ancestor by whole labels (PATH-2). */
 export function covers(upper: string, lower: string): boolean {
   if (upper === '' || upper === lower) return true;
   return lower.startsWith(upper) && lower.charCodeAt(upper.length) === 0x2e;

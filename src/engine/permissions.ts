@@ -1,4 +1,4 @@
-/** `resource:verb` permissions: how they are written, and compiled for look-up (RBAC-1). */
+/** `resource:verb` permissions: validation, and compilation for look-up (RBAC-1). */
 
 /** resource (or `*`) → verbs (or `*`). */
 export type Permissions = ReadonlyMap<string, ReadonlySet<string>>;
@@ -16,7 +16,7 @@ export function compilePermissions(permissions: Iterable<string>): Permissions {
 
 const SEGMENT = /^[A-Za-z0-9_.-]+$/;
 
-/** What is wrong with a permission as it is written, or `undefined` if nothing is (RBAC-1). */
+/** The problem of a written permission, or `undefined` if it is valid (RBAC-1). */
 export function permissionProblem(permission: string): string | undefined {
   const [resource, verb, ...rest] = permission.split(':');
   if (resource === undefined || verb === undefined || rest.length > 0)

@@ -1,11 +1,11 @@
 /**
- * Facts as they are stored: plain JSON, one record a principal, a policy set, a key or an owned path.
- * What a subject's decision needs stands in its own record and in those of its groups, so that a cold
- * check reads one record and no joins. Written by `admin/`, never by a decision.
+ * Stored facts: plain JSON, one record per principal, policy set, key or owned path. The facts for a decision about a
+ * subject are in its own record and in those of its groups, so a cold check reads one record and needs no joins.
+ * `admin/` writes them, decisions never do.
  */
 import type { Effect, KeyRole, Mode, Scalar, TreeAction, UserType } from './model.ts';
 
-/** The kinds that make up a tenant's state: what `export` writes and decisions look at. */
+/** The kinds of a tenant's state: `export` writes them and decisions read them. */
 export const STATE_KINDS = [
   'tenant',
   'user',
@@ -18,7 +18,7 @@ export const STATE_KINDS = [
 ] as const;
 export type StateKind = (typeof STATE_KINDS)[number];
 
-/** Records that follow from the state, so that management need not read all of it. No decision reads them. */
+/** Records derived from the state, so that management need not read all of it. Decisions do not read them. */
 const DERIVED_KINDS = ['refs', 'name'] as const;
 
 export const KINDS = [
@@ -36,9 +36,9 @@ export interface GrantRow {
   readonly actions: readonly TreeAction[];
   /** `user:alice`, `role:team`, …; `''`: given by the operator. */
   readonly grantor: string;
-  /** All its actions may be granted on. */
+  /** The grant option for all actions. */
   readonly grantOption: boolean;
-  /** The actions that may be granted on, in the order of records, where these are some and not all. */
+  /** Actions with the grant option, in the order of records, if only some have it. */
   readonly options?: readonly TreeAction[];
 }
 
@@ -59,13 +59,13 @@ export interface UserRecord {
   readonly grants: readonly GrantRow[];
   /** Paths that this user owns (TREE-2), sorted. */
   readonly owns: readonly string[];
-  /** Groups whose members it manages by the admin option of its own membership, `role:team`, sorted. */
+  /** Groups whose members it manages by the admin option, `role:team`, sorted. */
   readonly adminOf?: readonly string[];
-  /** Sessions that have not been ended; some may be over. */
+  /** Sessions that were not ended; some can have expired. */
   readonly sessions?: readonly SessionRow[];
 }
 
-/** A session token of a user: what is kept of it proves it, and does not tell it. */
+/** A session of a user. The stored hash verifies its token and does not reveal it. */
 export interface SessionRow {
   readonly id: string;
   /** SHA-256 of the secret, base64url. */
@@ -85,7 +85,7 @@ export interface RoleRecord {
   readonly roles: readonly string[];
   readonly workspaces: readonly string[];
   readonly grants: readonly GrantRow[];
-  /** Every group reachable from here, itself not counted; materialized at write time, sorted. */
+  /** Every group that it is in, directly or not, without itself; computed at write time, sorted. */
   readonly closure: { readonly roles: readonly string[]; readonly workspaces: readonly string[] };
   /** Who created it; absent: the operator (ADM-4). */
   readonly creator?: string;
@@ -99,11 +99,11 @@ export interface WorkspaceRecord {
   readonly creator?: string;
 }
 
-/** The one owner of a path (TREE-2); the same fact as an entry of `UserRecord.owns`, for uniqueness. */
+/** The owner of a path (TREE-2). Duplicates an entry of `UserRecord.owns` to ensure uniqueness. */
 export interface OwnerRecord {
   readonly path: string;
   readonly owner: string;
-  /** By whose right it is: `user:alice`; absent: the operator's, or set before this was recorded (ADM-2). */
+  /** Grantor: `user:alice`; absent: the operator, or set before grantors were recorded (ADM-2). */
   readonly grantor?: string;
 }
 
@@ -113,7 +113,7 @@ export interface RuleRecord {
   readonly effect: Effect;
   /** Exact action names, or the macro `readonly` (ACT-5). */
   readonly actions: readonly string[];
-  /** Constraints in file order as [key, required values]; absent: the rule holds for every object. */
+  /** Constraints in file order as [key, required values]; absent: the rule matches every object. */
   readonly attributes?: readonly (readonly [string, readonly Scalar[]])[];
 }
 
@@ -121,7 +121,7 @@ export interface PolicySetRecord {
   readonly name: string;
   readonly description?: string;
   readonly mode: Mode;
-  /** Counts the puts of this set; the store's, not the file's. */
+  /** Counts the changes of this set; kept by the store, not by files. */
   readonly version: number;
   readonly rules: readonly RuleRecord[];
 }
@@ -136,16 +136,16 @@ export interface KeyRecord {
   readonly user?: string;
   /** Milliseconds since the epoch. */
   readonly createdAt?: number;
-  /** From then on it is no key any more, ms since the epoch; absent: it does not expire. */
+  /** Expiry, ms since the epoch; absent: it does not expire. */
   readonly expiresAt?: number;
-  /** Ended for good. */
+  /** Permanently revoked. */
   readonly revoked?: boolean;
   readonly rateLimit?: RateLimit;
-  /** What proves its credential; absent or empty: it is named by `key_id` only. No export tells them. */
+  /** Secrets of its credential; absent or empty: it can only be named by `key_id`. Exports omit them. */
   readonly secrets?: readonly SecretRow[];
 }
 
-/** Decisions that a key may ask for in a time. */
+/** Largest number of decisions of a key in a time window. */
 export interface RateLimit {
   readonly requests: number;
   readonly seconds: number;
@@ -154,17 +154,17 @@ export interface RateLimit {
 export interface SecretRow {
   /** SHA-256 of the secret, base64url. */
   readonly hash: string;
-  /** A secret that was rotated out is good until then, ms since the epoch. */
+  /** End of a rotated secret, ms since the epoch. */
   readonly expiresAt?: number;
 }
 
-/** That a tenant exists, and which migrations of its permissions were applied, in order. */
+/** Existence of a tenant, and its applied migrations in order. */
 export interface TenantRecord {
   readonly id: string;
   readonly migrations?: readonly AppliedMigration[];
-  /** A tombstone: the tenant was deleted, and its other records are gone or on their way (ADM-9). */
+  /** A tombstone: the tenant was deleted; its other records are or will be removed (ADM-9). */
   readonly deleted?: boolean;
-  /** `operator`, or whom the operator named. */
+  /** `operator`, or the user that the operator acted as. */
   readonly deletedBy?: string;
   /** Milliseconds since the epoch. */
   readonly deletedAt?: number;
@@ -173,40 +173,40 @@ export interface TenantRecord {
 export interface AppliedMigration {
   /** `0001-name`, the file's name without its ending. */
   readonly name: string;
-  /** SHA-256 of what the file says, hex: an applied migration must not be edited. */
+  /** SHA-256 of the steps, hex: an applied migration must not be edited. */
   readonly digest: string;
   /** Milliseconds since the epoch. */
   readonly at: number;
 }
 
-/** That a role or a workspace once existed, `role:crew`; a user's tombstone is its own record (ADM-4). No decision reads it. */
+/** Tombstone of a role or a workspace, `role:crew`; a user's tombstone is its own record (ADM-4). Decisions do not read it. */
 export interface TombstoneRecord {
   readonly id: string;
 }
 
-/** What refers to a principal (`user:alice`) or a policy set (`policy_set:tenant-acme`); absent: nothing does. */
+/** References to a principal (`user:alice`) or a policy set (`policy_set:tenant-acme`); absent: none. */
 export interface RefsRecord {
   readonly id: string;
   /** Direct members of a group. */
   readonly members: number;
   /** Active users among the members of a system role of the highest level (ADM-5). */
   readonly owners: readonly string[];
-  /** Grant rows that the principal has given, as JSON `[holder, path]`, sorted. */
+  /** Grant rows of which the principal is the grantor, as JSON `[holder, path]`, sorted. */
   readonly given: readonly string[];
   /** Keys that are bound to the user, or that the set is attached to, sorted. */
   readonly keys: readonly string[];
-  /** Paths whose ownership is by the user's right, sorted; absent: none. */
+  /** Paths of whose ownership the user is the grantor, sorted; absent: none. */
   readonly appointed?: readonly string[];
 }
 
-/** Users by a name that is not their id; the record's id is JSON `[what, name]`. */
+/** Index of users by e-mail or external id; the record's id is JSON `[what, name]`. */
 export interface NameRecord {
   readonly id: string;
   /** Sorted. */
   readonly users: readonly string[];
 }
 
-/** A policy set as one of its puts made it; the record's id is JSON `[name, version]`. */
+/** One version of a policy set; the record's id is JSON `[name, version]`. */
 export interface PolicyVersionRecord {
   readonly id: string;
   readonly set: PolicySetRecord;
@@ -215,18 +215,18 @@ export interface PolicyVersionRecord {
   readonly at: number;
 }
 
-/** When a key was last used, to about a minute; written aside from decisions. */
+/** Last use of a key, exact to about a minute; not written by decisions themselves. */
 export interface UsageRecord {
   readonly id: string;
   /** Milliseconds since the epoch. */
   readonly at: number;
 }
 
-/** That an operation with an idempotency key was done (CONS-5). No decision reads it. */
+/** Receipt of an operation with an idempotency key (CONS-5). Decisions do not read it. */
 export interface ReceiptRecord {
   /** Hash of the key. */
   readonly id: string;
-  /** Hash of what was asked for. */
+  /** Hash of the operation's request. */
   readonly digest: string;
   readonly revision: number;
   /** Milliseconds since the epoch, by the writer's clock. */

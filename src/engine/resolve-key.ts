@@ -1,14 +1,13 @@
 /**
- * Whether a stored key is one, and for whom it acts: the one reading of it, whoever has the records (facts, policy tests,
- * replays).
+ * Validity of a stored key, and its subject. Used by all readers of records: facts, policy tests, replay.
  */
 import { actingSubject, compileKey, type KeyFacts } from './abac.ts';
 import type { Subject } from './model.ts';
 import type { KeyRecord, PolicySetRecord } from './records.ts';
 
 /**
- * A key as far as no time changes it. `undefined`: it is unknown or revoked; `lost_set`: a set that is attached is gone,
- * and may have held a deny.
+ * The part of a key that does not depend on the time. `undefined`: it is unknown or revoked; `lost_set`: an attached set
+ * does not exist any more, and may have contained a deny.
  */
 export function usableKey(
   record: KeyRecord | undefined,
@@ -26,14 +25,14 @@ export function usableKey(
 
 /** @param now milliseconds since the epoch */
 export function hasExpired({ expiresAt }: KeyRecord, now: number): boolean {
-  // So written, a time that is not a number has passed.
+  // This form treats a time that is NaN as passed.
   return expiresAt !== undefined && !(now < expiresAt);
 }
 
 /**
- * For whom a request asks that names a key: the user that the key is bound to, or the subject beside it.
- * @param now milliseconds since the epoch; looked at where the key expires
- * @returns `invalid`: the key is none, has expired, or may not act for this subject (KEY_INVALID)
+ * Subject of a request with a key: the user that the key is bound to, or the subject of the request.
+ * @param now milliseconds since the epoch; used only if the key expires
+ * @returns `invalid`: the key does not exist, has expired, or may not act for this subject (KEY_INVALID)
  */
 export function askingWith(
   key: KeyFacts | undefined,

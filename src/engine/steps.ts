@@ -1,22 +1,22 @@
 /**
- * Work that may be long, in steps: the engine has no clock, so whoever drives a generator says at each step whether
- * it is to end (ADM-11). Work is counted in units: one grant row, role, permission or rule that is looked at.
+ * Long work in steps. The engine has no clock, so the driver of a generator says at each step whether to end (ADM-11).
+ * Work is counted in units: one examined grant row, role, permission or rule.
  */
 
-/** Yields between steps, is told `true` when time is over, and returns what it has by then. */
+/** Yields between steps. Gets `true` when time is over, and then returns its result so far. */
 export type Steps<T> = Generator<undefined, T, boolean>;
 
-/** Units between two steps: well below a millisecond. */
+/** Units of one step: well below a millisecond. */
 export const STEP = 4_096;
 
-/** Counts the units of one call. */
+/** Counts the work units of one call. */
 export class Meter {
   #left: number;
   #untilStep = STEP;
-  /** The driver has said that time is over. */
+  /** Set by the driver when time is over. */
   isLate = false;
 
-  /** @param budget units that may be used in all */
+  /** @param budget largest number of units */
   constructor(budget: number) {
     this.#left = budget;
   }
@@ -30,13 +30,13 @@ export class Meter {
     return true;
   }
 
-  /** Nothing more may be begun: the budget is used up, or time is over. */
+  /** No new work may start: the budget is used up, or time is over. */
   get isOver(): boolean {
     return this.isLate || this.#left < 0;
   }
 }
 
-/** Takes all steps at once, for callers that hold nobody up. */
+/** Runs all steps at once, for callers that block nobody. */
 export function finish<T>(work: Steps<T>): T {
   for (;;) {
     const { done, value } = work.next(false);

@@ -1,4 +1,4 @@
-/** A subject's evidence, compiled once: what it holds itself, and what its groups hold for all their members. */
+/** Compiled evidence of a subject: its own, and that of its groups, which all members share. */
 import { NO_LEVEL } from './action.ts';
 import { NO_GRANTS, compileGrants, type Grants } from './grants.ts';
 import type { Subject } from './model.ts';
@@ -11,7 +11,7 @@ export interface Directory {
   readonly workspaces: ReadonlyMap<string, WorkspaceRecord>;
 }
 
-/** The groups that a principal is a member of itself. */
+/** The direct groups of a principal. */
 export interface Direct {
   readonly roles: readonly string[];
   readonly workspaces: readonly string[];
@@ -28,10 +28,10 @@ export interface GroupFacts {
 }
 
 export interface SubjectFacts {
-  /** Stands for these facts as they were compiled: what was concluded from them may name them without keeping them. */
+  /** Identity of these compiled facts: a cached conclusion can refer to it without keeping the facts in memory. */
   readonly stamp: Stamp;
   readonly subject: Subject;
-  /** `undefined`: a group, or a user without a record, who has ACL entries at most (ACL-4). */
+  /** `undefined`: a group, or a user without a record, which can only have ACL entries (ACL-4). */
   readonly record: UserRecord | undefined;
   /** Deleted or suspended (SUBJECT_INACTIVE). */
   readonly inactive: boolean;
@@ -42,8 +42,8 @@ export interface SubjectFacts {
 }
 
 /**
- * The closure of some direct groups (RBAC-2, TREE-1, ACL-2). Role records carry their own closure,
- * so that nothing is walked here. A group without a record gives nothing.
+ * The closure of some direct groups (RBAC-2, TREE-1, ACL-2). Role records contain their own closure,
+ * so no walk is needed. A group without a record gives no rights.
  */
 export function groupsOf(directory: Directory, direct: Direct): GroupFacts {
   const roles = new Map<string, RoleRecord>();
@@ -73,7 +73,7 @@ export function groupsOf(directory: Directory, direct: Direct): GroupFacts {
   };
 }
 
-/** Nothing but itself: compared by identity. */
+/** Empty object, compared by identity. */
 export type Stamp = Readonly<Record<string, never>>;
 
 export const NO_GROUPS: GroupFacts = {
@@ -84,7 +84,7 @@ export const NO_GROUPS: GroupFacts = {
   grants: NO_GRANTS,
 };
 
-/** A user's facts; without a record it is a stranger that ACL lists may still name (ACL-4). */
+/** A user's facts; without a record it is a stranger, which access lists can name (ACL-4). */
 export function compileUser(
   id: string,
   record: UserRecord | undefined,
@@ -101,7 +101,7 @@ export function compileUser(
   };
 }
 
-/** A role or workspace as the subject; `groups` counts itself in. */
+/** A role or workspace as the subject; `groups` includes itself. */
 function compileGroup(subject: Subject, groups: GroupFacts): SubjectFacts {
   return {
     stamp: {},
@@ -114,7 +114,7 @@ function compileGroup(subject: Subject, groups: GroupFacts): SubjectFacts {
   };
 }
 
-/** A role or a workspace as the subject counts itself in its closure; without a record it has none. */
+/** A role or a workspace as the subject is in its own closure; without a record the closure is empty. */
 export function groupSubject(
   subject: Subject,
   closure: (direct: Direct) => GroupFacts,

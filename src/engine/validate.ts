@@ -1,11 +1,11 @@
-/** What a well-formed request is (ID-1, PATH-1, COMB-2). The first problem found, or nothing. */
+/** Validation of requests (ID-1, PATH-1, COMB-2). Returns the first problem, or nothing. */
 import { actionProblem } from './action.ts';
 import type { Facts } from './decision.ts';
 import { correlationIdProblem, idProblem, storedIdProblem } from './id.ts';
 import type { Attributes, Request, Resource } from './model.ts';
 import { pathProblem } from './path.ts';
 
-/** A field, its value, and what is wrong with it, remedy included. */
+/** A field, its value, and its problem with the remedy. */
 export interface Problem {
   readonly field: string;
   readonly value: string;
@@ -17,7 +17,7 @@ export interface RequestLimits {
   readonly valuesPerAttribute: number;
 }
 
-/** A caller's own id of a request; `''`: it gave none. */
+/** The caller's request id; `''`: none. */
 export function requestIdProblem(field: string, id: string): Problem | undefined {
   const found = correlationIdProblem(id);
   return found === undefined ? undefined : problem(field, id, found);
@@ -28,8 +28,8 @@ export function requestProblem(request: Request, limits: RequestLimits): Problem
 }
 
 /**
- * The part that Filter's objects share. An id may be one that only a stored record may have: what is not stored is found
- * by `strangerProblem` once the facts are here.
+ * The part that all objects of a Filter share. Accepts ids that are valid only for stored records; `strangerProblem`
+ * checks those after the facts are read.
  */
 export function callerProblem(request: Omit<Request, 'resource'>): Problem | undefined {
   const { tenant, subject, keyId, action } = request;
@@ -43,7 +43,7 @@ export function callerProblem(request: Omit<Request, 'resource'>): Problem | und
   );
 }
 
-/** ID-1: an id that is not stored, and that none may have any more. */
+/** ID-1: the problem of an id that only stored records may have, if it is not stored. */
 export function strangerProblem(
   { tenant, subject, keyId }: Pick<Request, 'tenant' | 'subject' | 'keyId'>,
   facts: Pick<Facts, 'tenantExists' | 'subject' | 'key'>,
@@ -68,14 +68,14 @@ function isStored(
   return (type === 'role' ? subject.groups.roles : subject.groups.workspaces).has(id);
 }
 
-/** @param at index of an object of Filter, -1 for the resource of a check */
+/** @param at index of an object of a Filter, -1 for the resource of a check */
 export function resourceProblem(
   resource: Resource,
   at: number,
   limits: RequestLimits,
 ): Problem | undefined {
   const found = problemWithin(resource, limits);
-  // The name is made for the problem alone: Filter has thousands of objects without one.
+  // The name is built only for a problem: most objects of a Filter have none.
   return found && { ...found, field: `${at < 0 ? 'resource' : `objects[${at}]`}.${found.field}` };
 }
 
@@ -114,7 +114,7 @@ function attributesProblem(attributes: Attributes, limits: RequestLimits): Probl
   return undefined;
 }
 
-/** A type stands before the `:` of an action, so that it may not hold one (ACT-3). */
+/** A type is the part before the `:` of an action, so it must not contain one (ACT-3). */
 function typeProblem(type: string): string | undefined {
   return type.includes(':') ? 'holds a `:`: name the type alone' : idProblem(type);
 }
@@ -132,7 +132,7 @@ function problem(field: string, value: string, text: string): Problem {
   return { field, value, problem: text };
 }
 
-/** User input in a message: short, and nothing that a terminal or a log would obey. */
+/** User input in a message: shortened, without control sequences for terminals or logs. */
 export function printable(value: string): string {
   const text = JSON.stringify(value)
     .slice(1, -1)

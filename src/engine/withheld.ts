@@ -1,4 +1,4 @@
-/** Decisions of which not all inputs are known: whether they could come out differently if the rest were. */
+/** Decisions with unknown inputs: could they differ if the inputs were known? */
 import { looksAtMetadata } from './abac.ts';
 import type { Access } from './action.ts';
 import { admits, prepare, type Prepared } from './decide.ts';
@@ -9,14 +9,14 @@ import type { Withheld } from './models/rules.ts';
 
 export type { Withheld };
 
-/** Whether `decide` has the same reason for this request whatever stood in the parts that are withheld. */
+/** Whether `decide` has the same reason for this request for all values of the withheld parts. */
 export function isIndependent(request: Request, facts: Facts, withheld: Withheld): boolean {
   const { resource } = request;
   const prepared = prepare(request.action, resource.type, facts);
   if (prepared.refused !== undefined) return true;
   const { enforced } = prepared;
   if (enforced?.actionRule.effect === 'deny') return true;
-  // The models only ever add an ALLOW: what is known grants it for certain, or nothing that is withheld could.
+  // The models only add an ALLOW: either the known parts give it, or the withheld parts could not.
   const granted = admits(prepared, undefined, resource);
   if (!granted)
     return !prepared.isLevelReached || !mayGrant(prepared.access, prepared, resource, withheld);
@@ -24,7 +24,7 @@ export function isIndependent(request: Request, facts: Facts, withheld: Withheld
   return known || enforced === undefined || !looksAtMetadata(enforced);
 }
 
-/** COMB-3 with every model that looks at something withheld counted as an ALLOW. */
+/** COMB-3 where every model that reads a withheld part counts as an ALLOW. */
 function mayGrant(
   access: Access,
   settled: Extract<Prepared, { refused: undefined }>,
@@ -42,8 +42,8 @@ function mayGrant(
 }
 
 /**
- * Why the action is refused for a resource of any type: a Filter whose objects are not known is denied as such.
- * `undefined`: that depends on the objects.
+ * Reason why the action is denied for every resource type, for a Filter with unknown objects.
+ * `undefined`: it depends on the objects.
  */
 export function refusalOfAll(
   action: string,

@@ -1,4 +1,4 @@
-/** What the models say of a subject on an object, as values: so that "what if" need not compile anything again. */
+/** Results of the models for a subject and an object as values, so that "what if" needs no compilation. */
 import type { Action } from './action.ts';
 import { showsObject, type Settled } from './decide.ts';
 import { evaluate } from './evidence.ts';
@@ -6,10 +6,10 @@ import type { Model, Resource } from './model.ts';
 import { modelAllows, perModel } from './models/models.ts';
 import type { SubjectFacts } from './subject.ts';
 
-/** Each model's word, and the highest level among the roles. */
+/** Result of each model, and the highest level of the roles. */
 export type Words = Readonly<Record<Model, boolean>> & { readonly level: number };
 
-/** A question that was denied for want of evidence. */
+/** A request that was denied because of missing evidence. */
 export interface Question {
   readonly settled: Settled;
   readonly subject: SubjectFacts;
@@ -24,7 +24,7 @@ export function wordsOf({ settled, subject }: Question, resource: Resource): Wor
   };
 }
 
-/** Whether the request would be allowed with these words (RBAC-3, COMB-3, COMB-2). */
+/** Whether the request would be allowed with these results (RBAC-3, COMB-3, COMB-2). */
 export function isGranted(
   { settled, action }: Question,
   words: Words,

@@ -11,7 +11,7 @@ import { problemText, unavailable, type Failure } from './failure.ts';
 import type { Refuser } from './refuse.ts';
 
 const TOO_LATE = unavailable(
-  'the time of the call was over before all checks were decided: send fewer at once, or allow more time',
+  'the deadline passed before all checks were decided: send fewer checks, or a later deadline',
 );
 
 export class BatchChecker {

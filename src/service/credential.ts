@@ -83,7 +83,7 @@ function evidenceIn({ facts: { key, subject } }: LoadedFacts): Parameters<Claim[
   return { key: typeof key === 'object' ? key.record : undefined, user: subject?.record };
 }
 
-/** Why a credential proves nobody for this question, whatever is stored; `undefined`: the records say. */
+/** Why a credential is invalid for this question, whatever is stored; `undefined`: the records say. */
 function unprovenBy(
   claim: Claim | Unproven,
   tenant: string,

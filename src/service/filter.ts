@@ -19,7 +19,7 @@ import { invalid, problemText, unavailable, type Failure } from './failure.ts';
 import type { OpenCall, Recorder } from './record.ts';
 
 const TOO_LATE = unavailable(
-  'the time of the call was over before all objects were looked at: send less at once, or allow more time',
+  'the deadline passed before all objects were checked: send fewer objects, or a later deadline',
 );
 
 export class Filterer {

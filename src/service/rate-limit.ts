@@ -35,7 +35,7 @@ export class KeyLimits {
     const message =
       cost > rateLimit.requests
         ? `the objects count as ${cost} requests, and the rate limit of the key is ${rateLimit.requests} in a window: send fewer objects at once`
-        : `the key has asked more often than its rate limit allows: retry after ${Math.ceil(retryAfterMs)} ms`;
+        : `the key exceeded its rate limit: retry after ${Math.ceil(retryAfterMs)} ms`;
     return { failure: 'limited', message, retryAfterMs };
   }
 

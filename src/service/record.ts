@@ -33,7 +33,7 @@ export interface RecorderOptions {
   readonly sampling: Sampling | undefined;
 }
 
-/** A call as the service answers it: `prove` adds why a credential proves nobody. */
+/** A call as the service answers it: `prove` adds why a credential is invalid. */
 export type ProvenCall<C extends CheckCall = CheckCall> = C & {
   /** Why its credential proves nobody, for operators alone; absent: it does, or there is none. */
   readonly credentialProblem?: CredentialProblem | undefined;

@@ -67,7 +67,7 @@ async function bindHost<S extends Server>(
   const colon = address.lastIndexOf(':');
   const host = address.slice(0, colon).replace(/^\[|\]$/g, '');
   let port = Number(address.slice(colon + 1));
-  if (port > 65_535) throw new BindError(`\`${port}\` is no port: choose one up to 65535`);
+  if (port > 65_535) throw new BindError(`\`${port}\` is not a port: choose one up to 65535`);
   const hosts =
     isIP(host) === 0 ? (await lookup(host, { all: true })).map((found) => found.address) : [host];
   const servers: S[] = [];
@@ -137,7 +137,7 @@ function whyNot(error: unknown, { address, setting, variable }: BindOptions): st
     case 'ENOENT':
       return `the directory ${directory} does not exist: create it, or ${other}`;
     case 'ENOTDIR':
-      return `${directory} is no directory: ${other}`;
+      return `${directory} is not a directory: ${other}`;
     case 'EROFS':
       return `${directory} is read-only: ${other}`;
     default:

@@ -12,7 +12,7 @@ export async function clearStaleSocket(address: string): Promise<void> {
   const found = statSync(path, { throwIfNoEntry: false });
   if (found === undefined) return;
   if (!found.isSocket())
-    throw new Error(`\`${path}\` is there and is no socket: choose another path`);
+    throw new Error(`\`${path}\` exists and is not a socket: choose another path`);
   const served = await new Promise<boolean>((done) => {
     const probe = connect(path, () => {
       probe.destroy();

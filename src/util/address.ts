@@ -1,9 +1,9 @@
-/** Addresses as settings and options write them: `host:port` or `unix:/path`. */
+/** Addresses of settings and options: `host:port` or `unix:/path`. */
 
-/** What a unix socket's path may have at most, bytes: the system's own field ends there. */
+/** Largest length of a unix socket's path, bytes: the limit of the operating system. */
 const MAX_SOCKET_PATH = 107;
 
-/** What is wrong with an address; `undefined`: nothing. @param example an address of the kind */
+/** The problem of an address; `undefined`: it is valid. @param example an address of the kind */
 export function addressProblem(text: string, example: string): string | undefined {
   if (text === '') return `is empty: write host:port, such as ${example}, or unix:/path`;
   if (text.startsWith('unix:')) return socketProblem(text.slice('unix:'.length));

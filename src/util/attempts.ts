@@ -1,12 +1,12 @@
-/** Attempts of several that race for the same thing: who lost tries again a little later, and not all at once. */
+/** Retries for writers that conflict: each waits a random time before the next attempt. */
 
 /** Longest pause before the next attempt, ms. */
 const MAX_PAUSE_MS = 20;
 
 /**
  * Makes attempts until one succeeds, with random pauses that grow.
- * @param attempt returns `undefined` where somebody else was faster
- * @returns what the attempt returned; `undefined`: all of them were lost
+ * @param attempt returns `undefined` after a conflict
+ * @returns the result of the attempt; `undefined`: all attempts conflicted
  */
 export async function attempts<T>(
   most: number,

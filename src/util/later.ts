@@ -1,8 +1,8 @@
-/** Values that may be there at once: what is warm costs no await. */
+/** Values that can be available without a promise: a warm call needs no await. */
 
 export type MaybePromise<T> = T | Promise<T>;
 
-/** Goes on with a value at once if it is there, else when it comes. */
+/** Continues at once with a plain value, or when the promise resolves. */
 export function later<T, U>(
   value: MaybePromise<T>,
   go: (value: T) => MaybePromise<U>,

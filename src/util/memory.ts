@@ -1,39 +1,39 @@
-/** Watches the memory of this process: want of it costs caches first, then new calls, and never the process. */
+/** Watches the memory of this process: if it is low, caches are emptied first, then new calls are refused. */
 import { getHeapStatistics, setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
 export interface MemoryOptions {
-  /** Bytes of objects and buffers from which on something has to go. */
+  /** Limit of bytes of objects and buffers. */
   readonly bound: number;
-  /** Empties what is there only to be quicker. */
+  /** Empties the caches. */
   readonly shed: () => void;
-  /** That was done; so much is still in use. */
+  /** Called after the caches were emptied, with the bytes still in use. */
   readonly onShed: (usedBytes: number) => void;
-  /** It did not help, or there is room again. */
+  /** Called when memory becomes too low for new calls, or is sufficient again. */
   readonly onOver: (over: boolean, usedBytes: number) => void;
 }
 
 export interface MemoryWatch {
-  /** There is no room for new calls. */
+  /** Memory is too low for new calls. */
   readonly isOver: () => boolean;
   close(): void;
 }
 
 const LOOK_MS = 500;
-/** Of the time, for collections: they stop everything else. */
+/** Largest share of time for collections, which block everything else. */
 const SHARE = 0.1;
-/** But memory never goes unwatched for longer. */
+/** Longest interval between two checks, ms. */
 const LONGEST_MS = 2_000;
-/** There is room where no more of the bound is in use: with less, one collection would follow the other. */
+/** Share of the limit below which memory is sufficient: a higher share would cause one collection after the other. */
 const ROOM = 0.9;
 
-/** @param options `undefined`: however much is used */
+/** @param options `undefined`: no limit */
 export function watchMemory(options: MemoryOptions | undefined): MemoryWatch {
   if (options === undefined) return { isOver: () => false, close: () => {} };
   const { bound, shed, onShed, onOver } = options;
   const room = bound * ROOM;
   let over = false;
-  /** What is in use after all that can be done. */
+  /** Bytes in use after collection and emptied caches. */
   const relieved = (): number => {
     if (!over && usedAfterCollection() <= room) return usedBytes();
     shed();
@@ -60,24 +60,24 @@ export function watchMemory(options: MemoryOptions | undefined): MemoryWatch {
   return { isOver: () => over, close: () => clearTimeout(timer) };
 }
 
-/** Of the least that V8 lets the heap grow to before it ends the process. */
+/** Share of V8's heap limit, above which V8 ends the process. */
 const OF_HEAP = 0.85;
-/** Of what a container may use: the rest is for code, stacks, native memory, and garbage that is still to be collected. */
+/** Share of the container's memory; the rest is for code, stacks, native memory and garbage. */
 const OF_CONTAINER = 0.6;
 
 /**
- * The bound that holds where the settings name none. Whoever goes beyond is ended, by V8 or by the kernel, and loses all
- * calls in flight with all caches; a call that is refused is asked again.
- * @param processes those that share the container
+ * The default limit. Above it V8 or the kernel would end the process, with all calls in flight and all caches; a refused
+ * call can be repeated.
+ * @param processes number of processes that share the container
  */
 export function defaultMemoryBound(processes: number): number {
   const heap = getHeapStatistics().heap_size_limit;
-  // A number beyond all memory where nothing constrains it, 0 where that is not known.
+  // Larger than all memory if there is no limit, 0 if the limit is unknown.
   const container = process.constrainedMemory() || Infinity;
   return Math.floor(Math.min(heap * OF_HEAP, (container / processes) * OF_CONTAINER));
 }
 
-/** What the engine holds. Resident memory would tell what an allocator keeps for later, too, which no refusal brings back. */
+/** Memory used by V8. Resident memory would include what the allocator keeps, which a refusal does not free. */
 function usedBytes(): number {
   const { used_heap_size: heap, external_memory: buffers } = getHeapStatistics();
   return heap + buffers;
@@ -98,8 +98,8 @@ type Collect = (options: {
 let collect: Collect | undefined;
 
 /**
- * One full collection, at once.
- * @param flavor the last resort gives the memory back to the system, and takes four times as long
+ * Runs one full garbage collection.
+ * @param flavor `last-resort` returns memory to the system, and takes four times as long
  */
 export function collectGarbage(flavor: Flavor = 'last-resort'): void {
   collect ??= exposedCollector();
@@ -108,7 +108,7 @@ export function collectGarbage(flavor: Flavor = 'last-resort'): void {
 
 function exposedCollector(): Collect {
   setFlagsFromString('--expose-gc');
-  // A fresh context is the only place where the function shows after start.
+  // After start the function is available only in a new context.
   const exposed = runInNewContext('gc') as Collect;
   setFlagsFromString('--no-expose-gc');
   return exposed;

@@ -1,9 +1,9 @@
 /**
- * JSON as `google.protobuf.Struct`, `Value` and `ListValue`, and back, in the shape that the loader's codec takes
- * and gives. `__proto__` and its like are ordinary keys (ID-3): objects are made from entries, never by assignment.
+ * JSON as `google.protobuf.Struct`, `Value` and `ListValue`, and back, in the form of the proto loader's
+ * codec. `__proto__` and its like are ordinary keys (ID-3): objects are made from entries, never by assignment.
  */
 
-/** `google.protobuf.Value`: one of them is set. */
+/** `google.protobuf.Value`: exactly one field is set. */
 export type ProtoValue =
   | { readonly stringValue: string }
   | { readonly numberValue: number }
@@ -22,7 +22,7 @@ export interface ProtoList {
 
 /**
  * A JSON value as a `Value`.
- * @throws TypeError for what is no JSON: `undefined`, a function, a bigint
+ * @throws TypeError for what is not valid JSON: `undefined`, a function, a bigint
  */
 export function toValue(json: unknown): ProtoValue {
   if (typeof json === 'string') return { stringValue: json };
@@ -46,7 +46,7 @@ function toList(json: readonly unknown[]): ProtoList {
   return { values: json.map(toValue) };
 }
 
-/** A `Value` that was decoded as JSON. None of its kinds set: `null`. Numbers may be NaN or infinite. */
+/** A `Value` that was decoded as JSON. No field set: `null`. Numbers may be NaN or infinite. */
 function fromValue(value: unknown): unknown {
   const kind = record(value);
   if (Object.hasOwn(kind, 'structValue')) return fromStruct(kind['structValue']);
@@ -67,7 +67,7 @@ export function fromList(list: unknown): unknown[] {
 }
 
 function record(value: unknown): Readonly<Record<string, unknown>> {
-  // Any object may be read by key; what is read is unknown.
+  // Any object can be read by key; the value is unknown.
   return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
 }
 

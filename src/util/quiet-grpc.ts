@@ -1,7 +1,7 @@
-/** The gRPC library writes what went wrong to stderr itself, in its own words: whoever calls it tells that. */
+/** The gRPC library writes errors to stderr itself; the callers in this code report them instead. */
 import { logVerbosity, setLogVerbosity } from '@grpc/grpc-js';
 
-/** Keeps the library from writing; GRPC_VERBOSITY, which it reads itself, still makes it. */
+/** Turns the library's output off; GRPC_VERBOSITY turns it on again. */
 export function quietGrpc(): void {
   const { GRPC_VERBOSITY, GRPC_NODE_VERBOSITY } = process.env;
   if ((GRPC_VERBOSITY ?? '') === '' && (GRPC_NODE_VERBOSITY ?? '') === '')

@@ -1,21 +1,21 @@
 /**
- * Long work on the event loop, a slice at a time, so that other calls are answered between (ADM-11). All work that
- * is under way shares one slice a turn of the loop: many long calls together hold nobody longer than one does.
+ * Long work on the event loop in slices, so that other calls are answered between (ADM-11). All work in progress shares
+ * one slice per turn of the loop, so many long calls block others no longer than one does.
  */
 
 /**
- * Work in steps of about a millisecond or less. `next(true)` tells it that its time is over. It may yield a promise:
- * then its next step is taken when that has settled.
+ * Work in steps of about a millisecond or less. `next(true)` means that its time is over. If it yields a promise, the next
+ * step runs when the promise has settled.
  */
 export type SteppedWork<T> = Generator<Promise<unknown> | undefined, T, boolean>;
 
-/** How long all sliced work may hold the event loop at a time, ms. */
+/** Longest time that all sliced work may block the event loop, ms. */
 const SLICE_MS = 8;
-/** How long a call may go on before it has to wait for its slices, ms. */
+/** Time that a call may run before it has to wait for slices, ms. */
 const FIRST_SLICE_MS = 4;
 
 interface Task {
-  /** Takes one step. @returns whether the next one is to be taken in turn */
+  /** Runs one step. @returns whether the next one runs in turn */
   step(now: number): boolean;
 }
 
@@ -23,8 +23,8 @@ const tasks: Task[] = [];
 let isScheduled = false;
 
 /**
- * Runs work to its end: at once if it is short, else in slices.
- * @param deadline on the clock of `performance.now()`, ms: from then on the work is told to end
+ * Runs work to its end: at once if it is short, otherwise in slices.
+ * @param deadline on the clock of `performance.now()`, ms: from then on the work is asked to end
  */
 export function inSlices<T>(work: SteppedWork<T>, deadline: number): T | Promise<T> {
   let waitsFor: Promise<unknown> | undefined;
@@ -68,7 +68,7 @@ function schedule(): void {
   setImmediate(runSlice);
 }
 
-/** One slice of a turn of the loop: each task in turn takes a step. */
+/** One slice of a turn of the loop: the tasks run a step each, in turn. */
 function runSlice(): void {
   isScheduled = false;
   const until = performance.now() + SLICE_MS;

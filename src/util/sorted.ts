@@ -1,6 +1,6 @@
-/** A sort in steps, of as many items as it may be (ADM-11). */
+/** A sort in steps, for any number of items (ADM-11). */
 
-/** Items that one step sorts or merges. */
+/** Number of items that one step sorts or merges. */
 const STEP = 512;
 
 /** As `Array.toSorted`, stable; a step ends after some hundred items. */

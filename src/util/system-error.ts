@@ -1,6 +1,6 @@
-/** What the operating system or the network refuses, in a sentence that names the remedy. */
+/** Errors of the operating system and the network as sentences with the remedy. */
 
-/** By the code that Node gives. */
+/** By the error code of Node. */
 const SENTENCES: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such file or directory: check the path',
   ENOTDIR: 'a part of the path is no directory: check the path',
@@ -43,12 +43,12 @@ const SENTENCES: Readonly<Record<string, string>> = {
     'its certificate is for another name: use the name of the certificate as address',
 };
 
-/** @param code that of Node, such as `ENOENT` */
+/** @param code error code of Node, such as `ENOENT` */
 export function systemSentence(code: string): string | undefined {
   return Object.hasOwn(SENTENCES, code) ? SENTENCES[code] : undefined;
 }
 
-/** The sentence of an error of the system, else the error's own words. */
+/** The sentence of a system error, otherwise the error's own message. */
 export function errorText(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const sentence =

@@ -1,19 +1,19 @@
-/** Secrets in texts that are recorded or logged: tokens of our own forms and JSON Web Tokens, wherever somebody put them. */
+/** Secrets in recorded or logged texts: Postern's own tokens and JSON Web Tokens, in any field. */
 
-/** What stands in the place of a token, behind the part of it that tells what it was. */
+/** Replacement of a token, after the prefix that shows its kind. */
 const REMOVED = '***';
-/** Texts in which tokens can be: they hold nothing else, and are this long at least. */
+/** Texts that can contain tokens: these characters, with this minimum length. */
 const RUN = /[\w.-]{20,}/g;
 /** `pstk.<tenant>.<key>.<secret>`, `psts.…`. */
 const OWN = ['pstk.', 'psts.'] as const;
-/** The beginning of a JSON object in base64url: the header of a JWT. */
+/** Start of a JSON object in base64url: the header of a JWT. */
 const HEADER = 'eyJ';
 /** `{"alg":"none"}`, in characters. */
 const SHORTEST_HEADER = 16;
 
-/** The text without tokens. It takes time by the length of the text, whatever it holds. */
+/** The text without tokens, in linear time. */
 export function withoutTokens(text: string): string {
-  // Most texts hold none: this is all that they cost.
+  // Most texts contain none and end here.
   if (!text.includes('pstk.') && !text.includes('psts.') && !text.includes(HEADER)) return text;
   return text.replaceAll(RUN, (run) => {
     const found = tokenIn(run);
@@ -21,7 +21,7 @@ export function withoutTokens(text: string): string {
   });
 }
 
-/** Where a token begins, and what kind it is; all that follows is taken for a part of it. Each part is looked at once. */
+/** Start and kind of a token; the rest of the text counts as part of it. Each part is examined once. */
 function tokenIn(run: string): { readonly at: number; readonly kind: string } | undefined {
   const found = [
     ...OWN.map((kind) => ({ at: ownIn(run, kind), kind })),
@@ -30,13 +30,13 @@ function tokenIn(run: string): { readonly at: number; readonly kind: string } | 
   return found.sort((one, other) => one.at - other.at)[0];
 }
 
-/** The prefix, with two parts behind it or more. */
+/** The prefix, followed by two parts or more. */
 function ownIn(run: string, prefix: string): number {
   const at = run.indexOf(prefix);
   return at >= 0 && run.includes('.', at + prefix.length) ? at : -1;
 }
 
-/** A header, with another part behind it. */
+/** A header, followed by another part. */
 function jwtIn(run: string): number {
   for (let at = run.indexOf(HEADER); at >= 0;) {
     const end = run.indexOf('.', at);

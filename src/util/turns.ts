@@ -1,10 +1,10 @@
-/** One thing made of each of many, without holding the event loop for all of them (ADM-11). */
+/** Maps many items without blocking the event loop for all of them (ADM-11). */
 import type { MaybePromise } from './later.ts';
 
-/** How long it may hold the event loop at a time, ms. */
+/** Longest time that it may block the event loop, ms. */
 const TURN_MS = 5;
 
-/** As `Array.map`: at once where that is quick, else in several turns of the loop. */
+/** Like `Array.map`: at once if that is fast, otherwise in several turns of the loop. */
 export function mapInTurns<T, U>(
   items: readonly T[],
   make: (item: T, index: number) => U,
@@ -13,7 +13,7 @@ export function mapInTurns<T, U>(
   return goOn(items, make, made) ? made : inTurns(items, make, made);
 }
 
-/** Makes the next ones, for one turn. @returns whether all are made */
+/** Maps items for one turn. @returns whether all are mapped */
 function goOn<T, U>(items: readonly T[], make: (item: T, index: number) => U, made: U[]): boolean {
   const until = performance.now() + TURN_MS;
   for (let index = made.length; index < items.length; index++) {

@@ -144,10 +144,10 @@ describe('filters', () => {
     [['--file', 'x', '--redis', 'redis://127.0.0.1'], '--redis: the log is that of --file already'],
     [['--redis', 'http://127.0.0.1'], 'is not an address'],
     [[], 'has no audit sink that can be read: give --file FILE or --redis URL'],
-    [['--file', 'x', '--from', 'yesterday'], '--from: `yesterday` is no RFC 3339 time'],
-    [['--file', 'x', '--from', '5m', '--to', '10m'], '--to: there is no time between'],
+    [['--file', 'x', '--from', 'yesterday'], '--from: `yesterday` is not an RFC 3339 time'],
+    [['--file', 'x', '--from', '5m', '--to', '10m'], '--to: it is not after --from'],
     [['--file', 'x', '--type', 'odd'], 'allowed are decision, management, authentication'],
-    [['--file', 'x', '--token', 't'], '`postern audit query` has no use for it'],
+    [['--file', 'x', '--token', 't'], '`postern audit query` does not use this option'],
   ])('%j is refused', async (args, message) => {
     const ran = await postern(['audit', 'query', ...args]);
     expect(ran).toMatchObject({ code: 2, stdout: '' });

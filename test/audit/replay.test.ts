@@ -458,7 +458,7 @@ describe('the log of a shop', () => {
     [['--policy-set', 'BROKEN'], 'unknown action'],
     [['--tenant', 'nobody'], 'no decision was found'],
     [['--from', '2999-01-01T00:00:00Z'], 'no decision was found'],
-    [['--from', 'monday'], '--from: `monday` is no RFC 3339 time'],
+    [['--from', 'monday'], '--from: `monday` is not an RFC 3339 time'],
   ])('%j is refused with exit code 2', async (args, message) => {
     const files: Readonly<Record<string, string>> = {
       STATE: stateOf('same'),
@@ -503,7 +503,7 @@ describe('the log of a shop', () => {
     expect(told).toMatchObject({ decisions: 13, unchanged: 9, unreadable: { lines: 3 } });
     expect(told.causes).toContainEqual(expect.objectContaining({ cause: 'erased', requests: 1 }));
     expect(ran.stderr).toContain(
-      `3 line(s) are no records, the first: ${other}:${rest.length - 2}: `,
+      `3 line(s) are not records, the first: ${other}:${rest.length - 2}: `,
     );
   });
 });

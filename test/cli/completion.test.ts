@@ -120,7 +120,7 @@ describe('in other shells', () => {
   it('zsh is told verbs, options and choices', () => {
     const script = scripts.get('zsh');
     expect(script).toMatch(/^#compdef postern\n/);
-    expect(script).toContain(`'rotate:give a key a new secret, printed once'`);
+    expect(script).toContain(`'rotate:create a new secret of a key, which is printed only once'`);
     expect(script).toContain(`'--overlap:how long the old secret stays good`);
     expect(script).toContain(`'key create:--role') compadd -- 'default_allow' 'default_deny' ;;`);
   });

@@ -101,7 +101,7 @@ describe('context', () => {
   it.each([
     ['context use dmeo', 1, 'there is no context `dmeo`: did you mean `demo`?'],
     ['context delete nothing', 1, 'there is no context `nothing`'],
-    ['context set a/b --tenant x', 2, 'is no name of a context'],
+    ['context set a/b --tenant x', 2, 'is not a valid context name'],
     ['context set demo', 2, 'nothing to set'],
     ['context set demo --token secret', 2, 'a context keeps no token: put it in a file'],
     ['context set demo --address http://x', 2, 'begins with http://'],
@@ -118,7 +118,7 @@ describe('context', () => {
     const ran = await run('user list', environment);
     expect(ran.code).toBe(2);
     expect(ran.stderr).toContain(
-      'no token was sent: there is no --token and no --token-file, POSTERN_TOKEN and POSTERN_ADMIN_TOKEN are not set, and no context is in use',
+      'no token was sent: --token, --token-file, POSTERN_TOKEN and POSTERN_ADMIN_TOKEN are not set, and no context is in use',
     );
     await run('context set bare --tenant demo');
     expect((await run('user list', environment)).stderr).toContain(

@@ -102,7 +102,7 @@ describe('the team set-up with tree grants', () => {
       /read write create\s+operator\s+read\n/,
     );
     expect(await ok('grant create alice work.rows read write --replace')).toContain(
-      'create is taken away, the option for read is taken away',
+      'create is removed, the option for read is removed',
     );
     await ok('grant create alice work.rows write --grant-option-for write');
     expect(await ok('grant revoke alice work.rows write --grant-option-only')).toContain(

@@ -46,9 +46,9 @@ describe('filter', () => {
     expect(denied.stdout).toContain('denied ACTION_DENIED');
     for (const [text, problem] of [
       ['{ }', 'holds no list'],
-      ['[1]', 'objects[0] is no map'],
+      ['[1]', 'objects[0] is not a map'],
       ['[{ ident: o }]', 'objects[0]: `ident` is not known'],
-      ['[{ id: 5 }]', '`id` is no text'],
+      ['[{ id: 5 }]', '`id` is not a string'],
     ] as const) {
       const bad = await demo('filter', '-', 'read', '--key', 'k', '-f', fileOf('bad.yaml', text));
       expect(bad.code, text).toBe(2);
@@ -110,6 +110,6 @@ describe('check --batch', () => {
 
   it('a plain denial names the flag that explains it', async () => {
     const { stdout } = await demo('check', 'alice', 'delete', 'work.projects.api');
-    expect(stdout).toContain('`--explain` tells what is missing');
+    expect(stdout).toContain('use `--explain` to see what is missing');
   });
 });

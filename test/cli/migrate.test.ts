@@ -111,7 +111,7 @@ describe('init', () => {
     [['init', '--tenant', 'acme', '--admin', 'x', '--ttl', 'long'], 2, '--ttl: `long` is not'],
     [['init', '--tenant', 'acme', '--admin', 'x', '--ttl', '90d'], 1, 'ttl_seconds: `7776000`'],
     [['init', '--tenant', 'acme', '--admin', 'owner'], 1, '`owner` is a role'],
-    [['init', '--tenant', 'acme', '--admin', 'x', '--token', 't'], 2, 'has no use for it'],
+    [['init', '--tenant', 'acme', '--admin', 'x', '--token', 't'], 2, 'does not use this option'],
   ])('%j exits %i', async (args, code, text) => {
     const ran = await run(...args);
     expect(ran.stderr).toContain(text);
@@ -233,7 +233,7 @@ describe('migrate', () => {
     put('notes.yaml', EXPORT);
     const misnamed = await run('migrate', 'up');
     expect(misnamed.code).toBe(2);
-    expect(misnamed.stderr).toContain('notes.yaml:1:1: `notes.yaml` is no name of a migration');
+    expect(misnamed.stderr).toContain('notes.yaml:1:1: `notes.yaml` is not a valid migration name');
   });
 
   it('a tenant that refuses does not hold up the others', async () => {
@@ -262,7 +262,7 @@ describe('migrate', () => {
     put('0003-bad.yaml', EXPORT.replace('grant_permissions', 'grant_permission'));
     const bad = await run('validate', directory);
     expect(bad.code).toBe(1);
-    expect(bad.stdout).toContain('`1-bad.yaml` is no name of a migration');
+    expect(bad.stdout).toContain('`1-bad.yaml` is not a valid migration name');
     expect(bad.stdout).toContain('did you mean `grant_permissions`?');
   });
 
@@ -272,7 +272,11 @@ describe('migrate', () => {
       [['migrate', 'status', '--tenant', 'nope'], 1, 'known are acme, globex'],
       [['migrate', 'down'], 2, 'unknown command `down`'],
       [['migrate'], 2, 'Usage: postern migrate'],
-      [['migrate', 'up', '--as', 'alice'], 2, '--as: `postern migrate up` has no use for it'],
+      [
+        ['migrate', 'up', '--as', 'alice'],
+        2,
+        '--as: `postern migrate up` does not use this option',
+      ],
       [['migrate', 'up', '--config', '/nowhere.yaml'], 2, '/nowhere.yaml:1:1: cannot be read'],
     ] as const) {
       const ran = await run(...args);

@@ -106,7 +106,7 @@ describe('check --offline', () => {
       [['--offline', '--state', DEMO, '--state', DEMO], 'is the second of tenant `demo`'],
       [['--offline', '--state', DEMO, '--config', '/nonexistent'], '/nonexistent'],
       [['--offline', '--state', DEMO, '--min-revision', '1'], 'files have no history'],
-      [['--offline', '--state', DEMO, '--token', 'x'], 'has no use for it'],
+      [['--offline', '--state', DEMO, '--token', 'x'], 'does not use this option'],
       [['--tenant', 'demo', '--state', DEMO], 'give --offline'],
       [['--tenant', 'demo', '--config', CONFIG], 'give --offline'],
     ] as const) {

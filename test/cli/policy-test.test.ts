@@ -78,7 +78,7 @@ describe('postern test', () => {
     expect(code).toBe(0);
     expect(stdout).toContain('2 passed, 0 failed');
     for (const [regex, problem] of [
-      ['[', 'is no regular expression'],
+      ['[', 'is not a regular expression'],
       ['nobody', 'matches no test'],
     ] as const) {
       const wrong = await postern(['test', directory, '--run', regex]);

@@ -224,7 +224,7 @@ describe('apply and export beside a running server', () => {
     writeFileSync(file, 'tenant: listed\n');
     const refused = await demo('apply', '-f', file);
     expect(refused).toMatchObject({ code: 1, stdout: '' });
-    expect(refused.stderr).toContain('2 thing(s)');
+    expect(refused.stderr).toContain('2 item(s)');
     expect(refused.stderr).toContain('user `ann`; user `ben`');
     expect(refused.stderr).toMatch(/--prune.*--keep.*\(ADM-10\)/);
     const dry = await demo('apply', '-f', file, '--dry-run');

@@ -41,8 +41,8 @@ describe('a listener that cannot be bound', () => {
     ],
     [{ grpc: { address: '192.0.2.1:4700' } }, 'this machine has no such address'],
     [{ grpc: { address: 'no-such-host.invalid:4700' } }, 'the host name has no address'],
-    [{ grpc: { address: 'unix:/etc/hostname' } }, 'is there and is no socket'],
-    [{ grpc: { address: 'unix:/etc/hostname/s' } }, '`/etc/hostname` is no directory'],
+    [{ grpc: { address: 'unix:/etc/hostname' } }, 'exists and is not a socket'],
+    [{ grpc: { address: 'unix:/etc/hostname/s' } }, '`/etc/hostname` is not a directory'],
   ])('%o is told by its setting, and nothing is stored', async (settings, told) => {
     const { config, directory } = configured(settings);
     const { code, stderr } = await postern(['serve', '--demo', '--config', config]);

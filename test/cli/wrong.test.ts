@@ -146,7 +146,11 @@ const OFFLINE: readonly Wrong[] = [
   ['--tenant t check alice read --address http://127.0.0.1:4700', 2, /begins with http:\/\//],
   ['--tenant t check alice read --address unix:', 2, /`unix:` has no path/],
   [`--tenant t check alice read --address unix:/${'x'.repeat(120)}`, 2, /at most 107/],
-  ['--tenant t check alice read --address unix:/no/such.sock', 2, /no such socket: start it/],
+  [
+    '--tenant t check alice read --address unix:/no/such.sock',
+    2,
+    /the socket does not exist: start it/,
+  ],
   ['--tenant t check alice read --address 127.0.0.1:1', 2, /nothing listens there: start it/],
   ['--tenant t check alice read --address nohost.invalid:1', 2, /name of the host is not known/],
   ['--tenant t user list --token x --address 127.0.0.1:1', 2, /nothing listens there/],
@@ -183,7 +187,7 @@ const OFFLINE: readonly Wrong[] = [
     /has no time of day: write 2027-02-03T00:00:00Z/,
   ],
   ['--tenant t key create k --expires-at 2027-02-03T10:00:00+25:00', 2, /no such offset/],
-  ['--tenant t key create k --expires-at tomorrow', 2, /no RFC 3339 time: write it as/],
+  ['--tenant t key create k --expires-at tomorrow', 2, /not an RFC 3339 time: write it as/],
   ['--tenant t key create k --expires-in 999999999d', 2, /too long: at most 36500d/],
   [
     'audit query --file @none --from 2027-02-30T00:00:00Z',
@@ -210,7 +214,7 @@ const OFFLINE: readonly Wrong[] = [
   [
     'serve --config @settings-none.yaml',
     2,
-    /catalog: is not in these settings, and `actions\.yaml` is not beside them: name the file/,
+    /catalog: is not in these settings, and `actions\.yaml` is not in their directory: name the file/,
   ],
   [
     'serve --config @settings-address.yaml',
@@ -245,7 +249,7 @@ const FILES_REFUSED: readonly (readonly [name: string, words: RegExp])[] = [
   ['directory', /it is a directory/],
   ['loop.yaml', /symbolic links lead back/],
   ['syntax.yaml', /:2:\d+: |:3:1: /],
-  ['colons.yaml', /:1:\d+: a map begins on a line that has a key already/],
+  ['colons.yaml', /:1:\d+: a map starts on a line that already has a key/],
   ['tab.yaml', /:3:\d+: a tab indents here: use blanks/],
   ['twice.yaml', /:2:1: the key stands twice in one map: keep one/],
   ['two.yaml', /:2:1: a second document begins here \(`---`\)/],

@@ -24,7 +24,7 @@ describe('documents of two megabytes that are hard to read', () => {
     ['lists within each other', '- '.repeat(1_000_000), /more than 32 maps and lists/],
     ['keys within each other', '? '.repeat(1_000_000), /more than 32 maps and lists/],
     ['bad escapes', `"${'\\q'.repeat(990_000)}"`, /begins no known escape/],
-    ['directives', '%FOO\n'.repeat(380_000), /is no directive/],
+    ['directives', '%FOO\n'.repeat(380_000), /is not a directive/],
   ])('%s are refused within the memory of a thread', async (_what, document, message) => {
     const read = await pool.run('policy_set', { document, catalog, limits: POLICY_LIMITS });
     expect(read.problems[0]?.message).toMatch(message);

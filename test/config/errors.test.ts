@@ -69,7 +69,7 @@ describe('policy sets (ABAC-2)', () => {
       set(
         '    - { id: a, effect: deny, actions: [readonly], attributes: { "__proto__": [{ x: 1 }] } }',
       ),
-      'policy_set.rules[0].attributes.__proto__: has a value that is no string, number or boolean',
+      'policy_set.rules[0].attributes.__proto__: has a value that is not a string, number or boolean',
     ],
     [
       set(
@@ -210,7 +210,7 @@ describe('YAML itself', () => {
     ['a: 1\na: 2', 'file.yaml:2:1', 'the key stands twice in one map: keep one'],
     ['a: [1', 'file.yaml:1', 'a bracket is not closed'],
     ['a: !!binary x\nb: *nope', 'file.yaml:2:4', 'no anchor `&nope`'],
-    ['? [1, 2]\n: x', 'file.yaml:1', 'a key is no text'],
+    ['? [1, 2]\n: x', 'file.yaml:1', 'a key is not a string'],
   ])('%j', (text, place, expected) => {
     const problems = problemsOf(() => parseSource('file.yaml', text)).join('\n');
     expect(problems).toContain(place);

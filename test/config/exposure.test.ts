@@ -62,8 +62,11 @@ describe('TLS by halves', () => {
   it.each([
     [{ tls: { cert: 'a.pem' } }, 'grpc.tls: has one of `cert` and `key`: give both'],
     [{ tls: { key: 'a.key' } }, 'grpc.tls: has one of `cert` and `key`: give both'],
-    [{ tls: { client_ca: 'ca.pem' } }, 'grpc.tls.client_ca: needs `cert` and `key` beside it'],
-    [{ tls: { client_ca: 'ca.pem', key: 'a.key' } }, 'grpc.tls.client_ca: needs `cert` and `key`'],
+    [{ tls: { client_ca: 'ca.pem' } }, 'grpc.tls.client_ca: also needs `cert` and `key`'],
+    [
+      { tls: { client_ca: 'ca.pem', key: 'a.key' } },
+      'grpc.tls.client_ca: also needs `cert` and `key`',
+    ],
   ])('%j is refused', (grpc, told) => {
     expect(refusal({ grpc })).toContain(told);
   });
@@ -73,11 +76,11 @@ describe('permissions of a unix socket', () => {
   it.each([
     [{ address: 'unix:/tmp/p.sock', socket_mode: '660' }, ''],
     [{ address: 'unix:/tmp/p.sock', socket_mode: '0666' }, ''],
-    [{ address: 'unix:/tmp/p.sock', socket_mode: '0668' }, '`"0668"` is no octal number'],
-    [{ address: 'unix:/tmp/p.sock', socket_mode: '01660' }, '`"01660"` is no octal number'],
+    [{ address: 'unix:/tmp/p.sock', socket_mode: '0668' }, '`"0668"` is not an octal number'],
+    [{ address: 'unix:/tmp/p.sock', socket_mode: '01660' }, '`"01660"` is not an octal number'],
     // What YAML makes of 0660 without quotes is another number.
     [{ address: 'unix:/tmp/p.sock', socket_mode: 660 }, '`660` is not a string'],
-    [{ address: '127.0.0.1:0', socket_mode: '0660' }, '`127.0.0.1:0` is none: leave it out'],
+    [{ address: '127.0.0.1:0', socket_mode: '0660' }, '`127.0.0.1:0` is not one: omit it'],
   ])('%j', (section, problem) => {
     for (const name of ['grpc', 'http'])
       if (problem === '') expect(load({ [name]: section }).settings).toBeDefined();
@@ -92,7 +95,7 @@ describe('what may not be reached in the clear from elsewhere', () => {
   const disguised = ['127.0.0.1.example.com:4700', '127.example:4700', 'localhost.example:4700'];
 
   it.each([...open, ...disguised])('AdminService at %s', (address) => {
-    const told = `grpc.address: \`${address}\` is no loopback address, and AdminService is enabled there without TLS: set \`grpc.tls\`, or listen on 127.0.0.1`;
+    const told = `grpc.address: \`${address}\` is not a loopback address, and AdminService is enabled there without TLS: set \`grpc.tls\`, or listen on 127.0.0.1`;
     expect(refusal({ grpc: { address }, admin: { enabled: true } })).toContain(told);
     // An operator's token enables it.
     expect(refusal({ grpc: { address } }, { POSTERN_ADMIN_TOKEN: TOKEN })).toContain(told);
@@ -120,7 +123,7 @@ describe('what may not be reached in the clear from elsewhere', () => {
   it('is open where TLS is there; whoever may ask is told in a warning', () => {
     const grpc = { address: EVERYWHERE, tls: TLS };
     expect(load({ grpc, admin: { enabled: true } }).warnings).toEqual([
-      'whoever reaches `0.0.0.0:0` may ask: set `grpc.tls.client_ca` or `grpc.callers`',
+      'anyone who can connect to `0.0.0.0:0` may ask: set `grpc.tls.client_ca` or `grpc.callers`',
     ]);
     expect(load({ grpc: { ...grpc, callers: [CALLER] } }).warnings).toEqual([]);
     expect(load({ grpc: { ...grpc, tls: { ...TLS, client_ca: 'ca.pem' } } }).warnings).toEqual([]);

@@ -149,7 +149,7 @@ describe('a directory', () => {
     '0001-x y.yaml',
   ])('%s is an error that names it', (name) => {
     expect(problems(directoryWith('0002-good.yaml', name))).toEqual([
-      `${name}:1:1: \`${name}\` is no name of a migration: call it for example 0007-export.yaml, or move it away`,
+      `${name}:1:1: \`${name}\` is not a valid migration name: rename it, for example to 0007-export.yaml, or move it elsewhere`,
     ]);
   });
 

@@ -72,7 +72,7 @@ describe('values that are not what they look like', () => {
   });
 
   it.each(['.inf', '-.INF', '.nan', '.NaN', '1e400', '100000000000000000000'])(
-    '`%s` is no number that can be compared',
+    '`%s` is not a number that can be compared',
     (text) => {
       expect(refusal(`a: [${text}]`)).toMatch(/quote it/);
     },

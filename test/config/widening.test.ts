@@ -32,7 +32,7 @@ describe('what a catalog widens', () => {
     ['acl none became write', action(), action({ acl: 'write' })],
     ['acl write became read', action({ acl: 'write' }), action({ acl: 'read' })],
     ['tree action', action({ tree: 'delete' }), action({ tree: 'read' })],
-    ['is gone: access tree became any(rbac', types({ memory: { access: 'tree' } }), types({})],
+    ['was removed: access tree became any(rbac', types({ memory: { access: 'tree' } }), types({})],
     [
       'access tree became any(tree, acl)',
       types({ memory: { access: 'tree' } }),

@@ -1,4 +1,4 @@
-/** Why a credential proves nobody: one answer for callers, the cause for operators. Nobody is refused for want of keys. */
+/** Why a credential is invalid: one answer for callers, the cause for operators. Nobody is refused for want of keys. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { status, type ServiceError } from '@grpc/grpc-js';

@@ -213,7 +213,7 @@ describe('requests', () => {
   it('refuses a key id beside a credential, and a credential of two kinds', () => {
     const both = { tenant: 't', key_id: 'k', credential: { api_key: 'secret' } };
     expect(() => decodeCheck(encode('CheckRequest', both), LIMITS)).toThrow(
-      'key_id: is given beside `credential`: send one of the two',
+      'key_id: is given together with `credential`: send one of the two',
     );
     const call = decodeCheck(
       encode('CheckRequest', { tenant: 't', credential: { bearer_token: 'secret' } }),
@@ -414,7 +414,7 @@ describe('answers', () => {
       shadowShown: [1, 2],
       examined: 300,
     };
-    const invalid = new Map([[7, 'objects[7]: is no Resource message: send one']]);
+    const invalid = new Map([[7, 'objects[7]: is not a Resource message: send one']]);
     const answer = { result, invalid, decisionId: 'd', revision: 1, ageMs: 0 };
     expect(decode('FilterResponse', encodeFilter(call, answer))).toMatchObject({
       action_allowed: true,
@@ -423,7 +423,7 @@ describe('answers', () => {
       next_offset: 299,
       shadow_hidden: ['o0'],
       shadow_shown: ['o1', 'o2'],
-      invalid: [{ index: 7, problem: 'objects[7]: is no Resource message: send one' }],
+      invalid: [{ index: 7, problem: 'objects[7]: is not a Resource message: send one' }],
     });
     const lean = decode('FilterResponse', encodeFilter({ ...call, indexesOnly: true }, answer));
     expect(lean['allowed_ids']).toEqual([]);

@@ -468,7 +468,7 @@ describe('a credential that is not proven is nobody, in the same words', () => {
     ] as const) {
       const error = await failure(client.call(method, request));
       expect(error.code).toBe(status.INVALID_ARGUMENT);
-      expect(error.details).toContain('key_id: is given beside `credential`');
+      expect(error.details).toContain('key_id: is given together with `credential`');
       expect(error.details).not.toContain(String(key['secret']));
     }
     const { results } = await client.call('BatchCheck', { checks: [both] });
@@ -678,7 +678,7 @@ describe('rate limits', () => {
     ] as const) {
       const error = await failure(client.call(method, request));
       expect(error.code, method).toBe(status.RESOURCE_EXHAUSTED);
-      expect(error.details).toMatch(/rate limit allows: retry after \d+ ms$/);
+      expect(error.details).toMatch(/rate limit: retry after \d+ ms$/);
       const [details] = error.metadata.get('grpc-status-details-bin');
       expect(String(details)).toContain('google.rpc.RetryInfo');
       const wait = Number(/after (\d+) ms/.exec(error.details)?.[1]);

@@ -1,4 +1,4 @@
-/** Explain tells the operator why a credential proves nobody, and nobody else. */
+/** Explain tells the operator why a credential is invalid, and nobody else. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { status } from '@grpc/grpc-js';

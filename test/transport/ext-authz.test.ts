@@ -1447,7 +1447,7 @@ describe('routes', () => {
   });
 
   it.each(['a.b', 'a%20b', 'a@b', '%C3%A9', '.a', 'a%5Bb', '*', 'x'.repeat(256)])(
-    'a capture of %j is no label of a tree path: 400',
+    'a capture of %j is not a label of a tree path: 400',
     async (id) => {
       const { ask, calls } = stand({
         identity,
@@ -1536,22 +1536,31 @@ describe('routes.yaml', () => {
     [get('/a/{b*}/c'), 'has `*` before its end'],
     [get('/{a}/{a}'), 'captures `a` twice'],
     [get('/{host}'), "captures `host`, which is the request's own: give it another name"],
-    [route('{ methods: [get], path: /a }'), 'is no method in capital letters'],
+    [route('{ methods: [get], path: /a }'), 'is not a method in upper case'],
     [
       route('{ methods: [FOO], path: /a }'),
-      'routes.yaml:3:24: routes[0].match.methods[0]: `FOO` is no HTTP method that is known here',
+      'routes.yaml:3:24: routes[0].match.methods[0]: `FOO` is not a known HTTP method',
     ],
     [route('{ methods: [], path: /a }'), 'too small'],
     [route('{ path: /a }'), 'routes[0].match.methods: is missing'],
-    [route('{ methods: [GET], path: /a, hosts: [A.example] }'), 'is no host in lower case'],
+    [route('{ methods: [GET], path: /a, hosts: [A.example] }'), 'is not a host in lower case'],
     [
       route("{ methods: [GET], path: /a, hosts: ['a.example:8080'] }"),
-      'routes[0].match.hosts[0]: `a.example:8080` is no host as requests are compared: without the port',
+      'routes[0].match.hosts[0]: `a.example:8080` is not a canonical host: write it without the port',
     ],
-    [route("{ methods: [GET], path: /a, hosts: ['[::1]:80'] }"), '`[::1]:80` is no host'],
-    [route("{ methods: [GET], path: /a, hosts: ['[0:0::1]'] }"), '`[0:0::1]` is no host'],
-    [route("{ methods: [GET], path: /a, hosts: ['a.example.'] }"), '`a.example.` is no host'],
-    [route("{ methods: [GET], path: /a, hosts: ['127.1'] }"), '`127.1` is no host'],
+    [
+      route("{ methods: [GET], path: /a, hosts: ['[::1]:80'] }"),
+      '`[::1]:80` is not a canonical host',
+    ],
+    [
+      route("{ methods: [GET], path: /a, hosts: ['[0:0::1]'] }"),
+      '`[0:0::1]` is not a canonical host',
+    ],
+    [
+      route("{ methods: [GET], path: /a, hosts: ['a.example.'] }"),
+      '`a.example.` is not a canonical host',
+    ],
+    [route("{ methods: [GET], path: /a, hosts: ['127.1'] }"), '`127.1` is not a canonical host'],
     [
       route('{ methods: [GET], path: /a, headers: { X-Version: "2" } }'),
       'is not in lower case: header names arrive so',
@@ -1563,7 +1572,7 @@ describe('routes.yaml', () => {
     [get('/a', '{ public: true, action: kb:read }'), ''],
     [
       get('/a', 'action: kb:read\n    public: true'),
-      'stands beside `public: true`, which decides nothing: remove one of the two',
+      'cannot be combined with `public: true`, which makes no decision: remove one of the two',
     ],
     [
       get('/a', 'action: thread.gte'),
@@ -1642,7 +1651,7 @@ describe('routes.yaml', () => {
     [
       '{ methods: [GET, PUT], path: /a }',
       '{ methods: [PUT], path: /a }',
-      'routes[1].match: is never reached: routes[0] `/a` takes all `PUT` requests of this path',
+      'routes[1].match: is never reached: routes[0] `/a` matches all `PUT` requests of this path',
     ],
     [
       '{ methods: [GET], path: /a }',

@@ -100,7 +100,7 @@ describe('Check', () => {
     [{ ...read, resource: { path: 'a.*' } }, 'resource.path: `a.*` has a label with other'],
     [{ ...read, resource: { path: 'a\n' } }, 'resource.path: `a\\n` has a label with other'],
     [{ ...read, resource: { type: 'a:b' } }, 'resource.type: `a:b` holds a `:`'],
-    [{ ...read, key_id: 'k', credential: { api_key: 's' } }, 'key_id: is given beside'],
+    [{ ...read, key_id: 'k', credential: { api_key: 's' } }, 'key_id: is given together with'],
   ])(
     'refuses %j with INVALID_ARGUMENT that names field, value and remedy',
     async (request, text) => {

@@ -185,7 +185,7 @@ describe('bytes that are no Resource', () => {
     );
     expect(answer).toMatchObject({
       allowed_indexes: [0, 2],
-      invalid: [{ index: 1, problem: 'objects[1]: is no Resource message: send one' }],
+      invalid: [{ index: 1, problem: 'objects[1]: is not a Resource message: send one' }],
     });
   });
 

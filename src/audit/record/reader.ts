@@ -30,7 +30,9 @@ export function readRecord({ text, where, whole }: Line): ReadRecord {
   try {
     value = JSON.parse(text);
   } catch {
-    return unreadable(whole ? 'is no JSON: a record that was cut off' : 'ends within a record');
+    return unreadable(
+      whole ? 'is not valid JSON: a record that was cut off' : 'ends within a record',
+    );
   }
   if (!isObject(value)) return unreadable('is no JSON object');
   if (value['type'] === 'authentication' || value['type'] === 'seal') return OTHER;

@@ -8,40 +8,40 @@ import type { GlobalOptions, Shared } from '../kit/run.ts';
 export function addCheck(program: Command, shared: Shared): void {
   program
     .command('check')
-    .description('ask for one decision: a running server, or files with --offline')
+    .description('request a decision from a running server, or from files with --offline')
     .argument('[subject]', 'alice, user:alice, role:team, workspace:w1, or - for a key alone')
     .argument('[action]', 'graph.search, kb:read, or a bare verb such as read')
     .argument('[path]', 'tree path; "" is the root')
-    .option('--batch', 'ask the questions of a file in one call; subject and action are defaults')
+    .option('--batch', 'send the requests of a file in one call; subject and action are defaults')
     .option(
       '-f, --file <file>',
-      'with --batch: a list of { id, subject, key, action, resource }, or -',
+      'with --batch: a list of { id, subject, key, action, resource }; - is standard input',
     )
     .option('--resource <type/id>', 'the resource')
     .option(
       '--attr <k=v>',
-      'metadata of the resource: k=text or k:=JSON; may be repeated',
+      'an attribute of the resource: k=text or k:=JSON; repeatable',
       collect,
       [],
     )
-    .option('--source <json>', 'metadata of one contributing source; may be repeated', collect, [])
+    .option('--source <json>', 'metadata of one source of the resource; repeatable', collect, [])
     .option('--key <id>', 'the API key that acts')
     .option('--min-revision <n>', 'answer from this revision or newer')
     .option(
       '--consistency-token <token>',
-      'answer from the revision that a write (`-o json`) returned this token for, or newer',
+      'answer from the revision of this token (from a write with `-o json`) or newer',
     )
-    .option('--explain', 'tell all the evidence, and what is missing')
-    .option('--offline', 'ask no server: decide on the facts of --state')
+    .option('--explain', 'print all evidence, and what is missing')
+    .option('--offline', 'decide without a server, from the facts of --state')
     .option(
       '--state <file>',
-      "with --offline: the facts of a tenant; may be repeated, for others' facts",
+      'with --offline: the facts of a tenant; repeatable for several tenants',
       collect,
       [],
     )
     .option(
       '--config <dir>',
-      'with --offline: where postern.yaml or actions.yaml and roles.yaml are (else POSTERN_CONFIG, else config/postern.yaml)',
+      'with --offline: directory of postern.yaml, or of actions.yaml and roles.yaml (default: POSTERN_CONFIG, then config/postern.yaml)',
     )
     .addHelpText(
       'after',
@@ -90,9 +90,7 @@ async function runCheck(
 ): Promise<number> {
   if (subject === undefined || action === undefined) {
     const missing = subject === undefined ? 'subject' : 'action';
-    throw new CliError(
-      `missing required argument \`${missing}\` (postern check --help tells more)`,
-    );
+    throw new CliError(`missing required argument \`${missing}\` (postern check --help for help)`);
   }
   const { check } = await import('./check.ts');
   return check(subject, action, path, { ...options, tenant: options.tenant });
@@ -102,13 +100,16 @@ async function runCheck(
 export function addFilter(program: Command, shared: Shared): void {
   program
     .command('filter')
-    .description('ask a running server which objects of a file are visible')
+    .description('print which objects of a file are visible, from a running server')
     .argument('<subject>', 'alice, user:alice, role:team, workspace:w1, or - for a key alone')
     .argument('<action>', 'graph.search, kb:read, or a bare verb such as read')
-    .requiredOption('-f, --file <file>', 'a list of { type, id, path, attributes, sources }, or -')
+    .requiredOption(
+      '-f, --file <file>',
+      'a list of { type, id, path, attributes, sources }; - is standard input',
+    )
     .option('--key <id>', 'the API key that acts')
-    .option('--limit <n>', 'visible objects to return at most')
-    .option('--offset <n>', 'index of the first object to look at')
+    .option('--limit <n>', 'largest number of visible objects')
+    .option('--offset <n>', 'index of the first object to check')
     .action(async (subject: string, action: string, _own: object, self: Command) => {
       const { filter } = await import('./many.ts');
       const options = self.optsWithGlobals<GlobalOptions & { key?: string; file: string }>();

@@ -109,8 +109,8 @@ async function explainedBy(
 }
 
 /** What the server says of its own call, as this command has it. */
-const EXPLAIN_HINT = 'Explain tells what is missing';
-const CLI_HINT = '`--explain` tells what is missing';
+const EXPLAIN_HINT = 'use Explain to see what is missing';
+const CLI_HINT = 'use `--explain` to see what is missing';
 
 function exitCode({ allowed }: CheckResponse): number {
   return allowed ? EXIT.ok : EXIT.refused;

@@ -111,7 +111,7 @@ function entriesOf(file: string, name: string): readonly Readonly<Record<string,
     throw new CliError(`\`${file}\` holds no list: give a list, or a map with \`${name}\``);
   return list.map((entry: unknown, at) => {
     if (isRecord(entry)) return entry;
-    throw new CliError(`\`${file}\`: ${name}[${at}] is no map`);
+    throw new CliError(`\`${file}\`: ${name}[${at}] is not a map`);
   });
 }
 
@@ -141,9 +141,11 @@ function toCheck(entry: Readonly<Record<string, unknown>>, at: number): object {
   refuseUnknown(entry, CHECK_FIELDS, `checks[${at}]`);
   const { id, subject, key, action, resource } = entry;
   if (resource !== undefined && !isRecord(resource))
-    throw new CliError(`checks[${at}].resource is no map`);
+    throw new CliError(`checks[${at}].resource is not a map`);
   if (subject !== undefined && typeof subject !== 'string')
-    throw new CliError(`checks[${at}].subject is no text: write alice, user:alice or role:team`);
+    throw new CliError(
+      `checks[${at}].subject is not a string: write alice, user:alice or role:team`,
+    );
   return {
     ...textOf('id', id, at),
     ...(subject === undefined ? {} : { subject: toSubject(subject) }),
@@ -168,18 +170,18 @@ function refuseUnknown(
 function textOf(name: string, value: unknown, at: number): Readonly<Record<string, string>> {
   if (value === undefined) return {};
   if (typeof value === 'string') return { [name]: value };
-  throw new CliError(`entry ${at}: \`${name}\` is no text: put it in quotes`);
+  throw new CliError(`entry ${at}: \`${name}\` is not a string: put it in quotes`);
 }
 
 function valuesOf(map: unknown, at: number): object {
-  if (!isRecord(map)) throw new CliError(`entry ${at}: \`attributes\` is no map`);
+  if (!isRecord(map)) throw new CliError(`entry ${at}: \`attributes\` is not a map`);
   return Object.fromEntries(Object.entries(map).map(([key, value]) => [key, toValue(value)]));
 }
 
 function sourcesOf(list: unknown, at: number): object[] {
-  if (!Array.isArray(list)) throw new CliError(`entry ${at}: \`sources\` is no list`);
+  if (!Array.isArray(list)) throw new CliError(`entry ${at}: \`sources\` is not a list`);
   return list.map((source: unknown) => {
-    if (!isRecord(source)) throw new CliError(`entry ${at}: a source is no map`);
+    if (!isRecord(source)) throw new CliError(`entry ${at}: a source is not a map`);
     return { attributes: valuesOf(source['attributes'] ?? {}, at) };
   });
 }

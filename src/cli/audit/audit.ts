@@ -36,14 +36,15 @@ export function auditVerbs(noun: Command, packageRoot: string): void {
     reading(
       noun
         .command('tail')
-        .description('print records as they are written, until it is interrupted')
-        .option('-n, --lines <n>', 'so many that are there already come first', '10'),
+        .description('follow the log until interrupted')
+        .option('-n, --lines <n>', 'first print this many of the existing records', '10'),
     ),
   )
     .addHelpText(
       'after',
       `
-Of standard input everything is new. Of workers the files that are there at the beginning are followed. With -o json each record is a line of JSON.
+All records of standard input are new. Of workers, the files that exist at the start are followed. With -o json each record is a line of
+JSON.
 
 Examples:
   postern audit tail --file audit.jsonl --outcome denied --action 'graph.*'
@@ -55,7 +56,7 @@ Examples:
       within(
         noun
           .command('query')
-          .description('print records in the order of the log')
+          .description('print the records of a time range')
           .addOption(limitOption()),
       ),
     ),
@@ -63,11 +64,10 @@ Examples:
     .addHelpText(
       'after',
       `
-With -o json each record is a line of JSON, as it stands in the log. Of several logs, those of workers too, one comes after the
-other. Of a record that was written more than an hour after
-its decision, because its sink was away, --to may miss the file: leave it out then.
+With -o json each record is a line of JSON, unchanged. Records of several logs, also those of workers, are merged by time.
+If the sink failed for more than an hour, --to can exclude the file of a late record: omit --to then.
 
-Exit codes: 0 something is found, 1 nothing is, 2 usage, or the log cannot be read.
+Exit codes: 0 records were found, 1 none, 2 usage, or the log cannot be read.
 
 Example:
   postern audit query --file audit.jsonl --from 1h --subject alice --outcome denied`,

@@ -45,29 +45,29 @@ export function auditErase(noun: Command, run: Run): void {
   reading(
     noun
       .command('erase')
-      .description('replace a subject by a random name wherever records name it, for good')
+      .description('permanently replace a subject by a random name in all records')
       .requiredOption(
         '--subject <principal>',
         'user:alice, or alice; role:team; may be repeated',
         collect,
       )
-      .option('--dry-run', 'tell what would be replaced, change nothing')
-      .option('--all-tenants', 'in every tenant: an id may be of another person there')
-      .option('--current', 'in the file that is written to, too: it is rotated first'),
+      .option('--dry-run', 'print what would be replaced, change nothing')
+      .option('--all-tenants', 'in all tenants, where the id can belong to another person')
+      .option('--current', 'also in the current file, which is rotated first'),
   )
     .addHelpText(
       'after',
       `
-In the records of --tenant, the id becomes \`erased:\` and a hash whose key is forgotten when this ends: what one subject
-did in them stays together, who it was cannot be told again. Files are replaced one by one, each whole. Management
-records keep the hashes of what they were, so that \`audit verify\` still proves all others.
+In the records of --tenant, the id is replaced by \`erased:\` and a hash. The key of the hash exists only during this run:
+the records of one subject still belong together, but the subject cannot be found out. Each file is replaced in one step.
+Management records keep the hashes of their original text, so that \`audit verify\` still proves all others.
 
-With --current the file that is written to is renamed as a rotation renames it, and erased 2 seconds later: by then the
-file sink of a server goes on in a new one. Anybody else who writes to it must be stopped before.
+With --current the current file is renamed as in a rotation and erased 2 seconds later, when the file sink of the server
+uses a new file. Stop any other process that writes to the file before.
 
-Entries of a Redis stream cannot be altered: where they name the subject, the command to remove them is told.
+Entries of a Redis stream cannot be changed: if they name the subject, the command to remove them is printed.
 
-Exit codes: 0 nothing names the subject any more (or a dry run), 1 something was left, 2 usage, or a file cannot be
+Exit codes: 0 nothing names the subject any more (or a dry run), 1 something is left, 2 usage, or a file cannot be
 replaced.
 
 Example:
@@ -169,7 +169,7 @@ async function newIn(logs: Logs, done: readonly Found[], eraser: Eraser): Promis
   const found: Found[] = [];
   for (const file of (await filesOnce(logs.files)).filter((name) => !left.has(name))) {
     const one = await inFile(file, countIn(file, linesOf(file), eraser, new Set()));
-    if (one.places > 0) found.push({ ...one, left: 'it came meanwhile: erase again' });
+    if (one.places > 0) found.push({ ...one, left: 'written during this run: erase again' });
   }
   return found;
 }

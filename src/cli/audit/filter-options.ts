@@ -28,31 +28,29 @@ export function filtering(command: Command): Command {
     .optionsGroup('Records that have all of this (and the tenant of --tenant):')
     .option(
       '--with-unattributed',
-      'with --tenant: also records that name no tenant, such as refusals of unknown callers',
+      'with --tenant: also records without a tenant, such as refusals of unknown callers',
     )
+    .addOption(new Option('--outcome <outcome>', 'the answer').choices(['allowed', 'denied']))
     .addOption(
-      new Option('--outcome <outcome>', 'what was answered').choices(['allowed', 'denied']),
-    )
-    .addOption(
-      new Option('--type <type>', 'what kind of record it is').choices([
+      new Option('--type <type>', 'the type of record').choices([
         'decision',
         'management',
         'authentication',
         'seal',
       ]),
     )
-    .option('--subject <principal>', 'who asked or changed something: user:alice, or alice')
-    .option('--key <id>', 'the API key that acted')
+    .option('--subject <principal>', 'the subject or actor: user:alice, or alice')
+    .option('--key <id>', 'the API key')
     .addOption(new Option('--mode <mode>', 'the mode of that key').choices(MODES))
     .option(
       '--action <glob>',
-      "the action, or a change's operation; * stands for any text: graph.*, *:read, user.*",
+      'the action, or the operation of a change; * matches any text: graph.*, *:read, user.*',
     )
-    .addOption(new Option('--api <api>', 'how it was asked').choices(APIS))
-    .option('--reason <reason>', 'why: NO_GRANT, ACTION_DENIED …')
-    .option('--differs', 'full enforcement would have answered otherwise')
-    .option('--request-id <id>', "the caller's id of the request")
-    .option('--decision-id <id>', 'the id that stands in the answer');
+    .addOption(new Option('--api <api>', 'the API of the request').choices(APIS))
+    .option('--reason <reason>', 'the reason: NO_GRANT, ACTION_DENIED …')
+    .option('--differs', 'only records whose answer full enforcement would change')
+    .option('--request-id <id>', 'the request id of the caller')
+    .option('--decision-id <id>', 'the decision id of the answer');
 }
 
 export function filterOf(flags: FilterFlags, range: Range): Filter {

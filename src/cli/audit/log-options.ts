@@ -31,10 +31,10 @@ export function reading(command: Command): Command {
     .optionsGroup('The log (else the first file or Redis stream of the settings):')
     .option(
       '--file <file>',
-      'the file that is written to, with all that were rotated from it, and those of workers; - is standard input; may be repeated',
+      'the current file, with its rotated files and those of workers; - is standard input; repeatable',
       collect,
     )
-    .option('--redis <url>', 'the Redis of a stream: redis://, rediss://, redis-sentinel:// …')
+    .option('--redis <url>', 'the Redis with the stream: redis://, rediss://, redis-sentinel:// …')
     .option('--stream <key>', 'the stream in that Redis', 'postern:audit')
     .option('--config <file>', 'settings that name the log');
 }
@@ -94,8 +94,8 @@ export interface RangeFlags {
 export function within(command: Command): Command {
   return command
     .optionsGroup('Time:')
-    .option('--from <time>', 'from then on: 2030-01-31T12:00:00Z, or 15m, 24h, 7d ago')
-    .option('--to <time>', 'before then, likewise');
+    .option('--from <time>', 'first time, inclusive: 2030-01-31T12:00:00Z, or 15m, 24h, 7d ago')
+    .option('--to <time>', 'last time, exclusive, in the same form');
 }
 
 /** @throws CliError where a time is none, or nothing lies between them */
@@ -105,7 +105,7 @@ export function rangeOf({ from, to }: RangeFlags): Range {
     text === undefined ? undefined : parseMoment(option, text, now);
   const range = { from: momentOf('--from', from), to: momentOf('--to', to) };
   if ((range.from ?? -Infinity) >= (range.to ?? Infinity))
-    throw new CliError('--to: there is no time between --from and it: give a later one');
+    throw new CliError('--to: it is not after --from: give a later time');
   return range;
 }
 

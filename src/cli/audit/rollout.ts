@@ -72,7 +72,7 @@ async function reportFrom(source: Source, options: ReportOptions, name: string):
   const { lines, first } = report.unreadable;
   if (lines > 0)
     process.stderr.write(
-      `warning: ${lines} line(s) are no records, the first: ${visible(first ?? '')}\n`,
+      `warning: ${lines} line(s) are not records, the first: ${visible(first ?? '')}\n`,
     );
   return EXITS[verdict];
 }

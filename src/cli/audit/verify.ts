@@ -32,45 +32,46 @@ export function auditVerify(noun: Command, run: Run): void {
   reading(
     noun
       .command('verify')
-      .description('tell whether records are missing, doubled, cut off or tampered with')
-      .option('--chain-key-file <file>', 'the key of seals and chains, if they have one')
+      .description('find missing, duplicate, truncated and altered records')
+      .option('--chain-key-file <file>', 'the key of seals and chains, if one is used')
       .option(
         '--complete',
-        'refuse a log that cannot prove that it is complete: from record 1 of each instance to its last seal',
+        'fail if the log is not proven complete, from record 1 of each instance to its last seal',
       )
       .option(
         '--require-seals',
-        'refuse records that no seal proves, and instances without their last seal',
+        'fail on records without a seal, and on instances without a last seal',
       )
       .option(
         '--expect-seq <instance:seq>',
-        'refuse a log that has not all records of an instance up to this one; may be repeated',
+        'fail if the log lacks records of an instance up to this one; repeatable',
         collect,
       )
       .option(
         '--expect-erased <count>',
-        'with --complete: so many records are known to have an erased subject (default: 0)',
+        'with --complete: the known number of records with an erased subject (default: 0)',
         (text: string) => expectedCount('--expect-erased', text),
       )
       .option(
         '--expect-cut <count>',
-        'with --complete: so many records are known to be cut down (default: 0)',
+        'with --complete: the known number of stubs (default: 0)',
         (text: string) => expectedCount('--expect-cut', text),
       )
-      .option('--schema', 'check the shape of each record, too'),
+      .option('--schema', 'also check each record against the schema'),
   )
     .addHelpText(
       'after',
       `
-Where older files were removed, an instance begins later than with its record 1: this is told, and is no failure without
---complete. With --complete a log is whole where each instance begins with record 1, every record is proven by a seal, the last
-seal says that nothing follows or --expect-seq tells the last number, and no more records say that they were erased or cut down
-than are known: whoever can write the log can put such a one in the place of any record. An empty log is not whole then. Of the file that a server writes to, the last line may be cut off at this very moment: verify again.
+If older files were removed, an instance starts after record 1. This is reported, and is a failure only with --complete. With
+--complete a log is whole if each instance starts with record 1, a seal proves every record, the last seal marks the end (or
+--expect-seq gives the last number), and the numbers of erased records and stubs are the known ones: anyone who can write the log can
+put such a record in the place of any other. An empty log is then not whole. The last line of the current file can be incomplete
+while the server writes it: verify again.
 
-Every record is proven by the seal that follows it, within audit.seal_ms. What no seal proves is told: records that came after the
-last one, that an older version wrote, or whose seals were taken away. What cannot be known from the log alone is told, too:
-without a key, whether all of it was made anew; of an instance without its last seal, whether its end was cut off. The number
-that a server tells in its log when it ends can be given as --expect-seq.
+The seal that follows within audit.seal_ms proves a record. Records without a seal are reported: those after the last seal, those
+of an older version, and those whose seals were removed. The output also lists what the log alone cannot prove: without a key,
+that nobody created all seals again; for an instance without a last seal, that its end was not removed. The server logs the
+number for --expect-seq when it stops.
 
 Exit codes: 0 the log is whole, 1 it is not, 2 usage, or the log cannot be read.
 
@@ -199,7 +200,7 @@ function drawUnknown({ instances, withKey, unsealed }: Report, named: boolean): 
   return [
     ...(unsealed > 0
       ? [
-          'unsealed records are not proven: an older version wrote them, their seal had not come yet, or it was taken away',
+          'unsealed records are not proven: an older version wrote them, their seal was not written yet, or it was removed',
         ]
       : []),
     ...(open > 0
@@ -210,7 +211,7 @@ function drawUnknown({ instances, withKey, unsealed }: Report, named: boolean): 
     ...(named ? [] : ['not known: whether all records of an instance were removed (--expect-seq)']),
     ...(sealed && !withKey
       ? [
-          'not known: whether all seals were made anew, which takes no key here (audit.chain_key_file)',
+          'not known: whether all seals were created again, which needs no key here (audit.chain_key_file)',
         ]
       : []),
   ].map((text) => paint('dim', text));

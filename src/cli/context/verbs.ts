@@ -32,9 +32,9 @@ export function contextVerbs(noun: Command): void {
   noun.addHelpText(
     'after',
     `
-A context keeps address, tenant, token file and TLS files by name, in ${contextsFile()}; never a token.
-Flags come first, then POSTERN_ADDRESS, POSTERN_TENANT, POSTERN_TOKEN and POSTERN_ADMIN_TOKEN, then the context in use.
-POSTERN_CONTEXT names another one for a shell.
+A context stores address, tenant, token file and TLS files under a name, in ${contextsFile()}. It never stores a token.
+Options have priority, then POSTERN_ADDRESS, POSTERN_TENANT, POSTERN_TOKEN and POSTERN_ADMIN_TOKEN, then the current context.
+POSTERN_CONTEXT selects another context for a shell.
 
 Examples:
   postern context set prod --address postern.example.com:4700 --tenant acme --tls --token-file ~/.postern-token
@@ -44,24 +44,24 @@ Examples:
   noun.command('list').description('list the contexts').action(run(list));
   noun
     .command('use')
-    .description('use a context from now on')
+    .description('select the current context')
     .argument('<name>', 'its name')
     .action(run(use));
   noun
     .command('set')
     .description(
-      'make or change a context: --address, --tenant, --token-file, --tls, --ca, --cert, --key-file',
+      'create or change a context: --address, --tenant, --token-file, --tls, --ca, --cert, --key-file',
     )
     .argument('<name>', 'its name')
     .action(run((output, name: string) => set(output, program, name)));
   noun
     .command('delete')
-    .description('forget a context')
+    .description('delete a context')
     .argument('<name>', 'its name')
     .action(run(remove));
   noun
     .command('show')
-    .description('tell what commands work with, and where each value comes from')
+    .description('print the values in use, and where each one comes from')
     .action(run((output) => show(output, program)));
 }
 
@@ -118,7 +118,7 @@ function mustBeThere(name: string, contexts: ReadonlyMap<string, Context>): void
 function set(output: Format, program: Command, name: string): void {
   if (!NAME.test(name))
     throw new CliError(
-      `\`${visible(name)}\` is no name of a context: use letters, digits, \`.\`, \`_\` and \`-\`, at most 64`,
+      `\`${visible(name)}\` is not a valid context name: use letters, digits, \`.\`, \`_\` and \`-\`, at most 64`,
     );
   if (program.getOptionValueSource('token') === 'cli')
     throw new CliError(

@@ -169,7 +169,7 @@ function tokenStory(options: TokenOptions): string {
     options.contextName === undefined
       ? 'no context is in use'
       : `the context \`${options.contextName}\` has no token file`;
-  return ` (no token was sent: there is no --token and no --token-file, POSTERN_TOKEN and POSTERN_ADMIN_TOKEN are not set, and ${context})`;
+  return ` (no token was sent: --token, --token-file, POSTERN_TOKEN and POSTERN_ADMIN_TOKEN are not set, and ${context})`;
 }
 
 /** The metadata of a caller of decisions: a token that was given for this, never the operator's of the environment. */
@@ -210,7 +210,7 @@ function toAdminError(details: string, status: string, isReasoned: boolean): Adm
 }
 
 const NOT_SERVED =
-  'the server does not serve AdminService: set POSTERN_ADMIN_TOKEN or `admin.enabled` where it runs';
+  'the server does not serve AdminService: set POSTERN_ADMIN_TOKEN or `admin.enabled` in its settings';
 
 const OUTCOME =
   ' (where this was a write, it is not known whether it was done: send it again with the same --idempotency-key, or look first)';

@@ -312,7 +312,7 @@ function channelCredentials({ tls, ca, cert, keyFile }: ConnectionOptions): Chan
   if (tls !== true && files.every((file) => file === undefined))
     return credentials.createInsecure();
   if ((cert === undefined) !== (keyFile === undefined))
-    throw new CliError('--cert and --key-file: one is there without the other: give both');
+    throw new CliError('--cert and --key-file: only one is given: give both');
   try {
     return credentials.createSsl(
       readPem('--ca', ca),

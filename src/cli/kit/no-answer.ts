@@ -31,7 +31,7 @@ export function callFailure({ status, details, address, timeoutMs }: FailedCall)
   if (status === 'CANCELLED') return `the call to \`${address}\` was cancelled`;
   const why = causeOf(details);
   return why === undefined
-    ? `${no}: ${HOW}; where it asks for TLS, give --tls, and where it does not, leave it out`
+    ? `${no}: ${HOW}; give --tls if the server uses TLS, and omit it if not`
     : `${no}: ${why}`;
 }
 
@@ -53,7 +53,7 @@ function causeOf(details: string): string | undefined {
   if (/certificate required|handshake failure/i.test(details))
     return 'it asks for a client certificate: give --cert and --key-file';
   for (const [code] of details.matchAll(/\b(?:ERR_[A-Z_]+|E[A-Z]{3,})\b/g)) {
-    if (code === 'ENOENT') return `there is no such socket: ${HOW}`;
+    if (code === 'ENOENT') return `the socket does not exist: ${HOW}`;
     if (code === 'ECONNREFUSED') return `nothing listens there: ${HOW}`;
     if (code === 'ECONNRESET' || code === 'EPIPE') return undefined;
     const sentence = systemSentence(code);

@@ -19,7 +19,7 @@ export function usageError(text: string, given: readonly string[], program: Comm
     .replace('. Allowed choices are ', ': allowed are ')
     .replace(/\. Expected (\d+) arguments? but got (\d+)/, ': it takes $1, and got $2')
     .replace(/'([^']*)'/g, '`$1`');
-  return `postern: ${sentence} (${[...commandOf(given, program), '--help'].join(' ')} tells more)\n`;
+  return `postern: ${sentence} (${[...commandOf(given, program), '--help'].join(' ')} for help)\n`;
 }
 
 /** The names of the command that was called, as far as there are such commands. */

@@ -51,9 +51,9 @@ export function runner(packageRoot: string): Run {
 export function writing(command: Command): Command {
   return command
     .optionsGroup('Options of the write:')
-    .option('--dry-run', 'tell what would be done, change nothing')
-    .option('--idempotency-key <key>', 'do it at most once under this key, kept for a day')
-    .option('--expected-revision <n>', 'refuse it where the tenant is not at this revision')
+    .option('--dry-run', 'print what would be done, change nothing')
+    .option('--idempotency-key <key>', 'do it at most once with this key; a key is kept for a day')
+    .option('--expected-revision <n>', 'fail if the tenant is not at this revision')
     .option('--verbose', 'list each fact that changed, the first 10,000 of very many');
 }
 
@@ -72,7 +72,7 @@ export function writeOptions(flags: WriteFlags): object {
 
 /** The option of a list. */
 export function limitOption(): Option {
-  return new Option('--limit <n>', 'the first so many; without it all');
+  return new Option('--limit <n>', 'print at most this many (default: all)');
 }
 
 export function parseLimit({ limit }: LimitFlag): number | undefined {

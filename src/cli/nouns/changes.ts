@@ -38,14 +38,14 @@ export function changesVerbs(noun: Command, packageRoot: string): void {
   const run = runner(packageRoot);
   noun
     .command('list')
-    .description('list commits, oldest first, as far back as they are kept')
+    .description('list the kept commits, oldest first')
     .option('--after <n>', 'after this revision')
     .addOption(limitOption())
     .action(run(list));
   noun
     .command('watch')
-    .description('print commits as they happen, until it is interrupted')
-    .option('--after <n>', 'from the commit after this revision on; without it from now on')
+    .description('print new commits until interrupted')
+    .option('--after <n>', 'from the commit after this revision on (default: from now on)')
     .addHelpText('after', '\nExample:\n  postern changes watch -o json | jq .change.operation')
     .action(run(watch));
 }

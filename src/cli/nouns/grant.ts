@@ -30,19 +30,22 @@ interface ListFlags extends LimitFlag {
 /** Adds the verbs of `postern grant`. */
 export function grantVerbs(noun: Command, packageRoot: string): void {
   const run = runner(packageRoot);
-  const who = 'alice, user:alice, role:team or workspace:w1; bare where only one exists';
+  const who = 'alice, user:alice, role:team or workspace:w1; a bare id if only one exists';
   const where = 'tree path; "" is the root';
 
   writing(
     noun
       .command('create')
-      .description('grant actions on a path and all below it; granting again adds')
+      .description('grant actions at a path and below; a repeated grant adds actions')
       .argument('<principal>', who)
       .argument('<path>', where)
       .argument('<action...>', 'read, write, create, delete, admin')
-      .option('--with-grant-option', 'the principal may grant the same on')
-      .option('--grant-option-for <actions>', 'it may grant these of them on, as in read,write')
-      .option('--replace', 'these actions and options and no others of yours on that path'),
+      .option('--with-grant-option', 'the principal may grant these actions to others')
+      .option(
+        '--grant-option-for <actions>',
+        'the principal may grant these actions to others: read,write',
+      )
+      .option('--replace', 'replace your grant at this path instead of adding to it'),
   )
     .addHelpText(
       'after',
@@ -58,13 +61,16 @@ Examples:
   writing(
     noun
       .command('revoke')
-      .description('revoke what you granted, and by cascade all that depended on it')
+      .description('revoke your grant, and by cascade the grants that depend on it')
       .argument('<principal>', who)
       .argument('<path>', where)
-      .argument('[action...]', 'only these; without any the whole grant')
-      .option('--grantor <principal>', 'what this one granted; `operator` for the operator')
-      .option('--all-grantors', 'what anybody granted')
-      .option('--grant-option-only', 'the actions stay, and may not be granted on'),
+      .argument('[action...]', 'actions to revoke (default: all)')
+      .option(
+        '--grantor <principal>',
+        'revoke the grant of this grantor; `operator` for the operator',
+      )
+      .option('--all-grantors', 'revoke the grants of all grantors')
+      .option('--grant-option-only', 'revoke only the grant option, keep the actions'),
   )
     .addHelpText(
       'after',
@@ -79,18 +85,16 @@ Examples:
   noun
     .command('list')
     .description('list grants')
-    .argument('[principal]', 'held by this principal (the same as --principal)')
+    .argument('[principal]', 'held by this principal (same as --principal)')
     .option('--principal <principal>', 'held by this principal')
     .option('--path <path>', 'at this path, above it and below it')
-    .option('--grantor <principal>', 'given by this principal')
+    .option('--grantor <principal>', 'given by this grantor')
     .addOption(limitOption())
     .action(run(list));
 
   noun
     .command('check')
-    .description(
-      'tell whether grants and ownership alone allow an action; exit code 1: they do not',
-    )
+    .description('check whether grants and ownership alone allow an action; exit code 1: no')
     .argument('<principal>', who)
     .argument('<path>', where)
     .argument('<action>', 'read, write, create, delete or admin')
@@ -129,8 +133,8 @@ async function create(
   });
   const what = `${actions.join(', ')} on '${path}'`;
   const removed = [
-    ...some(answer.taken_actions, (list) => `${list} is taken away`),
-    ...some(answer.taken_options, (list) => `the option for ${list} is taken away`),
+    ...some(answer.taken_actions, (list) => `${list} is removed`),
+    ...some(answer.taken_options, (list) => `the option for ${list} is removed`),
   ];
   reportWrite(admin.output, answer, {
     what,

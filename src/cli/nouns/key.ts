@@ -66,11 +66,11 @@ export function keyVerbs(noun: Command, packageRoot: string): void {
     posture(
       noun
         .command('create')
-        .description('create a key; its secret is the last line, printed once')
-        .argument('[id]', 'its id; one is made if none is given'),
+        .description('create a key; the last line is its secret, which is printed only once')
+        .argument('[id]', 'its id (default: generated)'),
       { role: 'default_deny', mode: 'enforce' },
     )
-      .option('--policy-set <name>', 'a set to attach; may be repeated', collect)
+      .option('--policy-set <name>', 'a policy set to attach; repeatable', collect)
       .option('--user <id>', 'the user that it acts for'),
   )
     .addHelpText(
@@ -92,7 +92,7 @@ Examples:
 
   named('show', 'show a key').action(run(show));
 
-  writing(posture(named('set', 'change what is given'), {}))
+  writing(posture(named('set', 'change the given fields'), {}))
     .addHelpText(
       'after',
       `
@@ -106,16 +106,16 @@ Examples:
   setVerb(noun, run, 'detach', 'DetachPolicySet', 'detached from');
 
   writing(
-    named('rotate', 'give a key a new secret, printed once').option(
+    named('rotate', 'create a new secret of a key, which is printed only once').option(
       '--overlap <time>',
-      'how long the old secret stays good, for example 24h; without it not at all',
+      'time for which the old secret remains valid, for example 24h (default: none)',
     ),
   ).action(run(rotate));
 
   writing(named('revoke', 'end a key for good')).action(run(revoke));
 
   named('explain', 'tell what a key may do, and by which rule; exit code 1: it may not')
-    .option('--action <name>', 'one action; without it all of the catalog')
+    .option('--action <name>', 'one action (default: all of the catalog)')
     .addHelpText('after', '\nExample:\n  postern key explain agent-1 --action graph.search')
     .action(run(explain));
 }
@@ -123,19 +123,23 @@ Examples:
 function posture(command: Command, defaults: { role?: string; mode?: string }): Command {
   return command
     .addOption(
-      new Option('--role <role>', 'what holds where no rule says anything')
+      new Option('--role <role>', 'the result if no rule decides')
         .choices(KEY_ROLES)
         .default(defaults.role),
     )
     .addOption(
-      new Option('--mode <mode>', 'whether policies decide').choices(MODES).default(defaults.mode),
+      new Option('--mode <mode>', 'whether its policies are enforced')
+        .choices(MODES)
+        .default(defaults.mode),
     )
     .addOption(
-      new Option('--expires-in <time>', 'from now, for example 90d').conflicts('expiresAt'),
+      new Option('--expires-in <time>', 'lifetime from now, for example 90d').conflicts(
+        'expiresAt',
+      ),
     )
     .option('--expires-at <time>', 'RFC 3339, for example 2030-01-31T12:00:00Z, or never')
-    .option('--rate-limit <rate>', 'decisions in a time: 100/s, 6000/m, or none')
-    .option('--description <text>', 'for people');
+    .option('--rate-limit <rate>', 'largest rate of decisions: 100/s, 6000/m, or none')
+    .option('--description <text>', 'a description');
 }
 
 function setVerb(
@@ -149,7 +153,7 @@ function setVerb(
     noun
       .command(verb)
       .description(
-        `${verb} a policy set; warns where ${verb === 'attach' ? 'it then restricts nothing' : 'the key may then do more'}`,
+        `${verb} a policy set; warns if ${verb === 'attach' ? 'it restricts nothing' : 'the key gets more rights'}`,
       )
       .argument('<id>', "the key's id")
       .argument('<policy-set>', 'the name of the set'),

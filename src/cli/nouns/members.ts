@@ -30,7 +30,7 @@ export function memberVerbs(noun: Command, run: Run, type: 'role' | 'workspace')
       .description(`add users or roles to a ${type}, all or none of them`)
       .argument(`<${type}>`, 'the group')
       .argument('<member...>', who)
-      .option('--with-admin-option', 'they may manage the members of this group'),
+      .option('--with-admin-option', 'they may add and remove members of this group'),
   )
     .addHelpText('after', `\nExample:\n  postern ${type} add-member team alice bob carol`)
     .action(

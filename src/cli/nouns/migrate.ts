@@ -37,27 +37,27 @@ export function migrateVerbs(noun: Command, packageRoot: string): void {
   const about = 'settings that name the store and the directory of migrations';
   noun
     .command('status')
-    .description('tell which migrations the tenants have, and which they lack')
+    .description('print the applied and pending migrations of the tenants')
     .option(store, about)
     .addHelpText(
       'after',
       `
-Of all tenants, or of the one that --tenant or POSTERN_TENANT names.
-Exit code 1: a migration was edited, is missing or comes too late, so that \`migrate up\` would be refused.`,
+For all tenants, or the one of --tenant or POSTERN_TENANT.
+Exit code 1: a migration was edited, is missing or is out of order, so that \`migrate up\` would be refused.`,
     )
     .action(run(status));
   noun
     .command('up')
-    .description('apply all pending migrations, a tenant in one commit')
+    .description('apply all pending migrations, one commit per tenant')
     .option(store, about)
-    .option('--dry-run', 'show what would change, change nothing')
+    .option('--dry-run', 'print what would change, change nothing')
     .option('--verbose', 'list each fact that changed, the first 10,000 of very many')
     .addHelpText(
       'after',
       `
-To all tenants, or to the one that --tenant or POSTERN_TENANT names. Done again it changes nothing.
-What was done is in each tenant's change feed as \`migration.up\` of the operator (postern changes list); the audit
-log is the servers'. Exit code 1: it was refused for some tenant, of which nothing was changed.`,
+For all tenants, or the one of --tenant or POSTERN_TENANT. A second run changes nothing.
+The change log of each tenant has the entry \`migration.up\` of the operator (postern changes list). The audit log, which servers
+write, has no record. Exit code 1: it was refused for a tenant, which is unchanged.`,
     )
     .action(run(up));
 }

@@ -14,13 +14,13 @@ export const FILE_NOUNS: readonly Noun[] = [
   {
     name: 'migrate',
     connection: 'none',
-    description: 'apply changes of roles and permissions to tenants, once each',
+    description: 'apply migrations of roles and permissions, once to each tenant',
     load: async () => (await import('./migrate.ts')).migrateVerbs,
   },
   {
     name: 'audit',
     connection: 'none',
-    description: 'read, verify and erase what was recorded',
+    description: 'read, verify and erase audit records',
     load: async () => (await import('../audit/audit.ts')).auditVerbs,
   },
   {
@@ -36,7 +36,7 @@ export const FACT_NOUNS: readonly Noun[] = [
   {
     name: 'user',
     connection: 'server',
-    description: 'people, developers and agents',
+    description: 'users: people, developers and agents',
     load: async () => (await import('./user.ts')).userVerbs,
   },
   {
@@ -54,7 +54,7 @@ export const FACT_NOUNS: readonly Noun[] = [
   {
     name: 'grant',
     connection: 'server',
-    description: 'actions on a path and all below it',
+    description: 'grants of actions at a path and below',
     load: async () => (await import('./grant.ts')).grantVerbs,
   },
   {
@@ -66,7 +66,7 @@ export const FACT_NOUNS: readonly Noun[] = [
   {
     name: 'policy-set',
     connection: 'server',
-    description: 'rules that keys are held to',
+    description: 'policy sets: the rules for keys',
     load: async () => (await import('./policy-set.ts')).policySetVerbs,
   },
   {
@@ -90,7 +90,7 @@ export const FACT_NOUNS: readonly Noun[] = [
   {
     name: 'changes',
     connection: 'server',
-    description: "the tenant's commits",
+    description: 'the change log of a tenant',
     load: async () => (await import('./changes.ts')).changesVerbs,
   },
 ];

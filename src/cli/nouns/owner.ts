@@ -27,25 +27,23 @@ export function ownerVerbs(noun: Command, packageRoot: string): void {
   writing(
     noun
       .command('set')
-      .description(
-        'make a user the owner of a path, as long as you may; it takes over from an owner before',
-      )
+      .description('make a user the owner of a path; replaces a previous owner')
       .argument('<path>', where)
-      .argument('<user>', 'the owner to be'),
+      .argument('<user>', 'the new owner'),
   )
     .addHelpText('after', '\nExample:\n  postern owner set work.projects.api alice')
     .action(run(set));
 
   noun
     .command('get')
-    .description('tell the owner of exactly this path')
+    .description('print the owner of exactly this path')
     .argument('<path>', where)
     .action(run(get));
 
   writing(
     noun
       .command('remove')
-      .description('leave a path without an owner; what was given by ownership is revoked')
+      .description('remove the owner of a path; grants that depend on the ownership are revoked')
       .argument('<path>', where),
   ).action(run(remove));
 

@@ -95,40 +95,40 @@ Example:
 
   writing(
     named('set', 'change what is given; its rules stay')
-      .addOption(new Option('--mode <mode>', 'whether its rules decide').choices(MODES))
-      .option('--description <text>', 'for people'),
+      .addOption(new Option('--mode <mode>', 'whether its rules are enforced').choices(MODES))
+      .option('--description <text>', 'a description'),
   )
     .addHelpText('after', '\nExample:\n  postern policy-set set tenant-acme --mode enforce')
     .action(run(set));
 
-  fromFile('validate', 'check a policy set as the server would, store nothing').action(
+  fromFile('validate', 'validate a policy set like the server, store nothing').action(
     run(validate),
   );
 
-  named('get', 'print a policy set as a file that can be edited and put back')
-    .option('--version <n>', 'this version, instead of the one in force')
+  named('get', 'print a policy set as a file for update')
+    .option('--version <n>', 'this version (default: the one in force)')
     .action(run(get));
 
   noun.command('list').description('list policy sets').addOption(limitOption()).action(run(list));
 
-  named('diff', 'tell what changed from one version to another')
-    .requiredOption('--from <n>', 'the version before')
-    .option('--to <n>', 'the version after, instead of the one in force')
+  named('diff', 'print the changes from one version to another')
+    .requiredOption('--from <n>', 'the old version')
+    .option('--to <n>', 'the new version (default: the one in force)')
     .action(run(diff));
 
   reading(
     within(
-      named('report', 'tell what enforcing a set would change, by recorded decisions').option(
+      named('report', 'print what enforcing a set would change, from recorded decisions').option(
         '--state <file>',
-        'a state file that says which keys carry the set; its catalog is that of --config',
+        'a state file with the keys that have the set; the catalog is that of --config',
       ),
     ),
   )
     .addHelpText(
       'after',
       `
-Which keys carry the set is known from --state, else from the server, if there is a token, else from the log alone.
-Decisions from before the last change of the set or the key that the log tells of prove nothing, and are passed over.
+The keys with the set come from --state, otherwise from the server (if there is a token), otherwise from the log.
+Decisions from before the last recorded change of the set or the key are ignored.
 
 Exit codes: 0 no recorded request would change, 1 some would, 2 usage, or not enough evidence.
 

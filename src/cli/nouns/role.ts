@@ -46,9 +46,9 @@ export function roleVerbs(noun: Command, packageRoot: string): void {
       .command(verb)
       .description(description)
       .argument('<id>', 'its id')
-      .option('--level <n>', 'seniority, 0 to 100')
-      .option('--permission <r:a>', 'resource:verb, either may be *; may be repeated', collect)
-      .option('--description <text>', 'for people');
+      .option('--level <n>', 'level, 0 to 100')
+      .option('--permission <r:a>', 'resource:verb, either side may be *; repeatable', collect)
+      .option('--description <text>', 'a description');
 
   writing(definition('create', 'create a role'))
     .addHelpText(
@@ -64,7 +64,7 @@ Examples:
     definition(
       'update',
       'change what is given; --permission replaces all permissions (see grant-permission)',
-    ).option('--clear-permissions', 'leave it without any'),
+    ).option('--clear-permissions', 'remove all permissions'),
   ).action(run(update));
 
   permissionVerb(noun, run, 'grant-permission', 'add permissions to a role', {
@@ -101,7 +101,7 @@ function permissionVerb(
       .command(verb)
       .description(`${description}; the others stay`)
       .argument('<role>', 'its id')
-      .argument('<permission...>', 'resource:verb, either may be *'),
+      .argument('<permission...>', 'resource:verb, either side may be *'),
   )
     .addHelpText('after', `\nExample:\n  postern role ${verb} engineering kb:read thread:read`)
     .action(

@@ -21,30 +21,26 @@ interface CreateAnswer extends WriteAnswer {
 /** Adds the verbs of `postern session`. */
 export function sessionVerbs(noun: Command, packageRoot: string): void {
   const run = runner(packageRoot);
-  const who = 'the user; the actor if none is given';
+  const who = 'the user (default: the actor)';
 
   writing(
     noun
       .command('create')
       .description('create a session; its token is the last line, printed once')
       .argument('[user]', who)
-      .option('--ttl <time>', 'how long it is good, for example 30m; without it 12h'),
+      .option('--ttl <time>', 'lifetime, for example 30m (default: 12h)'),
   )
     .addHelpText('after', '\nExample:\n  postern session create alice --ttl 8h')
     .action(run(create));
 
-  noun
-    .command('list')
-    .description('list the sessions that are good')
-    .argument('[user]', who)
-    .action(run(list));
+  noun.command('list').description('list valid sessions').argument('[user]', who).action(run(list));
 
   writing(
     noun
       .command('revoke')
       .description('end one session, or all of a user')
       .argument('[user]', who)
-      .argument('[id]', 'the session; all if none is given'),
+      .argument('[id]', 'the session (default: all)'),
   ).action(run(revoke));
 }
 

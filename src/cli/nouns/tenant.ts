@@ -40,13 +40,13 @@ export function tenantVerbs(noun: Command, packageRoot: string): void {
   writing(
     noun
       .command('delete')
-      .description('delete a tenant with all it has; its name stays taken')
+      .description('delete a tenant with all its facts; the name cannot be used again')
       .argument('<name>', 'its name')
-      .requiredOption('--confirm <name>', 'its name once more'),
+      .requiredOption('--confirm <name>', 'its name again'),
   )
     .addHelpText(
       'after',
-      '\nFrom its first commit on nothing of the tenant is allowed. Interrupted, it goes on when it is run again.\n\nExample:\n  postern tenant delete acme --confirm acme',
+      '\nFrom the first commit on, everything in the tenant is denied. If it is interrupted, run it again to continue.\n\nExample:\n  postern tenant delete acme --confirm acme',
     )
     .action(run(remove));
   noun.command('list').description('list tenants').addOption(limitOption()).action(run(list));

@@ -110,7 +110,7 @@ async function send(
 }
 
 function outcomeOf(entry: UserEntry, { items }: BatchAnswer, at: number): Outcome {
-  const { error = 'the server told nothing of it', rule = '' } = items[at] ?? {};
+  const { error = 'the server returned no result for it', rule = '' } = items[at] ?? {};
   return { id: entry.id, created: error === '', error, rule };
 }
 

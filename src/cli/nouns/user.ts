@@ -66,7 +66,7 @@ export function userVerbs(noun: Command, packageRoot: string): void {
 
   const creating = profile(noun.command('create').description('create a user')).option(
     '--no-login',
-    'it cannot authenticate: this makes a role, whose grants its members inherit',
+    'create a role with this id, which cannot authenticate; its members inherit its grants',
   );
   writing(creating.argument('<id>', 'its id'))
     .addHelpText(
@@ -81,12 +81,12 @@ Examples:
 
   noun.command('get').description('show a user').argument('<id>', 'its id').action(run(get));
 
-  const updating = profile(noun.command('update').description('change what is given'))
+  const updating = profile(noun.command('update').description('change the given fields'))
     .argument('<id>', 'its id')
-    .option('--no-superuser', 'take it away')
-    .option('--no-createrole', 'take it away')
-    .addOption(new Option('--suspend', 'deny everything until it is lifted').conflicts('unsuspend'))
-    .option('--unsuspend', 'lift a suspension');
+    .option('--no-superuser', 'clear the flag')
+    .option('--no-createrole', 'clear the flag')
+    .addOption(new Option('--suspend', 'deny everything until --unsuspend').conflicts('unsuspend'))
+    .option('--unsuspend', 'end a suspension');
   writing(updating)
     .addHelpText(
       'after',
@@ -102,31 +102,31 @@ Examples:
   writing(
     noun
       .command('delete')
-      .description('delete a user with all it holds; grants it had given are revoked by cascade')
+      .description('delete a user and its rights; the grants that it gave are revoked by cascade')
       .argument('<id>', 'its id')
-      .option('--reassign-to <principal>', 'who takes over the grants it had given'),
+      .option('--reassign-to <principal>', 'the new grantor of the grants that it gave'),
   ).action(run(remove));
 
   noun
     .command('list')
     .description('list users')
-    .option('--external-id <id>', 'those with this id in another system')
-    .option('--email <address>', 'those with this address')
-    .option('--include-deleted', 'tombstones, too')
+    .option('--external-id <id>', 'users with this id in another system')
+    .option('--email <address>', 'users with this e-mail address')
+    .option('--include-deleted', 'also tombstones')
     .addOption(limitOption())
     .action(run(list));
 
   writing(
     noun
       .command('batch')
-      .description('create the users of a file, in commits of a thousand; each refusal is told')
+      .description('create the users of a file, 1,000 in each commit; prints each refused user')
       .requiredOption('-f, --file <file>', 'YAML or JSON, a list of users; - reads standard input'),
   )
     .addHelpText(
       'after',
       `
-The file is a list, or has one as \`users\`; a user has id and, if wanted, type, external_id,
-email, metadata, superuser, createrole and no_login:
+The file is a list, or has a list \`users\`. A user has an id and optionally type, external_id, email, metadata,
+superuser, createrole and no_login:
   - { id: alice, email: alice@example.com, metadata: { team: eng } }`,
     )
     .action(
@@ -138,13 +138,13 @@ email, metadata, superuser, createrole and no_login:
 
 function profile(command: Command): Command {
   return command
-    .option('--superuser', 'bypasses all checks of the subject')
+    .option('--superuser', 'has evidence for every action')
     .option('--createrole', 'may create users and roles')
     .option('--external-id <id>', 'its id in another system')
     .option('--email <address>', 'its e-mail address')
-    .addOption(new Option('--type <type>', 'what it is').choices(USER_TYPES))
-    .option('--metadata <json>', 'free properties, a JSON object')
-    .option('--metadata-entry <k=v>', 'one of them: k=text or k:=JSON; may be repeated', collect);
+    .addOption(new Option('--type <type>', 'the kind of user').choices(USER_TYPES))
+    .option('--metadata <json>', 'metadata, a JSON object')
+    .option('--metadata-entry <k=v>', 'one metadata entry: k=text or k:=JSON; repeatable', collect);
 }
 
 async function create(admin: Admin, options: CreateFlags, id: string): Promise<number> {

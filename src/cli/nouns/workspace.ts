@@ -38,7 +38,7 @@ export function workspaceVerbs(noun: Command, packageRoot: string): void {
       .command(verb)
       .description(description)
       .argument('<id>', 'its id')
-      .option('--description <text>', 'for people');
+      .option('--description <text>', 'a description');
 
   writing(definition('create', 'create a workspace'))
     .addHelpText(
@@ -49,7 +49,7 @@ Examples:
   postern workspace add-member w1 alice`,
     )
     .action(run(create));
-  writing(definition('update', 'change what is given')).action(run(update));
+  writing(definition('update', 'change the given fields')).action(run(update));
   writing(
     noun
       .command('delete')

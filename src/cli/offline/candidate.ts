@@ -113,7 +113,7 @@ function editOf(
   target: string | undefined,
 ): Edit {
   if (policySet.length === 0) {
-    if (attach.length > 0) throw new CliError('--attach: it needs --policy-set FILE beside it');
+    if (attach.length > 0) throw new CliError('--attach: it needs --policy-set FILE');
     return (_tenant, facts) => facts;
   }
   if (target === undefined)

@@ -42,7 +42,7 @@ export function openOffline(files: OfflineFiles): OfflineClient {
 
 function openFiles(files: OfflineFiles): OfflineClient {
   if (files.state.length === 0)
-    throw new CliError('--offline: there are no facts to decide on: give --state FILE');
+    throw new CliError('--offline: no facts are given: give --state FILE');
   const configuration = configurationOf(files);
   const { catalog, settings } = configuration;
   const { limits } = settings;

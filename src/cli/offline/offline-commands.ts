@@ -25,10 +25,10 @@ export function addTest(program: Command, shared: Shared): void {
     .description('run the policy tests of a directory')
     .argument('<dir>', 'directory, or one file; - reads standard input')
     .option('--junit <file>', 'write a JUnit report')
-    .option('--verbose', 'show the tests that pass, too')
-    .option('--run <regex>', 'only tests whose `suite: name` it matches')
-    .option('--coverage', 'tell which rules, permissions, grants and owners no test exercises')
-    .option('--coverage-min <percent>', 'exit with 1 where less is exercised; implies --coverage')
+    .option('--verbose', 'also print passed tests')
+    .option('--run <regex>', 'only tests whose `suite: name` matches')
+    .option('--coverage', 'list rules, permissions, grants and owners that no test exercises')
+    .option('--coverage-min <percent>', 'exit code 1 below this coverage; implies --coverage')
     .action(
       async (
         directory: string,
@@ -52,35 +52,35 @@ export function addTest(program: Command, shared: Shared): void {
 export function addReplay(program: Command, shared: Shared): void {
   program
     .command('replay')
-    .description('decide recorded requests again by candidate policies, roles and facts')
+    .description('decide recorded requests again with candidate policies, roles and facts')
     .requiredOption(
       '--log <file>',
-      'the file of an audit log, with what was rotated from it, may be repeated; or redis://…',
+      'an audit log file with its rotated files, or redis://…; repeatable',
       collect,
     )
     .option('--stream <key>', 'the stream in that Redis', 'postern:audit')
-    .option('--config <file>', 'candidate settings: of them the catalog, and the store')
+    .option('--config <file>', 'candidate settings, for the catalog and the store')
     .option(
       '--state <file>',
-      "candidate facts of a tenant, instead of the store's; may be repeated",
+      'candidate facts of a tenant, instead of those of the store; repeatable',
       collect,
       [],
     )
-    .option('--policy-set <file>', 'a set to try in their place; may be repeated', collect, [])
-    .option('--attach <key>', 'a key that gets these sets; may be repeated', collect, [])
-    .option('--from <time>', 'decisions from then on: 2030-01-31T12:00:00Z, or 15m, 24h, 7d ago')
-    .option('--to <time>', 'decisions before then, likewise')
+    .option('--policy-set <file>', 'a candidate policy set; repeatable', collect, [])
+    .option('--attach <key>', 'a key to attach these sets to; repeatable', collect, [])
+    .option('--from <time>', 'first time, inclusive: 2030-01-31T12:00:00Z, or 15m, 24h, 7d ago')
+    .option('--to <time>', 'last time, exclusive, in the same form')
     .option('--junit <file>', 'write a JUnit report')
     .addOption(
-      new Option('--fail-on <difference>', 'which differences end with exit code 1')
+      new Option('--fail-on <difference>', 'differences that cause exit code 1')
         .choices(['any', 'allow-to-deny', 'deny-to-allow'])
         .default('any'),
     )
     .addHelpText(
       'after',
       `
-The records need the inputs of requests: \`audit.attributes: true\`. What they leave out is not guessed at: decisions that
-depend on it are counted as not replayable, with the cause.
+The records need the inputs of requests: \`audit.attributes: true\`. Nothing is guessed: decisions that depend on
+an omitted input are counted as not replayed, with the cause.
 
 Exit codes: 0 no difference, 1 differences, 2 usage, or nothing could be replayed.
 
@@ -99,15 +99,15 @@ Examples:
 export function addInit(program: Command, shared: Shared): void {
   program
     .command('init')
-    .description('create a first tenant and its owner, on the store itself, and print a token')
-    .requiredOption('--admin <user>', "the tenant's first owner, a superuser")
-    .option('--ttl <time>', 'how long its session is good, for example 30m; without it 12h')
-    .option('--config <file>', 'settings that name the store')
+    .description('create a tenant and its owner on the store itself, and print a token')
+    .requiredOption('--admin <user>', "the tenant's owner, a superuser")
+    .option('--ttl <time>', 'lifetime of the session, for example 30m (default: 12h)')
+    .option('--config <file>', 'settings with the store')
     .addHelpText(
       'after',
       `
-The tenant is the one that --tenant or POSTERN_TENANT names. The token is the last line, and is printed once. What was
-done is in the tenant's change feed as \`tenant.init\` of the operator; the audit log is the servers'.
+--tenant or POSTERN_TENANT names the tenant. The last line is the token, which is printed only once. The tenant's change log has
+the entry \`tenant.init\` of the operator. The audit log, which servers write, has no record.
 
 Example:
   postern init --tenant acme --admin alice`,

@@ -64,7 +64,7 @@ async function replayFrom(source: Source, options: ReplayOptions): Promise<numbe
   const { lines, first } = replayed.unreadable;
   if (lines > 0)
     process.stderr.write(
-      `warning: ${lines} line(s) are no records, the first: ${visible(first ?? '')}\n`,
+      `warning: ${lines} line(s) are not records, the first: ${visible(first ?? '')}\n`,
     );
   if (replayed.replayed === 0) {
     process.stderr.write(

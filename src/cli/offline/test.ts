@@ -66,7 +66,7 @@ function regexOf(text: string): RegExp {
     return new RegExp(text, 'u');
   } catch {
     throw new CliError(
-      `--run: \`${text}\` is no regular expression: a name is matched by its letters, and \`\\\` goes before a sign that has a meaning`,
+      `--run: \`${text}\` is not a regular expression: write \`\\\` before a character with a special meaning`,
     );
   }
 }
@@ -74,7 +74,9 @@ function regexOf(text: string): RegExp {
 function percentOf(text: string): number {
   const percent = /^\d{1,3}(\.\d+)?$/.test(text) ? Number(text) : NaN;
   if (!(percent <= 100))
-    throw new CliError(`--coverage-min: \`${text}\` is no percentage: give a number from 0 to 100`);
+    throw new CliError(
+      `--coverage-min: \`${text}\` is not a percentage: give a number from 0 to 100`,
+    );
   return percent;
 }
 
@@ -114,6 +116,6 @@ function drawCoverage(coverage: Coverage, least: number | undefined): string[] {
     ...(missed.length === 0
       ? []
       : ['never exercised:', ...missed.map((name) => `  ${visible(name)}`), '']),
-    isLow ? paint('red', `${percent} exercised, ${least} % is asked for`) : `${percent} exercised`,
+    isLow ? paint('red', `${percent} exercised, ${least} % required`) : `${percent} exercised`,
   ];
 }

@@ -27,7 +27,9 @@ export async function openAsked(options: WhomOptions): Promise<Asked> {
   const { offline = false, config, state = [], minRevision, consistencyToken } = options;
   if (!offline) {
     if (config !== undefined || state.length > 0)
-      throw new CliError('--config and --state: a server has its own: give --offline beside them');
+      throw new CliError(
+        '--config and --state: a server has its own settings and state: also give --offline',
+      );
     return {
       tenant: tenantOf(options.tenant),
       client: connect(options, callerHeaders(options)),

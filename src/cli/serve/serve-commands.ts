@@ -9,10 +9,10 @@ import { endAtOnce, holdHangUp } from './signals.ts';
 export function addServe(program: Command, shared: Shared): void {
   program
     .command('serve')
-    .description('serve decisions until SIGTERM; SIGHUP reads the catalog again')
-    .option('--config <file>', 'settings (else POSTERN_CONFIG, else config/postern.yaml)')
-    .option('--state <file>', 'create this tenant if it is absent; may be repeated', collect, [])
-    .option('--demo', 'serve the demo tenant (the same as --state config/demo.yaml)')
+    .description('serve decisions until SIGTERM; SIGHUP reloads the catalog')
+    .option('--config <file>', 'settings (default: POSTERN_CONFIG, then config/postern.yaml)')
+    .option('--state <file>', 'create this tenant if it does not exist; repeatable', collect, [])
+    .option('--demo', 'serve the demo tenant (same as --state config/demo.yaml)')
     .action(
       run(shared, async (options: { config?: string; state: string[]; demo?: boolean }) => {
         // Before what it takes to serve is loaded.
@@ -28,7 +28,7 @@ export function addServe(program: Command, shared: Shared): void {
 export function addHealthcheck(program: Command, shared: Shared): void {
   program
     .command('healthcheck')
-    .description('tell whether a server is ready')
+    .description('check whether a server is ready')
     .addOption(
       new Option('--http <host:port>', 'the HTTP listener, or unix:/path')
         .env('POSTERN_HTTP_ADDRESS')

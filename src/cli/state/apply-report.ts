@@ -29,7 +29,7 @@ export function tellRefusal({
 }: Pick<ApplyAnswer, 'removals' | 'needs_prune_or_keep'>): number {
   if (!isRefused) return EXIT.ok;
   process.stderr.write(
-    `postern: the state takes ${removals.length} thing(s) from the tenant: it is refused without --prune, which removes them, or --keep, which leaves what it does not list (ADM-10)\n`,
+    `postern: the state removes ${removals.length} item(s) from the tenant: give --prune to remove them, or --keep to keep what it does not list (ADM-10)\n`,
   );
   return EXIT.refused;
 }

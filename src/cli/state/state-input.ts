@@ -34,7 +34,7 @@ export function mustEnd(file: string, { bytes }: StateInput): void {
   const hasEnd = /(?:^|\n)\.\.\.\s*$/.test(bytes.subarray(-1_024).toString());
   if (!isJson && !hasEnd)
     throw new CliError(
-      '--file: the state from the pipe does not tell where it ends, and may be cut off: with --prune, end it with a line `...`, or send JSON',
+      '--file: the state from the pipe has no end mark and may be truncated: with --prune, end it with a line `...`, or send JSON',
     );
 }
 

@@ -12,7 +12,7 @@ export function weaknesses({ grpc }: Settings, adminToken: string | undefined): 
   const open = grpc.callers.length === 0 && grpc.tls.client_ca === undefined;
   if (!isLocal(grpc.address) && open)
     warnings.push(
-      `whoever reaches \`${grpc.address}\` may ask: set \`grpc.tls.client_ca\` or \`grpc.callers\``,
+      `anyone who can connect to \`${grpc.address}\` may ask: set \`grpc.tls.client_ca\` or \`grpc.callers\``,
     );
   return warnings;
 }
@@ -31,12 +31,12 @@ export function exposureProblems(
   if ((cert === undefined) !== (key === undefined))
     problem(['grpc', 'tls'], 'has one of `cert` and `key`: give both');
   if (clientCa !== undefined && cert === undefined)
-    problem(['grpc', 'tls', 'client_ca'], 'needs `cert` and `key` beside it');
+    problem(['grpc', 'tls', 'client_ca'], 'also needs `cert` and `key`');
   const plain = cert === undefined && !isLocal(grpc.address);
   if (plain && (admin.enabled || hasAdminToken))
     problem(
       ['grpc', 'address'],
-      `\`${grpc.address}\` is no loopback address, and AdminService is enabled there without TLS: set \`grpc.tls\`, or listen on 127.0.0.1`,
+      `\`${grpc.address}\` is not a loopback address, and AdminService is enabled there without TLS: set \`grpc.tls\`, or listen on 127.0.0.1`,
     );
   if (plain && grpc.callers.length > 0)
     problem(
@@ -47,7 +47,7 @@ export function exposureProblems(
     if (mode !== undefined && !address.startsWith('unix:'))
       problem(
         [section, 'socket_mode'],
-        `is for unix sockets, and \`${address}\` is none: leave it out, or listen on unix:/path`,
+        `is for unix sockets, and \`${address}\` is not one: omit it, or listen on unix:/path`,
       );
   const names = grpc.callers.map(({ name }) => name);
   for (const [index, name] of names.entries())

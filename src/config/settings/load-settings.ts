@@ -100,7 +100,7 @@ function unnamedFiles(source: Source, settings: Settings, directory: string): Pr
     .map((key) =>
       source.problem(
         [key],
-        `is not in these settings, and \`${settings[key]}\` is not beside them: name the file, as \`${key}: path/to/${settings[key]}\`; Postern's own is in its \`config\` directory`,
+        `is not in these settings, and \`${settings[key]}\` is not in their directory: name the file, as \`${key}: path/to/${settings[key]}\`; Postern's own is in its \`config\` directory`,
       ),
     );
 }

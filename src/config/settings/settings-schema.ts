@@ -41,7 +41,7 @@ export const httpAddress = address('127.0.0.1:4701');
 
 const socketMode = z
   .string()
-  .regex(/^0?[0-7]{3}$/, 'is no octal number of three digits, such as `"0660"`')
+  .regex(/^0?[0-7]{3}$/, 'is not an octal number of three digits, such as `"0660"`')
   .optional()
   .meta({ description: 'Permissions of a unix socket, octal; absent: what the umask leaves' });
 
@@ -65,7 +65,9 @@ const issuer = z.strictObject({
   subject_claim: z.string().optional().meta({ description: 'Claim that is the user id; sub' }),
   tenant: z.string().optional().meta({ description: 'Tenant of all its tokens' }),
   tenant_claim: z.string().optional().meta({ description: 'Claim that is the tenant instead' }),
-  max_age_seconds: seconds('How long the last good keys are used while there are no newer; 86400'),
+  max_age_seconds: seconds(
+    'How long the last valid keys are used if newer ones cannot be read; 86400',
+  ),
   refresh_seconds: seconds('How often its keys are read; 300'),
   cooldown_seconds: seconds('Between reads for an unknown key; 30'),
   timeout_ms: z
@@ -94,7 +96,7 @@ export const settingsSchema = z
     }),
     workers: z.int().min(1).max(64).default(1).meta({
       description:
-        'Processes that decide, each on a core of its own; with more than one another watches over them',
+        'Number of processes that decide, each on its own core; with more than one, another process supervises them',
     }),
     redis: z
       .strictObject({
@@ -137,11 +139,8 @@ export const settingsSchema = z
           .array(z.enum(['gzip', 'deflate']))
           .default([])
           .meta({ description: 'Ways in which callers may compress messages; none: they may not' }),
-        max_concurrent_streams: count(256, 'Calls at once on one connection'),
-        max_connection_age_ms: millis(
-          0,
-          'After so long a connection is asked to come again; 0: never',
-        ),
+        max_concurrent_streams: count(256, 'Simultaneous calls on one connection'),
+        max_connection_age_ms: millis(0, 'Age at which a client must reconnect; 0: no limit'),
         tls: z
           .strictObject({
             cert: z.string().optional().meta({ description: 'PEM file of the certificate chain' }),
@@ -163,7 +162,7 @@ export const settingsSchema = z
           )
           .default([])
           .meta({
-            description: 'Services that may ask, by a bearer token; empty: whoever connects',
+            description: 'Services that may ask, by a bearer token; empty: anyone who can connect',
           }),
       })
       .prefault({}),
@@ -233,7 +232,7 @@ export const settingsSchema = z
           description:
             'Requests that an object of a Filter counts as in the rate limit of its key; 0: a Filter is one request',
         }),
-        waiting_calls: count(10_000, 'Calls that wait for a min_revision at once'),
+        waiting_calls: count(10_000, 'Calls that may wait for a min_revision at the same time'),
         receiving_bytes: count(
           67_108_864,
           'Bytes of messages that are being received, over all calls',
@@ -279,7 +278,8 @@ export const settingsSchema = z
         cached_closures: count(10_000, 'Sets of groups kept compiled, a tenant'),
         cached_tenants: count(1_000, 'Tenants whose policies are kept in memory'),
         snapshot_file: z.string().optional().meta({
-          description: 'File with the last good facts, to start from while the store is away',
+          description:
+            'File with the last confirmed facts, for a start while the store is not reachable',
         }),
         snapshot_interval_ms: z
           .int()
@@ -300,7 +300,7 @@ export const settingsSchema = z
           .string()
           .regex(/^https?:\/\/[^\s/]+\/\S+$/, 'is not a URL with a path, such as .../v1/traces')
           .default('http://127.0.0.1:4318/v1/traces')
-          .meta({ description: 'Where a collector takes them by OTLP over HTTP' }),
+          .meta({ description: 'Address of the collector, OTLP over HTTP' }),
         sample_ratio: z.number().min(0).max(1).default(0.1).meta({
           description: 'Share of the calls that are traced where the caller does not say',
         }),

@@ -1,4 +1,4 @@
-/** The models that give evidence, a row each. */
+/** The models that give evidence, one row each. */
 import type { Action } from '../action.ts';
 import type { Model, Resource } from '../model.ts';
 import type { SubjectFacts } from '../subject.ts';
@@ -9,16 +9,16 @@ import { tree, treeAllows } from './tree.ts';
 
 export const MODEL_RULES: Readonly<Record<Model, ModelRules>> = { rbac, tree, acl };
 
-/** What of a subject's evidence is settled before an object is looked at. */
+/** The part of a subject's evidence that does not depend on the object. */
 export interface SettledEvidence {
   /** `undefined`: a key acts alone. */
   readonly subject: SubjectFacts | undefined;
   readonly action: Action;
-  /** RBAC's word, which no object changes. */
+  /** Result of RBAC, which does not depend on the object. */
   readonly rbac: boolean;
 }
 
-/** One model's word on one object: ALLOW or nothing. A direct call each: this is asked of every object of a Filter. */
+/** Result of one model for one object. Direct calls, because Filter runs this for every object. */
 export function modelAllows(
   model: Model,
   { subject, action, rbac: isPermitted }: SettledEvidence,
@@ -35,7 +35,7 @@ export function modelAllows(
   }
 }
 
-/** The same question of each model. */
+/** Runs the same function for each model. */
 export function perModel<T>(answer: (model: Model) => T): Readonly<Record<Model, T>> {
   return { rbac: answer('rbac'), tree: answer('tree'), acl: answer('acl') };
 }

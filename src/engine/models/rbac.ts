@@ -4,7 +4,7 @@ import { FactList, permissionRef } from '../explanation.ts';
 import type { Permissions } from '../permissions.ts';
 import type { ModelRules } from './rules.ts';
 
-/** Whether the closure's highest level is the one that the action asks for, or above it (RBAC-3). */
+/** Whether the closure's highest level is at least the required one (RBAC-3). */
 export function reachesLevel(closure: { readonly level: number }, action: Action): boolean {
   return closure.level >= action.minLevel;
 }
@@ -25,7 +25,7 @@ function holdsVerb(held: ReadonlySet<string> | undefined, verbs: readonly string
   return false;
 }
 
-/** Whether a permission as it is written satisfies the action (RBAC-1, RBAC-2). */
+/** Whether a written permission satisfies the action (RBAC-1, RBAC-2). */
 function permissionMatches(permission: string, action: Action): boolean {
   // An action without a permission has no verbs: not even `*:*` satisfies it (ACT-3).
   if (action.verbs.length === 0) return false;
@@ -60,7 +60,7 @@ export const rbac: ModelRules = {
       ? `${action.name} has no permission`
       : `no role in the closure carries ${permissionOf(action)}`,
 
-  // Nothing of the object is looked at.
+  // The object is not read.
   mayAllow: ({ subject, action }) => rbacAllows(subject.groups.permissions, action),
 
   candidates: () => [],

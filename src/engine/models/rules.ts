@@ -1,4 +1,4 @@
-/** What every model that gives evidence for a subject tells of itself (COMB-3, section 4 of the rules). */
+/** Interface of the models that give evidence for a subject (COMB-3, section 4 of the rules). */
 import type { Action } from '../action.ts';
 import type { Fact, Missing } from '../explanation.ts';
 import type { Resource } from '../model.ts';
@@ -6,42 +6,42 @@ import type { RoleRecord, WorkspaceRecord } from '../records.ts';
 import type { Meter, Steps } from '../steps.ts';
 import type { SubjectFacts } from '../subject.ts';
 
-/** Whom a model is asked about, and for what. */
+/** Subject and action of a request to a model. */
 export interface Asked {
   readonly subject: SubjectFacts;
   readonly action: Action;
 }
 
-/** Parts of a resource that a request had and that are left out of what is known of it. */
+/** Parts of the request's resource that are unknown here. */
 export interface Withheld {
   readonly path: boolean;
   readonly attributes: boolean;
   readonly sources: boolean;
 }
 
-/** A single fact that would make the model allow. */
+/** One fact that would make the model allow. */
 export interface Candidate {
   readonly missing: Missing;
-  /** The object with the fact in it; absent: the fact is not on the object. */
+  /** The object with the added fact; absent: the fact is not an attribute of the object. */
   readonly resource?: Resource;
 }
 
-/** The shortest chain over membership from the subject to a group, `role:team`; both are included. */
+/** The shortest membership chain from the subject to a group, `role:team`; both are included. */
 export type ChainTo = (group: string) => Steps<readonly string[]>;
 
-/** A model, but for its word in a decision, which `models.ts` asks by a direct call. */
+/** A model without its decision function, which `models.ts` calls directly. */
 export interface ModelRules {
-  /** The facts by which it allows, read from the records (Explain). */
+  /** The facts that make it allow, read from the records (Explain). */
   facts(asked: Asked, resource: Resource, chainTo: ChainTo, meter: Meter): Steps<readonly Fact[]>;
-  /** Why it allows nothing, in words. */
+  /** A sentence that says why it does not allow. */
   silence(asked: Asked, resource: Resource): string;
   /** Whether it could allow if the withheld parts were known. */
   mayAllow(asked: Asked, resource: Resource, withheld: Withheld): boolean;
-  /** Facts of the subject or on the object that would make it allow. */
+  /** Facts of the subject or the object that would make it allow. */
   candidates(asked: Asked, resource: Resource): readonly Candidate[];
-  /** What a role of the closure lacks for it. */
+  /** What a role of the closure lacks. */
   missingOnRole(asked: Asked, role: RoleRecord): Missing | undefined;
-  /** What is asked of each group of a tenant: whether its own record makes the model allow its members. */
+  /** Returns a test for the groups of a tenant: whether the group's own record makes the model allow its members. */
   givenByGroup(action: Action, resource: Resource): GroupTest;
 }
 

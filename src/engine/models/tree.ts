@@ -1,4 +1,4 @@
-/** Tree grants and ownership: a right on a path holds there and below (TREE-1 to TREE-5). */
+/** Tree grants and ownership: a right at a path applies to the path and below (TREE-1 to TREE-5). */
 import { treeActionOf, type Action } from '../action.ts';
 import { FactList, grantRef, ownerRef } from '../explanation.ts';
 import type { Grants } from '../grants.ts';
@@ -7,7 +7,7 @@ import type { GrantRow, RoleRecord, UserRecord, WorkspaceRecord } from '../recor
 import type { SubjectFacts } from '../subject.ts';
 import type { ModelRules } from './rules.ts';
 
-/** Who may hold grants: a subject itself, and its groups for all their members. */
+/** Holders of grants: the subject, and its groups for all their members. */
 interface Holder {
   readonly own: Grants;
   readonly groups: { readonly grants: Grants };
@@ -27,7 +27,7 @@ export function treeAllows(
 function holdsAbove({ masks, lengths }: Grants, bit: number, path: string): boolean {
   for (const length of lengths) {
     if (length > path.length) return false;
-    // Only at a label's border is a prefix an ancestor (PATH-2).
+    // A prefix is an ancestor only at a label border (PATH-2).
     const border = length === 0 || length === path.length || path.charCodeAt(length) === DOT;
     if (border && ((masks.get(path.slice(0, length)) ?? 0) & bit) !== 0) return true;
   }

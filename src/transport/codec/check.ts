@@ -109,7 +109,7 @@ export function readCheck(reader: Reader, limits: CodecLimits): RawCheck {
 /** @throws DecodeProblem */
 export function toCall(raw: RawCheck): CheckCall {
   if (raw.credential !== undefined && raw.keyId !== '')
-    throw new DecodeProblem('key_id', 'is given beside `credential`: send one of the two');
+    throw new DecodeProblem('key_id', 'is given together with `credential`: send one of the two');
   const request: Request = {
     tenant: raw.tenant,
     subject: raw.subject,
@@ -133,7 +133,7 @@ function sinceOf({ tenant, consistencyToken }: RawCheck): CheckCall['since'] {
   if (since === undefined)
     throw new DecodeProblem(
       'consistency_token',
-      'is no token of this tenant, or was altered: send one as a write returned it',
+      'is not a token of this tenant, or was altered: send the token that a write returned',
     );
   return since;
 }

@@ -107,7 +107,7 @@ function readObject(
 ): Resource {
   if (!reader.hasBytes()) {
     reader.skip();
-    invalid.set(index, `objects[${index}]: is no Resource message: send one`);
+    invalid.set(index, `objects[${index}]: is not a Resource message: send one`);
     return NO_RESOURCE;
   }
   const outer = reader.enter('objects');

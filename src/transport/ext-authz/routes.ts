@@ -217,7 +217,7 @@ function treePath(template: string, values: Values): string {
   return template.replace(/\{([^{}]*)\}/g, (_all, name: string) => {
     const labels = valueOf(name, values).split('/');
     if (!labels.every((label) => LABEL.test(label)))
-      throw new TemplateError(`\`{${name}}\` is no label of a tree path`);
+      throw new TemplateError(`\`{${name}}\` is not a label of a tree path`);
     if (labels.length > 1 && values.captures[name] === undefined)
       throw new TemplateError(`\`{${name}}\` is more than one label of a tree path`);
     return labels.join('.');

@@ -125,7 +125,7 @@ export class Meter {
         : 0;
     if (!budget.take(bytes))
       return this.#refuse(
-        'there is no room for this message beside those that are being received: retry later, send smaller ones, or raise `limits.receiving_bytes`',
+        'this message and those being received exceed the limit: retry later, send smaller messages, or raise `limits.receiving_bytes`',
       );
     this.#held.push(bytes);
     this.#left = length;

@@ -37,7 +37,7 @@ export function openOverload(maxLagMs: number, isFull: () => boolean): Overload 
 const MESSAGES: Readonly<Record<OverloadCause, string>> = {
   lag: 'more calls come than can be answered in time: retry later, or with another instance; the limit is `limits.max_lag_ms`',
   memory:
-    'there is no memory for more calls: retry later, or with another instance; the limit is `limits.memory_bytes`',
+    'no memory is left for more calls: retry later or at another instance; the limit is `limits.memory_bytes`',
 };
 
 /**

@@ -146,7 +146,7 @@ function endOf({ cert }: Material): number {
 function mustBeCertificates(pem: string): void {
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? [];
   if (blocks.length === 0 || blocks.length !== pem.split('-----BEGIN CERTIFICATE-----').length - 1)
-    throw new Error('the authorities are no whole PEM certificates');
+    throw new Error('the authorities are not complete PEM certificates');
   for (const block of blocks) void new X509Certificate(block);
 }
 

@@ -19,7 +19,7 @@ export const redisSink = sinkKind({
   owns: 'spool_file',
   problem: ({ url }, { store }) =>
     url === undefined && !isRedisAddress(store)
-      ? ['url', 'is missing, and `store` is no Redis: name one']
+      ? ['url', 'is missing, and `store` is not a Redis: set it']
       : undefined,
   async open(sink, { writer, store, redis, onError }) {
     const { openRedisSink } = await import('../redis.ts');
