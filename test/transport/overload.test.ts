@@ -30,7 +30,8 @@ describe('overload', () => {
   it('refuses calls that come while the process is late, by name, and none afterwards', async () => {
     server = await startTestServer(STATE, { limits: { max_lag_ms: 100 } });
     const { client } = server;
-    await client.call('Check', READ);
+    // A busy machine may be late by itself: the process is in time before and after.
+    await expect.poll(() => client.call('Check', READ)).toMatchObject({ allowed: true });
     await new Promise((done) => setTimeout(done, 60));
     const asked = client.call('Check', READ).catch((error: unknown) => error);
     block(400);
@@ -38,8 +39,7 @@ describe('overload', () => {
       code: status.RESOURCE_EXHAUSTED,
       details: expect.stringContaining('limits.max_lag_ms') as string,
     });
-    await new Promise((done) => setTimeout(done, 100));
-    expect(await client.call('Check', READ)).toMatchObject({ allowed: true });
+    await expect.poll(() => client.call('Check', READ)).toMatchObject({ allowed: true });
   });
 
   it('with the limit off, answers however late', async () => {
