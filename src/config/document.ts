@@ -13,7 +13,7 @@ import {
   type Document,
 } from 'yaml';
 import type * as z from 'zod';
-import { compose, tooMuch } from './yaml-document.ts';
+import { compose, tooMuch, type Excess, type TextShape } from './yaml-document.ts';
 import { ConfigError, formatPath, type Problem } from './problem.ts';
 import { issueProblems } from './issues.ts';
 import { jsonTooDeep, parseJson } from './json.ts';
@@ -24,6 +24,15 @@ import type { Source } from './source.ts';
 
 /** Longer texts are read as JSON only: YAML with the places of all its parts takes a hundred times its length. */
 export const MAX_YAML_CHARS = 8 * 1024 * 1024;
+
+/**
+ * Values of a YAML text at most: reading one takes some microseconds and a kilobyte, JSON takes a hundredth of both. A
+ * tenant of 200,000 users with their roles fits.
+ */
+export const MAX_YAML_VALUES = 1_500_000;
+
+/** Words, marks, blanks and ends of lines of a YAML text at most. */
+const MAX_YAML_TOKENS = 6_000_000;
 
 /** Largest file that is read, in bytes: a state of a million grants fits, a runaway file does not. */
 const MAX_FILE_BYTES = 512 * 1024 * 1024;
@@ -75,18 +84,19 @@ function canParse(text: string): boolean {
 }
 
 /** How a text may be built. */
-export interface Shape {
-  /** Maps and lists within each other. */
-  readonly maxDepth: number;
+export interface Shape extends TextShape {
   /** Aliases: each is a place where a short text stands for a long one. */
   readonly maxAliases: number;
-  /** Words, marks, blanks and ends of lines of YAML; absent: as many as a text may have. */
-  readonly maxTokens?: number;
-  /** The settings that raise the two, by name; `undefined`: none does. */
-  readonly settings?: { readonly depth: string; readonly aliases: string };
+  /** The settings that raise the three, by name; `undefined`: none does. */
+  readonly settings?: { readonly depth: string; readonly aliases: string; readonly values: string };
 }
 
-const SHAPE: Shape = { maxDepth: 200, maxAliases: 10_000 };
+const SHAPE: Shape = {
+  maxDepth: 200,
+  maxAliases: 10_000,
+  maxValues: MAX_YAML_VALUES,
+  maxTokens: MAX_YAML_TOKENS,
+};
 
 /**
  * Parses YAML text. JSON is YAML too; a large one is read as JSON, which takes a hundredth of the memory.
@@ -145,6 +155,11 @@ export function parseSource(file: string, text: string, shape: Shape = SHAPE): S
   return { file, value, ...endOf(text), problem };
 }
 
+/** Whether a YAML text, as this writes it, has more than is read. */
+export function isTooMuchYaml(text: string): boolean {
+  return text.length > MAX_YAML_CHARS || tooMuch(text, SHAPE) !== undefined;
+}
+
 function depthProblem({ maxDepth, settings }: Shape): string {
   return `more than ${maxDepth} maps and lists stand within each other: nest fewer${raise(settings?.depth)}`;
 }
@@ -164,12 +179,20 @@ function unbuildable(
   }
   const found = tooMuch(text, shape);
   if (found === undefined) return undefined;
-  return [
-    found.offset,
-    found.what === 'depth'
-      ? depthProblem(shape)
-      : `more than ${shape.maxTokens ?? 0} words and marks up to here: split it`,
-  ];
+  return [found.offset, excessProblem(found.what, shape)];
+}
+
+function excessProblem(what: Excess, shape: Shape): string {
+  const { maxTokens = 0, maxValues = 0, settings } = shape;
+  const remedy = settings === undefined ? 'write it as JSON' : `split it${raise(settings.values)}`;
+  switch (what) {
+    case 'depth':
+      return depthProblem(shape);
+    case 'values':
+      return `more than ${maxValues} values up to here: ${remedy}`;
+    case 'tokens':
+      return `more than ${maxTokens} words and marks up to here: ${remedy}`;
+  }
 }
 
 /** Too deep; aliases without an anchor before them, within their own anchor, or too many. */

@@ -80,6 +80,8 @@ export function compose(text: string, counter: LineCounter): Composed {
   return { document, broken };
 }
 
+/** Comes before each text that stands without quotes. */
+const SCALAR_MARK = '\u{1f}';
 /** A document, its end in a flow, a scalar. */
 const LEXER_MARKS = new Set(['\u{2}', '\u{18}', '\u{1f}']);
 /** Maps and lists that begin on one line within each other: `- - x`, `? - x`, `a: b: x`. */
@@ -89,8 +91,13 @@ export interface TextShape {
   /** Maps and lists within each other. */
   readonly maxDepth: number;
   /** Words, marks, blanks and ends of lines; absent: however many. */
-  readonly maxTokens?: number;
+  readonly maxTokens?: number | undefined;
+  /** Texts, keys among them, aliases, and lists and maps with nothing in them; absent: however many. */
+  readonly maxValues?: number | undefined;
 }
+
+/** What a text has too much of. */
+export type Excess = 'depth' | 'tokens' | 'values';
 
 /**
  * Where brackets, or maps and lists that begin on one line, stand deeper within each other than they may, or the words
@@ -99,21 +106,48 @@ export interface TextShape {
  */
 export function tooMuch(
   text: string,
-  { maxDepth, maxTokens = Infinity }: TextShape,
-): { readonly offset: number; readonly what: 'depth' | 'tokens' } | undefined {
-  if (text.length <= maxTokens && !mayBeDeep(text, maxDepth)) return undefined;
-  let [depth, begun, offset, tokens] = [0, 0, 0, 0];
+  { maxDepth, maxTokens = Infinity, maxValues = Infinity }: TextShape,
+): { readonly offset: number; readonly what: Excess } | undefined {
+  if (text.length <= Math.min(maxTokens, maxValues) && !mayBeDeep(text, maxDepth)) return undefined;
+  let [depth, begun, offset, tokens, values] = [0, 0, 0, 0, 0];
+  let before = '';
   for (const token of new Lexer().lex(text)) {
     if (token === '[' || token === '{') depth++;
     else if (token === ']' || token === '}') depth--;
     else if (depth === 0 && BEGINS.has(token)) begun++;
     else if (token.endsWith('\n')) begun = 0;
     if (depth > maxDepth || begun > maxDepth) return { offset, what: 'depth' };
+    if (isValue(token, before) && ++values > maxValues) return { offset, what: 'values' };
     if (++tokens > maxTokens) return { offset, what: 'tokens' };
+    if (!isBlank(token)) before = token;
     // The lexer puts marks between: a document, a scalar.
     if (!LEXER_MARKS.has(token)) offset += token.length;
   }
   return undefined;
+}
+
+/** A text, an alias, or the end of a list or map with nothing in it. */
+function isValue(token: string, before: string): boolean {
+  switch (token.charAt(0)) {
+    case SCALAR_MARK:
+    case '"':
+    case "'":
+      return true;
+    case '*':
+      // A text that begins so is in quotes; what follows the mark of a text is a text.
+      return before !== SCALAR_MARK;
+    case ']':
+      return before === '[';
+    case '}':
+      return before === '{';
+    default:
+      return false;
+  }
+}
+
+function isBlank(token: string): boolean {
+  const first = token.charAt(0);
+  return first === ' ' || first === '\n' || first === '\t' || first === '\r';
 }
 
 /** Fewer brackets, or fewer marks on each line, cannot be too deep. */

@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openPool, type Pool } from '../../src/admin/threads/pool.ts';
 import { parseCatalog } from '../../src/config/catalog.ts';
-import { readSource, parseSource } from '../../src/config/document.ts';
+import { isTooMuchYaml, readSource, parseSource } from '../../src/config/document.ts';
+import { stateText } from '../../src/admin/state/text.ts';
 import { POLICY_LIMITS } from '../../src/config/policy-limits.ts';
 import { PACKAGE_ROOT } from '../support/package-root.ts';
 import { problemsOf } from '../support/yaml.ts';
@@ -20,6 +21,15 @@ describe('documents of two megabytes that are hard to read', () => {
   // Each took more memory than the thread has; some of them then ended the whole process.
   it.each([
     ['anchors', '&a '.repeat(600_000), /more than 800000 words and marks up to here/],
+    [
+      'items on one line',
+      `x: [${'a,'.repeat(260_000)}]`,
+      /more than 190016 values up to here: split/,
+    ],
+    ['empty lists on one line', `x: [${'[],'.repeat(260_000)}]`, /more than 190016 values up to/],
+    ['empty maps', `x: [${'{ },'.repeat(260_000)}]`, /more than 190016 values up to here/],
+    ['quoted items', `x: [${'"a",'.repeat(260_000)}]`, /more than 190016 values up to here/],
+    ['aliases', `- &a b\n- [${'*a ,'.repeat(260_000)}]`, /more than 190016 values up to here/],
     ['tags', '!a '.repeat(600_000), /more than 800000 words and marks up to here/],
     ['lists within each other', '- '.repeat(1_000_000), /more than 32 maps and lists/],
     ['keys within each other', '? '.repeat(1_000_000), /more than 32 maps and lists/],
@@ -29,6 +39,42 @@ describe('documents of two megabytes that are hard to read', () => {
     const read = await pool.run('policy_set', { document, catalog, limits: POLICY_LIMITS });
     expect(read.problems[0]?.message).toMatch(message);
     expect(read.problems.length).toBeLessThanOrEqual(20);
+  });
+});
+
+describe('state files', () => {
+  it.each([
+    ['items', `tenant: a\nx: [${'a,'.repeat(1_500_001)}]`, '2:3000005'],
+    ['lists', `tenant: a\nx: [${'[],'.repeat(1_500_001)}]`, undefined],
+    ['nothing', '-\n'.repeat(4_000_000), undefined],
+  ])('with too many values (%s) are refused before they are parsed', (_what, text, place) => {
+    const [problem = '', ...more] = problemsOf(() => parseSource('state.yaml', text));
+    expect(more).toEqual([]);
+    expect(problem).toMatch(
+      /more than (1500000 values|6000000 words and marks) up to here: write it as JSON/,
+    );
+    if (place !== undefined) expect(problem).toMatch(/^state\.yaml:2:\d+: /);
+  });
+
+  it('of what is exported as YAML are read, and others are exported as JSON', () => {
+    const users = (count: number): string =>
+      [
+        ...stateText(
+          { tenant: 'a', users: Array.from({ length: count }, () => ({ id: 'u' })) },
+          'yaml',
+        ),
+      ]
+        .join('')
+        .slice(0, 12);
+    expect(users(10)).toBe('tenant: a\nus');
+    // Two values each.
+    expect(users(760_000)).toBe('{"tenant":"a');
+  });
+
+  it('of 200,000 users with their roles are within the bound', () => {
+    const user = (n: number): string => `- { id: user-${n}, roles: [member] }\n`;
+    const text = `tenant: a\nusers:\n${Array.from({ length: 200_000 }, (_, n) => user(n)).join('')}`;
+    expect(isTooMuchYaml(text)).toBe(false);
   });
 });
 

@@ -1,5 +1,5 @@
 /** A whole state as the text of a file that `apply` reads, in pieces. Pure. */
-import { MAX_YAML_CHARS } from '../../config/document.ts';
+import { MAX_YAML_CHARS, isTooMuchYaml } from '../../config/document.ts';
 import { yamlText } from '../../config/yaml-text.ts';
 import type { StateFile } from '../../config/state.ts';
 
@@ -18,7 +18,7 @@ export function* stateText(
 ): Generator<string, void> {
   if (format === 'yaml' && jsonChars(state) <= MAX_YAML_CHARS) {
     const text = `${head}${yamlText(state)}...\n`;
-    if (text.length <= MAX_YAML_CHARS) return yield text;
+    if (!isTooMuchYaml(text)) return yield text;
   }
   yield* jsonText(state);
 }

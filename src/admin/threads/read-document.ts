@@ -27,9 +27,12 @@ export function readPolicySet(
       maxAliases: limits.max_aliases,
       // As many as the largest set that is allowed has where each value stands on a line of its own.
       maxTokens: 6 * (limits.max_actions + limits.max_attributes) + 40 * limits.max_rules,
+      // Each attribute value may have a key of its own; a rule has five keys and three values besides.
+      maxValues: limits.max_actions + 2 * limits.max_attributes + 8 * limits.max_rules + 16,
       settings: {
         depth: 'admin.policy_sets.max_depth',
         aliases: 'admin.policy_sets.max_aliases',
+        values: 'admin.policy_sets.max_actions',
       },
     });
     const body = parsePolicySet(source, catalog, () => true, limits);
