@@ -64,10 +64,11 @@ export function decodeSource(file: string, bytes: Uint8Array): Source {
 }
 
 /** What tells whether a text is whole. */
-export function endOf(text: string): Pick<Source, 'digest' | 'isEnded'> {
+export function endOf(text: string): Pick<Source, 'digest' | 'isEnded' | 'isBraced'> {
   return {
     digest: createHash('sha256').update(text).digest('hex'),
     isEnded: /(?:^|\n)\.\.\.\s*$/.test(text.slice(-200)),
+    isBraced: /^\s*[{[]/.test(text),
   };
 }
 

@@ -6,14 +6,20 @@ import type { Settings } from './settings/settings-schema.ts';
 import { readStable } from './stable.ts';
 
 /**
- * Settings that end with the mark vouch for the files that they name: catalog, default roles, routes and migrations.
+ * Settings that end with the mark vouch for the files that a server reads with them.
+ * @param states what `serve --state` names
  * @throws ConfigError with each file that has no mark at its end
  */
-export function needEnds(settings: Settings): void {
-  const { catalog, default_roles: roles, routes, migrations } = settings;
-  const named = [catalog, roles, ...(routes === undefined ? [] : [routes])];
-  const problems = [...named, ...migrationFiles(migrations).files].flatMap(endProblem);
+export function needEnds(settings: Settings, states: readonly string[] = []): void {
+  const problems = missingEnds(settings, states);
   if (problems.length > 0) throw new ConfigError(problems);
+}
+
+/** Of catalog, default roles, routes, migrations and states: each that has no mark at its end. */
+export function missingEnds(settings: Settings, states: readonly string[] = []): Problem[] {
+  const { catalog, default_roles: roles, routes, migrations } = settings;
+  const named = [catalog, roles, ...(routes === undefined ? [] : [routes]), ...states];
+  return [...named, ...migrationFiles(migrations).files].flatMap(endProblem);
 }
 
 function endProblem(file: string): Problem[] {
@@ -25,7 +31,8 @@ function endProblem(file: string): Problem[] {
     return [];
   }
   // JSON that is cut off is no JSON.
-  if (endOf(text).isEnded || /^\s*[{[]/.test(text)) return [];
+  const { isEnded, isBraced } = endOf(text);
+  if (isEnded || isBraced) return [];
   const message =
     'is cut off, or lacks its end: the settings end with `...`, and so must each file that they name: write it whole, with `...` as its last line';
   return [{ file, line: text.split('\n').length, column: 1, path: '', message, severity: 'error' }];

@@ -38,6 +38,7 @@ export function parseJson(file: string, text: string): Source {
     // JSON that is cut off is no JSON.
     digest: createHash('sha256').update(text).digest('hex'),
     isEnded: true,
+    isBraced: true,
     problem: (path, message, severity) => problem(locate(path), path, message, severity),
   };
 }

@@ -8,6 +8,8 @@ export interface Source {
   readonly digest: string;
   /** The text ends with the mark `...`, so that nothing was cut off. */
   readonly isEnded: boolean;
+  /** The text begins with a bracket, as JSON does: cut off, it cannot be read. */
+  readonly isBraced: boolean;
   /** A problem at a path inside the value; the nearest place in the file that exists is named. */
   readonly problem: (
     path: readonly PropertyKey[],

@@ -519,6 +519,66 @@ describe('unix sockets', () => {
   });
 });
 
+describe('files that were cut off', () => {
+  const PERMISSION = '"memory:read"';
+  const CATALOG = `actions: [{ name: memory.get, permission: ${PERMISSION} }]\nresource_types: {}\n`;
+  const files = {
+    'actions.yaml': CATALOG,
+    'roles.yaml': 'roles:\n  - { id: owner, level: 100, permissions: ["*:*"] }\n',
+    'state.yaml': 'tenant: cut\nusers:\n  - { id: ann }\n',
+    'set.yaml':
+      'policy_set: { name: s, mode: enforce, rules: [{ id: r, effect: deny, actions: [memory.get] }] }\n',
+    'state.json': '{"tenant":"json"}\n',
+  };
+  const write = (ends: readonly string[], settings: string): string => {
+    const directory = temporaryDirectory();
+    for (const [name, text] of Object.entries(files))
+      writeFileSync(join(directory, name), ends.includes(name) ? `${text}...\n` : text);
+    if (settings !== '') writeFileSync(join(directory, 'postern.yaml'), settings);
+    return directory;
+  };
+
+  it('are told by validate, of every kind where it is asked for, else of those that settings vouch for', async () => {
+    const none = write([], '');
+    expect(await postern(['validate', none])).toMatchObject({ code: 0 });
+    const asked = await postern(['validate', none, '--require-end']);
+    expect(asked).toMatchObject({ code: 1 });
+    for (const name of ['actions', 'roles', 'state', 'set'])
+      expect(asked.stdout).toMatch(new RegExp(`${name}\\.yaml:\\d+:\\d+: may be cut off`));
+    expect(asked.stdout).not.toMatch(/state\.json.*cut off/);
+    const all = Object.keys(files);
+    const whole = write(all, 'store: embedded:data\n...\n');
+    expect(await postern(['validate', whole, '--require-end'])).toMatchObject({ code: 0 });
+    const vouched = await postern([
+      'validate',
+      write(['actions.yaml'], 'store: embedded:data\n...\n'),
+    ]);
+    expect(vouched).toMatchObject({ code: 1 });
+    expect(vouched.stdout).toMatch(/roles\.yaml.*is cut off, or lacks its end/);
+    expect(vouched.stdout).not.toMatch(/actions\.yaml.*cut off/);
+  });
+
+  it('do not start a server whose settings have the mark, states of --state included', async () => {
+    const directory = write(
+      ['actions.yaml', 'roles.yaml'],
+      'grpc: { address: 127.0.0.1:0 }\nhttp: { address: 127.0.0.1:0 }\nstore: embedded:data\n...\n',
+    );
+    const state = join(directory, 'state.yaml');
+    const config = join(directory, 'postern.yaml');
+    const ran = await postern(['serve', '--config', config, '--state', state]);
+    expect(ran).toMatchObject({ code: 2 });
+    expect(ran.stderr).toMatch(/state\.yaml.*is cut off, or lacks its end/);
+    expect(existsSync(join(directory, 'data'))).toBe(false);
+  });
+
+  it('are none of those that come with Postern', async () => {
+    const shipped = await postern(['validate', 'config', '--require-end']);
+    const told = shipped.stdout.match(/^\S+(?=:\d+:\d+: may be cut off)/gm);
+    // Settings without the mark ask it of no file: whoever mounts a catalog of its own need not have it.
+    expect(told).toEqual(['config/postern.yaml']);
+  });
+});
+
 describe('validate and test', () => {
   it('accept what comes with Postern', async () => {
     const config = join(PACKAGE_ROOT, 'config');

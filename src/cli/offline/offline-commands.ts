@@ -11,10 +11,13 @@ export function addValidate(program: Command, shared: Shared): void {
     .command('validate')
     .description('check and lint all files of a configuration directory')
     .argument('<dir>', 'directory, or one file; - reads standard input')
+    .option('--require-end', 'refuse YAML without the mark `...` at its end, which may be cut off')
     .action(async (directory: string, _own: object, self: Command) => {
       const { validate } = await import('./validate.ts');
-      const { output } = self.optsWithGlobals<GlobalOptions>();
-      process.exitCode = await validate(directory, { output, ...shared });
+      const { output, requireEnd } = self.optsWithGlobals<
+        GlobalOptions & { requireEnd?: boolean }
+      >();
+      process.exitCode = await validate(directory, { output, requireEnd, ...shared });
     });
 }
 

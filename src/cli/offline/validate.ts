@@ -8,6 +8,7 @@ import { parseCatalog } from '../../config/catalog.ts';
 import { parseAs, readSource } from '../../config/document.ts';
 import type { Source } from '../../config/source.ts';
 import { kindOf, SCHEMAS, type FileKind } from '../../config/kinds.ts';
+import { missingEnds } from '../../config/ends.ts';
 import { lintPolicySet } from '../../config/lint.ts';
 import { migrationFiles, parseMigration } from '../../config/migration.ts';
 import { parsePolicySet } from '../../config/policy-set.ts';
@@ -15,6 +16,7 @@ import { ConfigError, formatProblem, type Problem } from '../../config/problem.t
 import { parseRoutes } from '../../config/routes.ts';
 import { parseDefaultRoles, type DefaultRole } from '../../config/roles.ts';
 import { scanFiles } from '../../config/scan.ts';
+import { withAbsolutePaths } from '../../config/settings/absolute-paths.ts';
 import { lintState, parseState, refused } from '../../config/state.ts';
 import type { Catalog } from '../../engine/action.ts';
 import { systemSentence } from '../../util/system-error.ts';
@@ -24,6 +26,8 @@ import { CliError, EXIT, paint, print, type Format } from '../kit/output.ts';
 export interface ValidateOptions {
   readonly output: Format;
   readonly packageRoot: string;
+  /** A file that does not tell where it ends is refused. */
+  readonly requireEnd?: boolean | undefined;
 }
 
 interface Checked {
@@ -40,6 +44,7 @@ export async function validate(directory: string, options: ValidateOptions): Pro
   const results = sources.map((source) => check(source, context));
   const problems = [
     ...results.flatMap((result) => result.problems),
+    ...endProblems(sources, options.requireEnd === true),
     ...migrationWarnings(directory, sources, context),
   ];
   const errors = problems.filter(({ severity }) => severity === 'error').length;
@@ -67,6 +72,28 @@ export function yamlFiles(directory: string): readonly string[] {
 }
 
 type Read = Source | ConfigError;
+
+/** Files that may have been cut off: each without its end, where that is asked for, and those that settings vouch for. */
+function endProblems(sources: readonly Read[], requireEnd: boolean): readonly Problem[] {
+  const readable = sources.filter((source): source is Source => !(source instanceof ConfigError));
+  const open = requireEnd ? readable.filter(({ isEnded, isBraced }) => !isEnded && !isBraced) : [];
+  const told = new Set(open.map(({ file }) => file));
+  const vouched = readable
+    .filter(({ value, isEnded }) => isEnded && kindOf(value) === 'postern')
+    .flatMap(({ file, value }) => {
+      const settings = SCHEMAS.postern.safeParse(value).data;
+      return settings === undefined ? [] : missingEnds(withAbsolutePaths(settings, dirname(file)));
+    });
+  return [
+    ...open.map((source) =>
+      source.problem(
+        [],
+        'may be cut off: it does not tell where it ends: write it whole, with `...` as its last line (--require-end)',
+      ),
+    ),
+    ...vouched.filter(({ file }) => !told.has(file)),
+  ];
+}
 
 /** What default roles of its own and migrations of a directory say of each other. */
 function migrationWarnings(
