@@ -29,7 +29,7 @@ export const MAX_YAML_CHARS = 8 * 1024 * 1024;
  * Values of a YAML text at most: reading one takes some microseconds and a kilobyte, JSON takes a hundredth of both. A
  * tenant of 200,000 users with their roles fits.
  */
-export const MAX_YAML_VALUES = 1_500_000;
+const MAX_YAML_VALUES = 1_500_000;
 
 /** Words, marks, blanks and ends of lines of a YAML text at most. */
 const MAX_YAML_TOKENS = 6_000_000;

@@ -68,6 +68,30 @@ describe('a path that is a listed one but for what an upstream may fold', () => 
   });
 
   it.each([
+    ['/admin/', [ADMIN, CATCH_ALL], 'near /admin'],
+    ['/Admin/', [ADMIN, CATCH_ALL], 'near /admin'],
+    ['/admin/%20', [ADMIN, CATCH_ALL], 'near /admin'],
+    ['/admin%20/', [ADMIN, CATCH_ALL], 'near /admin'],
+    ['/admin/?x=/', [ADMIN, CATCH_ALL], 'near /admin'],
+    ['/admin', [{ path: '/admin/' }, CATCH_ALL], 'near /admin/'],
+    ['/ADMIN', [{ path: '/admin/' }, CATCH_ALL], 'near /admin/'],
+    ['/admin/', [{ path: '/admin/' }, ADMIN, CATCH_ALL], '/admin/'],
+    ['/admin', [{ path: '/admin/' }, ADMIN, CATCH_ALL], '/admin'],
+    ['/users/5/', [{ path: '/users/{id}' }, CATCH_ALL], 'near /users/{id}'],
+    // A capture that would hold nothing is no route.
+    ['/users/', [{ path: '/users' }, { path: '/users/{id}' }, CATCH_ALL], 'none'],
+    ['/admin/', [{ path: '/admin/{rest*}' }, CATCH_ALL], 'none'],
+    ['/a/b/', [{ path: '/a/{rest*}' }, CATCH_ALL], '/a/{rest*} b/'],
+    ['/a/admin/', [{ path: '/a/admin' }, { path: '/a/{rest*}' }, CATCH_ALL], 'near /a/admin'],
+    ['/admin/', [ADMIN], 'none'],
+    ['/other/', [ADMIN, CATCH_ALL], '/{rest*} other/'],
+    ['/other', [ADMIN, CATCH_ALL], '/{rest*} other'],
+    ['/', [ADMIN, CATCH_ALL], 'none'],
+  ] as const)('%s: a slash at the end makes no other route of it', (path, routes, wanted) => {
+    expect(taker(routes, path)).toBe(wanted);
+  });
+
+  it.each([
     ['/files/K', [{ path: '/files/{name}' }, CATCH_ALL], '/files/{name} K'],
     ['/Files/K', [{ path: '/files/{name}' }, CATCH_ALL], 'near /files/{name}'],
     ['/users/ME', [{ path: '/users/me' }, { path: '/users/{id}' }], 'near /users/me'],

@@ -1232,6 +1232,37 @@ describe('what reaches the upstream', () => {
     }
   });
 
+  it('and for the one that a trusted listener, or the client, says who it is by', async () => {
+    const identity = [
+      { trusted_header: 'x-user-id', listeners: ['edge'] },
+      { api_key: 'x-api-key' },
+    ];
+    const { ask } = stand({ identity, routes: [route] });
+    const context = { postern_listener: 'edge' };
+    const headers = { 'x-user-id': 'alice', x_user_id: 'root', 'x-user_id': 'root' };
+    const trusted = await ask({ path: '/a', context, headers });
+    expect(trusted.remove).toEqual(expect.arrayContaining(['x_user_id', 'x-user_id']));
+    expect(trusted.remove).not.toContain('x-user-id');
+    const own = await ask({ path: '/a', headers: { ...key, ...headers, x_api_key: 'other' } });
+    expect(own.remove).toEqual(
+      expect.arrayContaining(['x-user-id', 'x_user_id', 'x-user_id', 'x_api_key']),
+    );
+    expect(own.remove).not.toContain('x-api-key');
+    // A name that has an underscore itself has a twin without.
+    const named = stand({
+      identity: [{ trusted_header: 'x_user', listeners: ['edge'] }],
+      routes: [route],
+    });
+    const twin = await named.ask({
+      path: '/a',
+      context,
+      headers: { x_user: 'alice', 'x-user': 'root', 'x-other': '1' },
+    });
+    expect(twin.remove).toContain('x-user');
+    expect(twin.remove).not.toContain('x_user');
+    expect(twin.remove).not.toContain('x-other');
+  });
+
   it('a list of headers to remove takes the place of the default one', async () => {
     const identity = [{ api_key: 'x-api-key' }];
     const { ask } = stand({ identity, routes: [route], remove_headers: ['x-mine'] });

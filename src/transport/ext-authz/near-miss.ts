@@ -1,6 +1,6 @@
 /**
  * Paths that are a listed one to an upstream which folds: by case, by blanks that it trims, by Unicode's compatibility
- * forms. Such a path must not pass by a catch-all, whose rights are others.
+ * forms, by a slash at the end. Such a path must not pass by a catch-all, whose rights are others.
  */
 import createRouter from 'find-my-way';
 import type { Route, Segment } from '../../config/routes.ts';
@@ -10,6 +10,8 @@ export interface FoldedRoutes {
   add(method: string, segments: readonly Segment[], host: string | undefined, route: Route): void;
   /** None where the path means itself. */
   find(method: string, path: string, host: string): readonly FoldedRoute[];
+  /** Finds the routes that the path would mean with a slash more or less at its end. */
+  findSlashed(method: string, path: string, host: string): readonly FoldedRoute[];
 }
 
 export interface FoldedRoute {
@@ -22,11 +24,19 @@ export function foldedRoutes(): FoldedRoutes {
   const places = new Map<string, FoldedRoute[]>();
   /** No route has a letter that folding changes: what is folded already can mean no other one. */
   let allFolded = true;
+  /** A route ends with a slash: a path without one may mean it. */
+  let anySlashed = false;
+  const lookUp = (method: string, path: string, host: string): readonly FoldedRoute[] => {
+    const found = router.find(method as 'GET', path, { host });
+    return found === null ? [] : (found.store as readonly FoldedRoute[]);
+  };
   return {
     add(method, segments, host, route): void {
       allFolded &&= segments.every(
         (segment) => !('literal' in segment) || foldedText(segment.literal) === segment.literal,
       );
+      const last = segments.at(-1);
+      anySlashed ||= segments.length > 1 && last !== undefined && isEmpty(last);
       const path = `/${segments.map(placeOf).join('/')}`;
       const name = JSON.stringify([method, path, host]);
       const known = places.get(name);
@@ -42,13 +52,27 @@ export function foldedRoutes(): FoldedRoutes {
     },
     find(method, path, host): readonly FoldedRoute[] {
       if (allFolded && !path.includes('%') && path.toLowerCase() === path) return [];
-      const folded = path
-        .split('/')
-        .map((segment) => encodeURIComponent(foldedText(decodeURIComponent(segment))));
-      const found = router.find(method as 'GET', folded.join('/'), { host });
-      return found === null ? [] : (found.store as readonly FoldedRoute[]);
+      return lookUp(method, foldedPath(path), host);
+    },
+    findSlashed(method, path, host): readonly FoldedRoute[] {
+      if (!anySlashed && !path.endsWith('/') && !path.includes('%')) return [];
+      const folded = foldedPath(path);
+      if (!folded.endsWith('/')) return anySlashed ? lookUp(method, `${folded}/`, host) : [];
+      const bare = folded.replace(/\/+$/, '');
+      return bare === '' ? [] : lookUp(method, bare, host);
     },
   };
+}
+
+function foldedPath(path: string): string {
+  return path
+    .split('/')
+    .map((segment) => encodeURIComponent(foldedText(decodeURIComponent(segment))))
+    .join('/');
+}
+
+function isEmpty(segment: Segment): boolean {
+  return 'literal' in segment && segment.literal === '';
 }
 
 /** Captures have no names here: routes that differ in them alone are at one place. */

@@ -94,11 +94,24 @@ export function compileRoutes({ routes }: RoutesFile): RouteTable {
     );
     return { route, captures };
   };
+  /** A catch-all does not take what is a listed path but for a slash at its end. */
+  const slashMiss = (
+    matched: Matched | undefined,
+    { method, path, host }: Canonical,
+    question: HttpQuestion,
+  ): Matched | NearMiss | undefined => {
+    if (matched === undefined || !matched.route.match.path.endsWith('*}')) return matched;
+    const near = folded
+      .findSlashed(method, path, host)
+      .find(({ route }) => route !== matched.route && fits(route.match, question));
+    return near === undefined ? matched : { nearMiss: near.route };
+  };
   return (request, question) => {
     const { method, path, host } = request;
     const matched = exactly(request, question);
     const near = folded.find(method, path, host).filter(({ route }) => fits(route.match, question));
-    if (near.length === 0 || near.some(({ route }) => route === matched?.route)) return matched;
+    if (near.length === 0 || near.some(({ route }) => route === matched?.route))
+      return slashMiss(matched, request, question);
     for (const { route, segments } of near) {
       if (route.match.case !== 'insensitive') continue;
       const captures = capturesIgnoringCase(path, segments);

@@ -40,11 +40,13 @@ export function passed(
   ]);
   const forwarded = file.forward_credentials !== false;
   const headers = [...set];
+  const left: string[] = [];
   for (const source of file.identity ?? []) {
     const header = credentialHeader(source);
+    if (header !== undefined && forwarded) left.push(header);
     if (header !== undefined && !forwarded) remove.add(header);
-    if ('trusted_header' in source && !isTrusted(question, source))
-      remove.add(source.trusted_header);
+    if ('trusted_header' in source && isTrusted(question, source)) left.push(source.trusted_header);
+    else if ('trusted_header' in source) remove.add(source.trusted_header);
     if ('session_cookie' in source && !forwarded && !kept.has('cookie')) {
       kept.add('cookie');
       const others = cookiesOf(question).filter(({ name }) => !isSession(file, name));
@@ -52,7 +54,7 @@ export function passed(
       else headers.push(['cookie', others.map(({ text }) => text).join('; ')]);
     }
   }
-  return encodeAllowed(headers, removedHeaders(question, remove, headers), facts);
+  return encodeAllowed(headers, removedHeaders(question, remove, headers, left), facts);
 }
 
 function isSession({ identity = [] }: RoutesFile, cookie: string): boolean {
