@@ -100,6 +100,57 @@ async function flood(
 
 const kinds = (statuses: readonly string[]): readonly string[] => [...new Set(statuses)].toSorted();
 
+describe('what no client sends', () => {
+  const running = serving({});
+
+  it('is told in our words: no message, two of them, an unknown method', async () => {
+    const connection = await connectRaw(running().grpc);
+    const [none, two, unknown] = await Promise.all([
+      connection.call(CHECK, Buffer.alloc(0)),
+      connection.call(CHECK, Buffer.concat([frame(question()), frame(question())])),
+      connection.call('/postern.v1.AuthorizationService/Chess', frame(question())),
+    ]);
+    expect(none).toMatchObject({ status: UNIMPLEMENTED });
+    expect(none.message).toBe('the call ended without a message: send one, which may be empty');
+    expect(two).toMatchObject({ status: UNIMPLEMENTED });
+    expect(two.message).toBe('the call has more than one message: send one');
+    expect(unknown).toMatchObject({ status: UNIMPLEMENTED });
+    expect(unknown.message).toContain(
+      'there is no method `/postern.v1.AuthorizationService/Chess`',
+    );
+    connection.close();
+  });
+
+  it.each([
+    '',
+    '5',
+    'S',
+    '123456789m',
+    '000000001S',
+    '1 S',
+    ' 1S',
+    '1.5S',
+    '-1S',
+    '+1S',
+    '1s',
+    '1SS',
+    '0x1S',
+    '1S, 2S',
+    '1e3m',
+  ])('grpc-timeout `%s` is refused by its name', async (timeout) => {
+    const connection = await connectRaw(running().grpc);
+    const answer = await connection.call(CHECK, frame(question()), { 'grpc-timeout': timeout });
+    // HTTP/2 itself takes blanks around a value away.
+    if (timeout.trim() === '1S') expect(answer.status).toBe('0');
+    else {
+      expect(answer.status).toBe('3');
+      expect(answer.message).toContain('grpc-timeout: ');
+      expect(answer.message).toContain('1 to 8 digits');
+    }
+    connection.close();
+  });
+});
+
 describe('compression is off', () => {
   const running = serving({});
 
@@ -147,6 +198,22 @@ describe('compression is off', () => {
 
 describe('compression is on', () => {
   const running = serving({ compression: ['gzip', 'deflate'] }, { receiving_bytes: 32 * MIB });
+
+  it('what cannot be inflated is told in our words', async () => {
+    const connection = await connectRaw(running().grpc);
+    const whole = gzipSync(question());
+    for (const [encoding, body] of [
+      ['gzip', Buffer.from('no gzip')],
+      ['gzip', whole.subarray(0, -9)],
+      ['deflate', whole],
+      ['gzip', Buffer.alloc(0)],
+    ] as const) {
+      const answer = await connection.call(CHECK, frame(body, true), { 'grpc-encoding': encoding });
+      expect(answer.status).toBe('13');
+      expect(answer.message).toContain('a message cannot be inflated: it is damaged');
+    }
+    connection.close();
+  });
 
   it.each(Object.entries(BOMBS))('%s is bounded', async (_name, [encoding, bytes]) => {
     for (const path of [CHECK, STREAM]) {

@@ -12,6 +12,7 @@ import {
 } from '@grpc/grpc-js';
 import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { later, type MaybePromise } from '../../util/later.ts';
+import { ownWords } from './library-words.ts';
 import { isOneMessage, Meter, type Budget, type Holding } from './metering.ts';
 import { CODE, RpcError } from './status.ts';
 
@@ -56,6 +57,22 @@ type BaseCall = Omit<ServerInterceptingCallInterface, 'sendStatus'> & {
   }): void;
 };
 
+function decoded(message: string): string {
+  try {
+    return decodeURI(message);
+  } catch {
+    return message;
+  }
+}
+
+/** The library's own, with its texts in our words. */
+function sendInOwnWords(this: BaseCall, status: Parameters<BaseCall['sendStatus']>[0]): void {
+  // The class is not exported by the library.
+  const { sendStatus } = Object.getPrototypeOf(this) as BaseCall;
+  const { code, details } = status;
+  sendStatus.call(this, code === 0 ? status : { ...status, details: ownWords(details) });
+}
+
 /** Meters by the call that they count. */
 const meters = new WeakMap<object, Meter>();
 
@@ -64,6 +81,7 @@ export function meteredBy({ budget, maxMessageBytes, holding }: MeteredBy): Serv
   return ({ path }, intercepted) => {
     // An interceptor gets the library's own call, and may return it: only the declaration wants a wrapper.
     const call = intercepted as BaseCall;
+    call.sendStatus = sendInOwnWords;
     const kept = holding(path);
     const read = call.handleDataFrame;
     let meter: Meter | undefined;
@@ -116,6 +134,9 @@ export function guard(server: Server, { compression, judge }: GateOptions): void
     options?: Parameters<ServerHttp2Stream['respond']>[1],
   ): void {
     headers['grpc-accept-encoding'] = accepted;
+    // Of an answer that is a status alone: the library's own, where no method is called.
+    const message = headers['grpc-message'];
+    if (typeof message === 'string') headers['grpc-message'] = encodeURI(ownWords(decoded(message)));
     prototypeOf(this).respond.call(this, headers, options);
   };
   // Bound once a listener is made, and called with each call that begins.
@@ -131,6 +152,8 @@ export function guard(server: Server, { compression, judge }: GateOptions): void
       !compression.some((one) => one === encoding)
     )
       return refuse(stream, compressed(String(encoding), compression));
+    const timeout = timeoutProblem(headers);
+    if (timeout !== undefined) return refuse(stream, timeout);
     clampTimeout(headers);
     const judged = judge(path, headers);
     if (judged === undefined) return inner(interceptors, stream, headers);
@@ -196,13 +219,28 @@ const UNIT_MS: Readonly<Record<string, number>> = {
   n: 0.000_001,
 };
 
+/** Digits and a unit, as the protocol has it: what else there is the library would take for a time, or for none. */
+function timeoutProblem({ 'grpc-timeout': timeout }: IncomingHttpHeaders): RpcError | undefined {
+  if (timeout === undefined || (typeof timeout === 'string' && TIMEOUT.test(timeout)))
+    return undefined;
+  const shown = String(timeout)
+    .slice(0, 40)
+    .replace(/[^\x20-\x7e]/g, '?');
+  return new RpcError(
+    CODE.INVALID_ARGUMENT,
+    `grpc-timeout: \`${shown}\` is no time: send 1 to 8 digits and one of H, M, S, m, u, n`,
+  );
+}
+
+const TIMEOUT = /^\d{1,8}[HMSmun]$/;
+
 /** The library reckons deadlines in 32 bits: a distant one would have passed at once. */
 function clampTimeout(headers: IncomingHttpHeaders): void {
   const timeout = headers['grpc-timeout'];
   if (typeof timeout !== 'string') return;
   // As most send it: milliseconds and less, of eight digits at most.
-  if (timeout.length <= 9 && /[mun]$/.test(timeout)) return;
-  const [, amount, unit = ''] = /^(\d+)\s*([HMSmun])$/.exec(timeout) ?? [];
+  if (/[mun]$/.test(timeout)) return;
+  const [, amount, unit = ''] = /^(\d+)([HMSmun])$/.exec(timeout) ?? [];
   if (amount === undefined) return;
   if (Number(amount) * (UNIT_MS[unit] ?? 0) >= MAX_TIMER_MS)
     headers['grpc-timeout'] = `${Math.floor(MAX_TIMER_MS / 1_000)}S`;
