@@ -773,6 +773,69 @@ describe('a commit', () => {
   });
 });
 
+describe('a key of ours that another program has made something else', () => {
+  const ending = endingWithEach();
+
+  it('is told in a sentence, whichever it is and whatever is asked, and commits nothing', async () => {
+    const server = await redisFor(ending);
+    const store = storeFor(ending, server.url);
+    await put(store, 't', READER, ALICE);
+    const before = await store.get('t', []);
+    const all = ((await server.command('KEYS', '*')) as string[]).filter(
+      (name) => name !== KEYS.layout,
+    );
+    expect(all.length).toBeGreaterThanOrEqual(5);
+    const told: string[] = [];
+    let committed = 0;
+    const commit = (): unknown => put(store, 't', user('zoe'));
+    for (const name of all) {
+      const dump = (await server.command('RENAME', name, 'aside')) as unknown;
+      expect(dump).toBe('OK');
+      await server.command('RPUSH', name, 'x');
+      const asked = [
+        () =>
+          store.get('t', [
+            { kind: 'role', id: 'reader' },
+            { kind: 'user', id: 'alice' },
+          ]),
+        () => store.scan('t', 'user', undefined, 10),
+        () => store.scan('t', 'role', undefined, 10),
+        () => store.feed('t', 0, 10),
+        () => store.heads(['t']),
+        () => store.tenants(),
+        commit,
+      ];
+      for (const ask of asked) {
+        const error = await Promise.resolve()
+          .then((): unknown => ask())
+          .then(
+            () => undefined,
+            (failed: unknown) => failed,
+          );
+        if (error === undefined) {
+          // What it writes is of other keys.
+          if (ask === commit) committed++;
+          continue;
+        }
+        expect(error, String(error)).toBeInstanceOf(StoreError);
+        expect(error).not.toBeInstanceOf(UnknownOutcomeError);
+        const { message } = error as Error;
+        expect(message).not.toMatch(/WRONGTYPE|user_script|Operation against/);
+        expect(message).toMatch(
+          /another program has written it: remove it, or set `redis\.key_prefix`/,
+        );
+        told.push(name);
+      }
+      await server.command('DEL', name);
+      await server.command('RENAME', 'aside', name);
+    }
+    // Each of them is read or written by something.
+    expect([...new Set(told)].toSorted()).toEqual(all.toSorted());
+    const { head } = await store.get('t', []);
+    expect(head?.revision).toBe((before.head?.revision ?? 0) + committed);
+  });
+});
+
 describe('a Redis that must not be used', () => {
   const ending = endingWithEach();
   let server: RedisServer;

@@ -12,6 +12,7 @@ import {
   isNoRight,
   isPermanent,
   isRefusal,
+  isWrongType,
   messageOf,
 } from './reply-errors.ts';
 import {
@@ -220,7 +221,7 @@ class RedisClient implements Client {
       this.#redis.refreshSlotsCache();
       return new UnknownOutcomeError(failure.message);
     }
-    if (error instanceof StoreError || isRefusal(message)) return failure;
+    if (error instanceof StoreError || isRefusal(message) || isWrongType(message)) return failure;
     // A script that has ended stays ended: sending it again would not help.
     return new UnknownOutcomeError(failure.message, isFromScript(message) ? 'ended' : 'lost');
   }

@@ -28,8 +28,26 @@ const REMEDIES: readonly (readonly [pattern: RegExp, remedy: string])[] = [
 
 /** The message of Redis or of the library, with the remedy where there is one. */
 export function explain(message: string): string {
+  const wrongType = typeProblem(message);
+  if (wrongType !== undefined) return wrongType;
   const found = REMEDIES.find(([pattern]) => pattern.test(message));
   return found === undefined ? message : `${message}: ${found[1]}`;
+}
+
+/** A key of ours is of a type that we never make: our scripts look at types before they write, so that nothing is done. */
+export function isWrongType(message: string): boolean {
+  return message.includes('WRONGTYPE');
+}
+
+/** Our scripts name the key, commands of Redis itself do not. */
+function typeProblem(message: string): string | undefined {
+  if (!isWrongType(message)) return undefined;
+  const [, key, is, wanted] = /WRONGTYPE (\S+) is a (\w+), not a (\w+)/.exec(message) ?? [];
+  const what =
+    key === undefined
+      ? "a key is of another type than Postern's"
+      : `the key \`${key}\` is a ${is}, and Postern's is a ${wanted}`;
+  return `${what}: another program has written it: remove it, or set \`redis.key_prefix\` to one that nobody else has`;
 }
 
 export function messageOf(error: unknown): string {

@@ -68,9 +68,9 @@ function decoded(message: string): string {
 /** The library's own, with its texts in our words. */
 function sendInOwnWords(this: BaseCall, status: Parameters<BaseCall['sendStatus']>[0]): void {
   // The class is not exported by the library.
-  const { sendStatus } = Object.getPrototypeOf(this) as BaseCall;
+  const library = Object.getPrototypeOf(this) as BaseCall;
   const { code, details } = status;
-  sendStatus.call(this, code === 0 ? status : { ...status, details: ownWords(details) });
+  library.sendStatus.call(this, code === 0 ? status : { ...status, details: ownWords(details) });
 }
 
 /** Meters by the call that they count. */
