@@ -62,6 +62,11 @@ export function isOwnToken(text: string): boolean {
   return text.startsWith(`${KEY}.`) || text.startsWith(`${SESSION}.`);
 }
 
+/** Postern's own token of a session, whole or not. */
+export function isSessionToken(text: string): boolean {
+  return text.startsWith(`${SESSION}.`);
+}
+
 /** What a token says; nothing of it is proven yet. `undefined`: not one that was ever minted. */
 export function parseToken(text: string): Token | undefined {
   if (text.length > MAX_TOKEN) return undefined;

@@ -51,7 +51,7 @@ export async function startServer(options: ServerOptions): Promise<Running> {
 
 /** @throws ConfigError */
 function readFiles({ settings, settingsEnded, states }: ServerOptions): Files {
-  if (settingsEnded === true) needEnds(settings);
+  if (settingsEnded === true) needEnds(settings, states);
   const reloadable = new ReloadableFiles(settings);
   return {
     reloadable,
@@ -70,9 +70,10 @@ async function compose(
   const { settings } = options;
   const { defaults, baseline, reloadable } = files;
   const onError = errorLogger(log, 'an error was answered with a deny');
-  const health = createHealth();
-  const readiness = new ServerReadiness(settings.facts.max_staleness_ms, (serving) =>
-    health.set(serving),
+  const health = createHealth(() => readiness.hasIssuerKeys);
+  const readiness: ServerReadiness = new ServerReadiness(
+    settings.facts.max_staleness_ms,
+    (serving) => health.set(serving),
   );
   // First of all: a server that cannot listen must not have stored anything.
   const place: MetricsPlace = { metrics: undefined };
@@ -92,7 +93,7 @@ async function compose(
   place.metrics = metrics;
   shutdown.add(() => facts.close());
   const tenants = await warmUp(facts, settings.store, log);
-  const jwt = await trustIssuers(options, log);
+  const jwt = await trustIssuers(options, metrics, log);
   shutdown.add(() => jwt?.close());
   readiness.wait(readinessSources(settings, facts, audit.log, jwt));
   const foundation = { ...watched, audit: audit.log, redact, health, jwt, defaults, baseline };

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { steadyNow } from '../identity/clock.ts';
 import type { JwtVerifier } from '../identity/jwt.ts';
 import type { Store } from '../store/store.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
 import type { Tracing } from '../telemetry/tracing.ts';
 import { errorLogger } from './loggers.ts';
 import { ofSettings } from './of-settings.ts';
@@ -11,13 +12,17 @@ import { isFirstProcess, type ServerOptions } from './running.ts';
 /** Verifies the tokens of the issuers that are trusted; `undefined`: there are none. @throws ConfigError */
 export async function trustIssuers(
   options: ServerOptions,
+  metrics: Metrics,
   log: Logger,
 ): Promise<JwtVerifier | undefined> {
   const { jwt: issuers } = options.settings.identity;
   if (issuers.length === 0) return undefined;
   const { openJwt } = await import('../identity/jwt.ts');
   const onError = errorLogger(log, 'the keys of an issuer cannot be read');
-  return ofSettings(options, 'identity.jwt', () => openJwt({ issuers, now: steadyNow, onError }));
+  const onRead = (ok: boolean): void => metrics.keysRead(ok);
+  return ofSettings(options, 'identity.jwt', () =>
+    openJwt({ issuers, now: steadyNow, onError, onRead }),
+  );
 }
 
 /** @param instance names this process in traces, as in its audit records @returns `undefined`: traces are off */

@@ -37,6 +37,11 @@ export class ServerReadiness {
     return this.#phase.is === 'serving';
   }
 
+  /** Without keys that are required nobody's token is taken: probes of gRPC say so, too. */
+  get hasIssuerKeys(): boolean {
+    return this.#phase.is === 'starting' || this.#phase.sources.hasIssuerKeys();
+  }
+
   /** All parts are there; facts may be missing. */
   wait(sources: ReadinessSources): void {
     this.#phase = { is: 'waiting', sources };

@@ -21,8 +21,15 @@ export interface Exposition {
 /** Of Prometheus text; that of the library. */
 const CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 
-/** How a gauge of several processes becomes one; gauges that are not named are added up. */
-const OF_SEVERAL: Readonly<Record<string, 'min' | 'max'>> = {
+/** How a gauge of several processes becomes one. Each gauge is named: none is added up because nobody thought of it. */
+const OF_SEVERAL: Readonly<Record<string, 'min' | 'max' | 'sum'>> = {
+  postern_cache_entries: 'sum',
+  postern_audit_queue_length: 'sum',
+  postern_workers: 'sum',
+  process_resident_memory_bytes: 'sum',
+  nodejs_heap_size_total_bytes: 'sum',
+  nodejs_heap_size_used_bytes: 'sum',
+  nodejs_external_memory_bytes: 'sum',
   postern_ready: 'min',
   postern_store_up: 'min',
   postern_feed_lag_seconds: 'max',
@@ -83,6 +90,13 @@ function library() {
   return import('prom-client').then((module) => module.default);
 }
 
+/** @throws Error for a gauge of which nobody has said it: each scrape would fail, and the tests with it */
+function ofSeveral(name: string): 'min' | 'max' | 'sum' {
+  const known = OF_SEVERAL[name];
+  if (known === undefined) throw new Error(`how is the gauge ${name} of several processes one?`);
+  return known;
+}
+
 function forLibrary({
   name,
   help,
@@ -94,7 +108,7 @@ function forLibrary({
     help,
     // The library's enum is a type only; its values are these words.
     type: type as unknown as MetricObjectWithValues<MetricValue<string>>['type'],
-    aggregator: OF_SEVERAL[name] ?? 'sum',
+    aggregator: type === 'gauge' ? ofSeveral(name) : 'sum',
     collect: () => {},
     values: values().map(({ labels, value, suffix = '' }) => ({
       labels,

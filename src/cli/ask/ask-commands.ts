@@ -26,6 +26,10 @@ export function addCheck(program: Command, shared: Shared): void {
     )
     .option('--source <json>', 'metadata of one source of the resource; repeatable', collect, [])
     .option('--key <id>', 'the API key that acts')
+    .option(
+      '--credential-file <file>',
+      'file with an API key, a session token or a JWT that says who acts, or -; a subject beside it is `-`',
+    )
     .option('--min-revision <n>', 'answer from this revision or newer')
     .option(
       '--consistency-token <token>',
@@ -46,10 +50,13 @@ export function addCheck(program: Command, shared: Shared): void {
     .addHelpText(
       'after',
       `
+The operator, with its token as POSTERN_TOKEN or --token-file, is told why a credential proves nobody.
+
 Examples:
   postern check alice read work.projects.api --tenant demo
   postern check carol kb:write --tenant demo --explain
   postern check - graph.search --key acme-agent --attr tenant=acme --tenant demo
+  postern check - graph.search --credential-file agent.token --tenant demo
   postern check --batch -f questions.yaml --tenant demo
   postern check alice read work.projects.api --offline --config config --state acme.yaml`,
     )

@@ -12,6 +12,8 @@ import {
   type DecisionClient,
   type ExplainResponse,
 } from '../kit/client.ts';
+import { readText } from '../kit/arguments.ts';
+import { isOwnToken, isSessionToken } from '../../identity/token.ts';
 import { decidedBy } from '../kit/decided-by.ts';
 import { openAsked, type WhomOptions } from '../offline/whom.ts';
 import { CliError, EXIT, paint, print, visible, type Format } from '../kit/output.ts';
@@ -22,6 +24,8 @@ export interface CheckOptions extends WhomOptions {
   readonly attr: readonly string[];
   readonly source: readonly string[];
   readonly key?: string;
+  /** File with what proves who acts, in the place of a subject and a key; `-`: standard input. */
+  readonly credentialFile?: string;
   readonly minRevision?: string;
   readonly consistencyToken?: string;
   readonly explain?: boolean;
@@ -39,6 +43,7 @@ export async function check(
     tenant,
     ...(subject === '-' ? {} : { subject: toSubject(subject) }),
     ...(options.key === undefined ? {} : { key_id: options.key }),
+    ...credentialOf(options),
     action,
     resource: {
       ...typeAndId(options.resource),
@@ -57,12 +62,23 @@ export async function check(
       print(options.output, explained, () => drawExplanation(explained));
       return exitCode(explained.check);
     }
-    const explained = options.output === 'table' ? await explainedBy(client, request) : undefined;
+    const explained = await explainedBy(client, request);
     const answer = explained?.check ?? (await client.check(request));
-    print(options.output, answer, () =>
+    const by = explained === undefined ? undefined : decidedBy(explained);
+    const problem = explained?.credential_problem ?? '';
+    const shown = {
+      ...answer,
+      // Absent: Explain gave no answer, and nothing is known of it.
+      ...(by === undefined
+        ? {}
+        : { by: by.map(({ kind, text, chain }) => ({ kind, text, chain })) }),
+      ...(problem === '' ? {} : { credential_problem: problem }),
+    };
+    print(options.output, shown, () =>
       [
         drawAnswer(answer).replace(EXPLAIN_HINT, CLI_HINT),
-        ...(explained === undefined ? [] : decidedBy(explained)).map(({ text, chain }) => {
+        ...(problem === '' ? [] : [paint('dim', `  └ the credential: ${visible(problem)}`)]),
+        ...(by ?? []).map(({ text, chain }) => {
           const way = chain.length > 1 ? `  [${chain.join(' → ')}]` : '';
           return paint('dim', `  └ ${visible(`${text}${way}`)}`);
         }),
@@ -73,6 +89,22 @@ export async function check(
   } finally {
     client.close();
   }
+}
+
+/**
+ * The credential of a file, by what it looks like. It is never an argument: those are seen by everybody on the machine.
+ * @throws CliError
+ */
+function credentialOf({ credentialFile: file, key }: CheckOptions): object {
+  if (file === undefined) return {};
+  if (key !== undefined)
+    throw new CliError('--credential-file and --key: a credential says which key it is: give one');
+  const text = readText('--credential-file', file).trim();
+  if (text === '')
+    throw new CliError(`--credential-file: \`${file}\` is empty: write the token into it`);
+  const own = isSessionToken(text) ? 'session_token' : 'api_key';
+  const form = isOwnToken(text) ? own : 'bearer_token';
+  return { credential: { [form]: text } };
 }
 
 /** Of a name that no catalog has, the near one of this machine's, on stderr. */
@@ -160,9 +192,16 @@ const MARKS: Readonly<Record<string, () => string>> = {
   VERDICT_SILENT: () => paint('dim', '·'),
 };
 
-function drawExplanation({ check, layers, missing, missing_complete }: ExplainResponse): string {
+function drawExplanation({
+  check,
+  layers,
+  missing,
+  missing_complete,
+  credential_problem: problem,
+}: ExplainResponse): string {
   const width = Math.max(0, ...layers.map(({ name }) => name.length));
   const lines = [drawAnswer(check), ''];
+  if (problem !== '') lines.push(`the credential: ${visible(problem)}`);
   for (const { name, verdict, summary, facts } of layers) {
     lines.push(`${MARKS[verdict]?.() ?? '?'} ${name.padEnd(width)}  ${visible(summary)}`);
     for (const { text, chain } of facts) {

@@ -53,6 +53,8 @@ export interface ExplainResponse {
   }[];
   readonly missing: readonly { readonly kind: string; readonly text: string }[];
   readonly missing_complete: boolean;
+  /** What is wrong with the credential; `''`: nothing, or the caller is not the operator. */
+  readonly credential_problem: string;
 }
 
 export interface FilterResponse {

@@ -26,13 +26,34 @@ export interface Health {
   set(serving: boolean): void;
 }
 
-/** Not serving until it is told. */
-export function createHealth(): Health {
+/** How often watchers are told what has changed by itself, ms. */
+const LOOK_MS = 1_000;
+
+/**
+ * Not serving until it is told.
+ * @param holds whether what decisions need besides is there: without it, it is not serving either
+ */
+export function createHealth(holds: () => boolean = () => true): Health {
+  let told = false;
   let serving = false;
+  let timer: NodeJS.Timeout | undefined;
   const watchers = new Map<ServerWritableStream<Buffer, Buffer>, string>();
   const statusOf = (service: string): number => {
     if (!SERVICES.includes(service)) return SERVICE_UNKNOWN;
-    return serving ? SERVING : NOT_SERVING;
+    return serving && holds() ? SERVING : NOT_SERVING;
+  };
+  const forget = (call: ServerWritableStream<Buffer, Buffer>): void => {
+    watchers.delete(call);
+    if (watchers.size > 0) return;
+    clearInterval(timer);
+    timer = undefined;
+  };
+  /** Tells all who watch where it is another now. */
+  const look = (): void => {
+    const now = serving && holds();
+    if (now === told) return;
+    told = now;
+    for (const [call, service] of watchers) call.write(statusMessage(statusOf(service)));
   };
   const watch = (call: ServerWritableStream<Buffer, Buffer>): void => {
     if (watchers.size >= MAX_WATCHERS) {
@@ -57,8 +78,12 @@ export function createHealth(): Health {
       return;
     }
     watchers.set(call, service);
-    call.on('cancelled', () => watchers.delete(call));
-    call.on('error', () => watchers.delete(call));
+    if (timer === undefined) {
+      told = serving && holds();
+      timer = setInterval(look, LOOK_MS).unref();
+    }
+    call.on('cancelled', () => forget(call));
+    call.on('error', () => forget(call));
     call.write(statusMessage(statusOf(service)));
   };
   return {
@@ -87,12 +112,16 @@ export function createHealth(): Health {
       ),
     set(next): void {
       serving = next;
+      told = serving && holds();
       for (const [call, service] of watchers) {
         call.write(statusMessage(statusOf(service)));
         // A server that drains must not wait for watchers: they have heard the last word.
         if (!next) call.end();
       }
-      if (!next) watchers.clear();
+      if (next) return;
+      watchers.clear();
+      clearInterval(timer);
+      timer = undefined;
     },
   };
 }
