@@ -1,7 +1,7 @@
 /** Why a credential is invalid: one answer for callers, the cause for operators. Nobody is refused for want of keys. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { status, type ServiceError } from '@grpc/grpc-js';
+import { Client, credentials, status, type ServiceError } from '@grpc/grpc-js';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { openIdentity, type Credential } from '../../src/identity/identity.ts';
 import { mintKey, mintSession } from '../../src/identity/token.ts';
@@ -195,6 +195,42 @@ describe('a server whose issuer cannot be reached', () => {
     return [response.status, await response.json()];
   };
 
+  const HEALTH = '/grpc.health.v1.Health/';
+  const clientOf = ({ running }: TestServer): Client => {
+    const client = new Client(running.addresses.grpc, credentials.createInsecure());
+    onTestFinished(() => client.close());
+    return client;
+  };
+  const bytes = (message: Buffer): Buffer => message;
+  /** A message of one field, a number. */
+  const word = (message: Buffer): string => (message[1] === 1 ? 'SERVING' : 'NOT_SERVING');
+  const healthOf = (server: TestServer): Promise<string> =>
+    new Promise((done, failed) => {
+      clientOf(server).makeUnaryRequest(
+        `${HEALTH}Check`,
+        bytes,
+        bytes,
+        Buffer.alloc(0),
+        (error, answer) => {
+          if (error !== null || answer === undefined) failed(error ?? new Error('no answer'));
+          else done(word(answer));
+        },
+      );
+    });
+  const watchHealth = (server: TestServer): string[] => {
+    const heard: string[] = [];
+    const stream = clientOf(server).makeServerStreamRequest(
+      `${HEALTH}Watch`,
+      bytes,
+      bytes,
+      Buffer.alloc(0),
+    );
+    stream.on('data', (message: Buffer) => heard.push(word(message)));
+    stream.on('error', () => {});
+    onTestFinished(() => stream.cancel());
+    return heard;
+  };
+
   it('says UNAVAILABLE of its tokens, not that they are bad; and is not ready where it needs them', async () => {
     const issuer = await keyServer();
     issuer.serve((_, response) => void response.writeHead(503).end());
@@ -202,6 +238,14 @@ describe('a server whose issuer cannot be reached', () => {
     expect(await readyz(optional)).toMatchObject([200, { ready: true }]);
     const server = await start({ jwks_url: issuer.url, required: true });
     expect(await readyz(server)).toMatchObject([503, { checks: { issuer_keys: false } }]);
+    // Probes of gRPC are told the same, and who watches hears of it.
+    expect(await healthOf(optional)).toBe('SERVING');
+    expect(await healthOf(server)).toBe('NOT_SERVING');
+    const watched = watchHealth(server);
+    const { http } = server.running.addresses;
+    const metrics = await (await fetch(`http://${http}/metrics`)).text();
+    expect(metrics).toMatch(/^postern_jwks_reads_total\{result="failed"\} [1-9]/m);
+    expect(metrics).toMatch(/^postern_jwks_reads_total\{result="ok"\} 0$/m);
     const token = await current();
     const refused = await ask(server, token).catch((error: unknown) => error as ServiceError);
     expect(refused).toMatchObject({
@@ -215,6 +259,8 @@ describe('a server whose issuer cannot be reached', () => {
       .poll(() => ask(server, token).catch(() => ({})))
       .toMatchObject({ reason: 'REASON_NO_GRANT' });
     await expect.poll(() => readyz(server)).toMatchObject([200, { checks: { issuer_keys: true } }]);
+    expect(await healthOf(server)).toBe('SERVING');
+    await expect.poll(() => watched, { timeout: 10_000 }).toEqual(['NOT_SERVING', 'SERVING']);
   });
 
   it('one answer for callers, and the cause in the records', async () => {
