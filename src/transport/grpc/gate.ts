@@ -136,7 +136,8 @@ export function guard(server: Server, { compression, judge }: GateOptions): void
     headers['grpc-accept-encoding'] = accepted;
     // Of an answer that is a status alone: the library's own, where no method is called.
     const message = headers['grpc-message'];
-    if (typeof message === 'string') headers['grpc-message'] = encodeURI(ownWords(decoded(message)));
+    if (typeof message === 'string')
+      headers['grpc-message'] = encodeURI(ownWords(decoded(message)));
     prototypeOf(this).respond.call(this, headers, options);
   };
   // Bound once a listener is made, and called with each call that begins.
