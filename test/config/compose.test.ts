@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openPool, type Pool } from '../../src/admin/threads/pool.ts';
 import { parseCatalog } from '../../src/config/catalog.ts';
 import { isTooMuchYaml, readSource, parseSource } from '../../src/config/document.ts';
-import { stateText } from '../../src/admin/state/text.ts';
+import { stateText } from '../../src/admin/state/state-text.ts';
 import { POLICY_LIMITS } from '../../src/config/policy-limits.ts';
 import { PACKAGE_ROOT } from '../support/package-root.ts';
 import { problemsOf } from '../support/yaml.ts';
