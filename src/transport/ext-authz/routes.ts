@@ -39,61 +39,17 @@ export function compile(file: RoutesFile): CompiledRoutes {
 
 /** @throws Error where two routes cannot stand beside each other */
 export function compileRoutes({ routes }: RoutesFile): RouteTable {
-  const router = createRouter({
-    caseSensitive: true,
-    ignoreTrailingSlash: false,
-    // The bound of a path is the canonical form's, that of an id is ID-1.
-    maxParamLength: Number.MAX_SAFE_INTEGER,
-  });
-  // Routes that differ only in headers and context share a place, and are tried in the order of the file.
-  const places = new Map<string, Route[]>();
+  const exact = new ExactRoutes();
   const folded = foldedRoutes();
   for (const route of routes) {
     const segments = parsePathTemplate(route.match.path);
     if (typeof segments === 'string') throw new Error(`${route.match.path}: ${segments}`);
-    const path = `/${segments.map(segmentText).join('/')}`;
     for (const method of route.match.methods)
       for (const host of route.match.hosts ?? [undefined]) {
         folded.add(method, segments, host, route);
-        const name = JSON.stringify([method, path, host]);
-        const known = places.get(name);
-        if (known !== undefined) {
-          known.push(route);
-          continue;
-        }
-        const here = [route];
-        places.set(name, here);
-        router.on(
-          // The library's type lists the methods of Node; others it refuses by itself.
-          method as 'GET',
-          path,
-          host === undefined ? {} : { constraints: { host } },
-          () => {},
-          { here, segments },
-        );
+        exact.add(method, segments, host, route);
       }
   }
-  const exactly: (...asked: Parameters<RouteTable>) => Matched | undefined = (
-    request,
-    question,
-  ) => {
-    const found = router.find(request.method as 'GET', request.path, { host: request.host });
-    if (found === null) return undefined;
-    const { here, segments } = found.store as {
-      readonly here: readonly Route[];
-      readonly segments: readonly Segment[];
-    };
-    if (!asWritten(request.path, segments)) return undefined;
-    const route = here.find(({ match }) => fits(match, question));
-    if (route === undefined) return undefined;
-    const captures = Object.fromEntries(
-      Object.entries(found.params).map(([name, value]) => [
-        name === '*' ? restName(route) : name,
-        value,
-      ]),
-    );
-    return { route, captures };
-  };
   /** A catch-all does not take what is a listed path but for a slash at its end. */
   const slashMiss = (
     matched: Matched | undefined,
@@ -108,7 +64,7 @@ export function compileRoutes({ routes }: RoutesFile): RouteTable {
   };
   return (request, question) => {
     const { method, path, host } = request;
-    const matched = exactly(request, question);
+    const matched = exact.find(request, question);
     const near = folded.find(method, path, host).filter(({ route }) => fits(route.match, question));
     if (near.length === 0 || near.some(({ route }) => route === matched?.route))
       return slashMiss(matched, request, question);
@@ -120,6 +76,59 @@ export function compileRoutes({ routes }: RoutesFile): RouteTable {
     const [nearest] = near;
     return matched === undefined || nearest === undefined ? matched : { nearMiss: nearest.route };
   };
+}
+
+/** Routes by their paths as they are written. */
+class ExactRoutes {
+  readonly #router = createRouter({
+    caseSensitive: true,
+    ignoreTrailingSlash: false,
+    // The bound of a path is the canonical form's, that of an id is ID-1.
+    maxParamLength: Number.MAX_SAFE_INTEGER,
+  });
+  /** Routes that differ only in headers and context share a place, and are tried in the order of the file. */
+  readonly #places = new Map<string, Route[]>();
+
+  /** @throws Error where the route cannot stand beside another one */
+  add(method: string, segments: readonly Segment[], host: string | undefined, route: Route): void {
+    const path = `/${segments.map(segmentText).join('/')}`;
+    const name = JSON.stringify([method, path, host]);
+    const others = this.#places.get(name);
+    if (others !== undefined) {
+      others.push(route);
+      return;
+    }
+    const here = [route];
+    this.#places.set(name, here);
+    this.#router.on(
+      // The library's type lists the methods of Node; others it refuses by itself.
+      method as 'GET',
+      path,
+      host === undefined ? {} : { constraints: { host } },
+      () => {},
+      { here, segments },
+    );
+  }
+
+  find(request: Canonical, question: HttpQuestion): Matched | undefined {
+    const found = this.#router.find(request.method as 'GET', request.path, { host: request.host });
+    if (found === null) return undefined;
+    // What `add` stored.
+    const { here, segments } = found.store as {
+      readonly here: readonly Route[];
+      readonly segments: readonly Segment[];
+    };
+    if (!asWritten(request.path, segments)) return undefined;
+    const route = here.find(({ match }) => fits(match, question));
+    if (route === undefined) return undefined;
+    const captures = Object.fromEntries(
+      Object.entries(found.params).map(([name, value]) => [
+        name === '*' ? restName(route) : name,
+        value,
+      ]),
+    );
+    return { route, captures };
+  }
 }
 
 /**

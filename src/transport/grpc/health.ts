@@ -26,104 +26,126 @@ export interface Health {
   set(serving: boolean): void;
 }
 
-/** How often watchers are told what has changed by itself, ms. */
+/** How often a status that changes by itself is looked at for watchers, ms. */
 const LOOK_MS = 1_000;
 
 /**
- * Not serving until it is told.
- * @param holds whether what decisions need besides is there: without it, it is not serving either
+ * Reports NOT_SERVING until `set(true)`.
+ * @param holds whether what decisions need besides is there: without it, the status is NOT_SERVING too
  */
 export function createHealth(holds: () => boolean = () => true): Health {
-  let told = false;
-  let serving = false;
-  let timer: NodeJS.Timeout | undefined;
-  const watchers = new Map<ServerWritableStream<Buffer, Buffer>, string>();
-  const statusOf = (service: string): number => {
-    if (!SERVICES.includes(service)) return SERVICE_UNKNOWN;
-    return serving && holds() ? SERVING : NOT_SERVING;
+  const state = new HealthState(holds);
+  return {
+    unary: {
+      '/grpc.health.v1.Health/Check': (bytes) => state.check(bytes),
+      '/grpc.health.v1.Health/List': () => state.list(),
+    },
+    extra: (server: Server) =>
+      server.addService(
+        { Watch: { ...rawMethod('/grpc.health.v1.Health/Watch', true), requestStream: false } },
+        { Watch: (call: Watcher) => state.watch(call) },
+      ),
+    set: (serving) => state.set(serving),
   };
-  const forget = (call: ServerWritableStream<Buffer, Buffer>): void => {
-    watchers.delete(call);
-    if (watchers.size > 0) return;
-    clearInterval(timer);
-    timer = undefined;
-  };
-  /** Tells all who watch where it is another now. */
-  const look = (): void => {
-    const now = serving && holds();
-    if (now === told) return;
-    told = now;
-    for (const [call, service] of watchers) call.write(statusMessage(statusOf(service)));
-  };
-  const watch = (call: ServerWritableStream<Buffer, Buffer>): void => {
-    if (watchers.size >= MAX_WATCHERS) {
-      const details = `more than ${MAX_WATCHERS} health watchers: use Check`;
-      const metadata = new Metadata();
-      endWith(
-        call,
-        Object.assign(new Error(details), { code: CODE.RESOURCE_EXHAUSTED, details, metadata }),
-      );
+}
+
+type Watcher = ServerWritableStream<Buffer, Buffer>;
+
+class HealthState {
+  readonly #holds: () => boolean;
+  readonly #watchers = new Map<Watcher, string>();
+  #serving = false;
+  /** What watchers were sent last. */
+  #sent = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(holds: () => boolean) {
+    this.#holds = holds;
+  }
+
+  check(bytes: Buffer): Buffer {
+    const status = this.#statusOf(readService(bytes));
+    if (status === SERVICE_UNKNOWN)
+      throw new RpcError(NOT_FOUND, `unknown service: known are ${SERVICES.join(', ')}`);
+    return statusMessage(status);
+  }
+
+  list(): Buffer {
+    const writer = new Writer();
+    for (const service of SERVICES)
+      writer.message(1, () => {
+        writer.string(1, service);
+        writer.bytes(2, statusMessage(this.#statusOf(service)));
+      });
+    return writer.finish();
+  }
+
+  watch(call: Watcher): void {
+    if (this.#watchers.size >= MAX_WATCHERS) {
+      const problem = `more than ${MAX_WATCHERS} health watchers: use Check`;
+      refuse(call, CODE.RESOURCE_EXHAUSTED, problem);
       return;
     }
     let service: string;
     try {
       service = readService(call.request);
     } catch (error) {
-      const details = error instanceof Error ? error.message : String(error);
-      const metadata = new Metadata();
-      endWith(
-        call,
-        Object.assign(new Error(details), { code: CODE.INVALID_ARGUMENT, details, metadata }),
-      );
+      refuse(call, CODE.INVALID_ARGUMENT, error instanceof Error ? error.message : String(error));
       return;
     }
-    watchers.set(call, service);
-    if (timer === undefined) {
-      told = serving && holds();
-      timer = setInterval(look, LOOK_MS).unref();
+    this.#watchers.set(call, service);
+    if (this.#timer === undefined) {
+      this.#sent = this.#isServing();
+      this.#timer = setInterval(() => this.#look(), LOOK_MS).unref();
     }
-    call.on('cancelled', () => forget(call));
-    call.on('error', () => forget(call));
-    call.write(statusMessage(statusOf(service)));
-  };
-  return {
-    unary: {
-      '/grpc.health.v1.Health/Check': (bytes) => {
-        const service = readService(bytes);
-        const status = statusOf(service);
-        if (status === SERVICE_UNKNOWN)
-          throw new RpcError(NOT_FOUND, `unknown service: known are ${SERVICES.join(', ')}`);
-        return statusMessage(status);
-      },
-      '/grpc.health.v1.Health/List': () => {
-        const writer = new Writer();
-        for (const service of SERVICES)
-          writer.message(1, () => {
-            writer.string(1, service);
-            writer.bytes(2, statusMessage(statusOf(service)));
-          });
-        return writer.finish();
-      },
-    },
-    extra: (server: Server) =>
-      server.addService(
-        { Watch: { ...rawMethod('/grpc.health.v1.Health/Watch', true), requestStream: false } },
-        { Watch: watch },
-      ),
-    set(next): void {
-      serving = next;
-      told = serving && holds();
-      for (const [call, service] of watchers) {
-        call.write(statusMessage(statusOf(service)));
-        // A server that drains must not wait for watchers: they have heard the last word.
-        if (!next) call.end();
-      }
-      if (next) return;
-      watchers.clear();
-      clearInterval(timer);
-      timer = undefined;
-    },
-  };
+    call.on('cancelled', () => this.#forget(call));
+    call.on('error', () => this.#forget(call));
+    call.write(statusMessage(this.#statusOf(service)));
+  }
+
+  set(serving: boolean): void {
+    this.#serving = serving;
+    this.#send();
+    if (serving) return;
+    // A server that drains does not wait for watchers: no other status follows.
+    for (const call of this.#watchers.keys()) call.end();
+    this.#watchers.clear();
+    this.#stopLooking();
+  }
+
+  #isServing(): boolean {
+    return this.#serving && this.#holds();
+  }
+
+  #statusOf(service: string): number {
+    if (!SERVICES.includes(service)) return SERVICE_UNKNOWN;
+    return this.#isServing() ? SERVING : NOT_SERVING;
+  }
+
+  #look(): void {
+    if (this.#isServing() !== this.#sent) this.#send();
+  }
+
+  #send(): void {
+    this.#sent = this.#isServing();
+    for (const [call, service] of this.#watchers)
+      call.write(statusMessage(this.#statusOf(service)));
+  }
+
+  #forget(call: Watcher): void {
+    this.#watchers.delete(call);
+    if (this.#watchers.size === 0) this.#stopLooking();
+  }
+
+  #stopLooking(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+}
+
+function refuse(call: Watcher, code: number, details: string): void {
+  const metadata = new Metadata();
+  endWith(call, Object.assign(new Error(details), { code, details, metadata }));
 }
 
 function readService(bytes: Buffer): string {

@@ -33,79 +33,109 @@ export function reloading(
   onError: (error: unknown) => void,
   onCertificate: (until: number) => void,
 ): ServerCredentials {
-  const { cert, key, clientCa, reloadMs } = files;
-  let good = usable({
-    cert: readNamed('cert', cert),
-    key: readNamed('key', key),
-    ca: clientCa === undefined ? undefined : readNamed('client_ca', clientCa),
-  });
-  const wrong = timeProblem(good);
-  // There is no better one to serve with: callers that check it refuse it themselves.
-  if (wrong !== undefined) onError(new Error(`grpc.tls.cert: \`${cert}\` ${wrong}: renew it`));
-  onCertificate(endOf(good));
-  const identityListeners = new Set<experimental.IdentityCertificateUpdateListener>();
-  const caListeners = new Set<experimental.CaCertificateUpdateListener>();
-  const identity = (): experimental.IdentityCertificateUpdate => ({
-    certificate: good.cert,
-    privateKey: good.key,
-  });
-  const authorities = (): experimental.CaCertificateUpdate | null =>
-    good.ca === undefined ? null : { caCertificate: good.ca };
+  const provider = new FileCertificates(files, onError, onCertificate);
+  const asksCallers = files.clientCa !== undefined;
+  // Identity comes first, whatever its declaration names its parameters.
+  return experimental.createCertificateProviderServerCredentials(
+    provider,
+    asksCallers ? provider : null,
+    asksCallers,
+  );
+}
 
-  const look = async (): Promise<void> => {
+/** Certificates of files. They are looked at as long as somebody listens. */
+class FileCertificates implements experimental.CertificateProvider {
+  readonly #files: TlsFiles;
+  readonly #onError: (error: unknown) => void;
+  readonly #onCertificate: (until: number) => void;
+  readonly #identityListeners = new Set<experimental.IdentityCertificateUpdateListener>();
+  readonly #caListeners = new Set<experimental.CaCertificateUpdateListener>();
+  /** The last usable ones. */
+  #good: Material;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(
+    files: TlsFiles,
+    onError: (error: unknown) => void,
+    onCertificate: (until: number) => void,
+  ) {
+    this.#files = files;
+    this.#onError = onError;
+    this.#onCertificate = onCertificate;
+    const { cert, key, clientCa } = files;
+    this.#good = usable({
+      cert: readNamed('cert', cert),
+      key: readNamed('key', key),
+      ca: clientCa === undefined ? undefined : readNamed('client_ca', clientCa),
+    });
+    const wrong = timeProblem(this.#good);
+    // There is no better one: callers that check it refuse it themselves.
+    if (wrong !== undefined) onError(new Error(`grpc.tls.cert: \`${cert}\` ${wrong}: renew it`));
+    onCertificate(endOf(this.#good));
+  }
+
+  addIdentityCertificateListener(listener: experimental.IdentityCertificateUpdateListener): void {
+    this.#identityListeners.add(listener);
+    this.#regulate();
+    // The library registers the listener only after this call.
+    process.nextTick(() => listener(this.#identity()));
+  }
+
+  removeIdentityCertificateListener(
+    listener: experimental.IdentityCertificateUpdateListener,
+  ): void {
+    this.#identityListeners.delete(listener);
+    this.#regulate();
+  }
+
+  addCaCertificateListener(listener: experimental.CaCertificateUpdateListener): void {
+    this.#caListeners.add(listener);
+    this.#regulate();
+    process.nextTick(() => listener(this.#authorities()));
+  }
+
+  removeCaCertificateListener(listener: experimental.CaCertificateUpdateListener): void {
+    this.#caListeners.delete(listener);
+    this.#regulate();
+  }
+
+  #identity(): experimental.IdentityCertificateUpdate {
+    return { certificate: this.#good.cert, privateKey: this.#good.key };
+  }
+
+  #authorities(): experimental.CaCertificateUpdate | null {
+    return this.#good.ca === undefined ? null : { caCertificate: this.#good.ca };
+  }
+
+  /** Looks at the files in intervals while there are listeners. */
+  #regulate(): void {
+    const { reloadMs } = this.#files;
+    const isWanted = reloadMs > 0 && this.#identityListeners.size + this.#caListeners.size > 0;
+    if (!isWanted) {
+      clearInterval(this.#timer);
+      this.#timer = undefined;
+    } else
+      this.#timer ??= setInterval(() => void this.#look().catch(this.#onError), reloadMs).unref();
+  }
+
+  async #look(): Promise<void> {
+    const { cert, key, clientCa } = this.#files;
     const [newCert, newKey, ca] = await Promise.all([
       readFile(cert),
       readFile(key),
       clientCa === undefined ? undefined : readFile(clientCa),
     ]);
     const found = { cert: newCert, key: newKey, ca };
-    if (same(found, good)) return;
+    if (same(found, this.#good)) return;
     const next = usable(found);
     const wrong = timeProblem(next);
-    if (wrong !== undefined && timeProblem(good) === undefined)
+    if (wrong !== undefined && timeProblem(this.#good) === undefined)
       throw new Error(`grpc.tls.cert: \`${cert}\` ${wrong}: the certificate before it serves on`);
-    good = next;
-    onCertificate(endOf(good));
-    for (const listener of identityListeners) listener(identity());
-    for (const listener of caListeners) listener(authorities());
-  };
-
-  let timer: NodeJS.Timeout | undefined;
-  const regulate = (): void => {
-    const wanted = reloadMs > 0 && identityListeners.size + caListeners.size > 0;
-    if (!wanted) {
-      clearInterval(timer);
-      timer = undefined;
-    } else timer ??= setInterval(() => void look().catch(onError), reloadMs).unref();
-  };
-  const provider: experimental.CertificateProvider = {
-    addIdentityCertificateListener(listener) {
-      identityListeners.add(listener);
-      regulate();
-      // The listener takes part only once this call is over.
-      process.nextTick(() => listener(identity()));
-    },
-    removeIdentityCertificateListener(listener) {
-      identityListeners.delete(listener);
-      regulate();
-    },
-    addCaCertificateListener(listener) {
-      caListeners.add(listener);
-      regulate();
-      process.nextTick(() => listener(authorities()));
-    },
-    removeCaCertificateListener(listener) {
-      caListeners.delete(listener);
-      regulate();
-    },
-  };
-  const asked = clientCa !== undefined;
-  // Identity comes first, whatever its declaration names its parameters.
-  return experimental.createCertificateProviderServerCredentials(
-    provider,
-    asked ? provider : null,
-    asked,
-  );
+    this.#good = next;
+    this.#onCertificate(endOf(next));
+    for (const listener of this.#identityListeners) listener(this.#identity());
+    for (const listener of this.#caListeners) listener(this.#authorities());
+  }
 }
 
 function readNamed(name: string, file: string): Buffer {
