@@ -9,8 +9,8 @@ const LINE_FEED = 0x0a;
 const RETRY_MS = 100;
 
 /**
- * @param onLost told of lines that nobody gets: stdout is closed (`isGone`), or a worker ended in the middle of one
- * @param over from then on nothing is waited for
+ * @param onLost called for lines that are lost: stdout is closed (`isGone`), or a worker ended in the middle of one
+ * @param over once it is aborted, nothing is waited for
  * @returns what passes on one worker's; it reads no faster than stdout takes, and resolves when there is no more
  */
 export function openRelay(

@@ -23,7 +23,7 @@ export class ReloadableFiles {
   reload(facts: FactsRoom, metrics: Metrics, log: Logger): boolean {
     try {
       const next = readInForce(this.#settings, this.#inForce);
-      const { told: widened, count } = wideningOf(this.#inForce, next);
+      const { listed: widened, count } = wideningOf(this.#inForce, next);
       this.#inForce = next;
       facts.setCatalog(next.catalog);
       metrics.reload(count === 0 ? 'ok' : 'widened');

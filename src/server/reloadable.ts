@@ -69,12 +69,12 @@ function routesOf({ routes }: RoutesFile): string[] {
   return routes.map((route) => JSON.stringify(route));
 }
 
-/** Sentences that are told of one reading. */
-const TOLD = 20;
+/** Differences that are listed of one reload. */
+const MAX_LISTED = 20;
 
 export interface Widening {
-  /** The first twenty. */
-  readonly told: readonly string[];
+  /** The first twenty, each a sentence. */
+  readonly listed: readonly string[];
   /** All of them; 0: nothing more is allowed. */
   readonly count: number;
 }
@@ -82,11 +82,11 @@ export interface Widening {
 /** What the files that were read again allow that those before did not; a route that is gone may leave its requests to a wider one. */
 export function wideningOf(before: InForce, after: InForce): Widening {
   const kept = new Set(after.routed);
-  const known = new Set(before.routed);
+  const had = new Set(before.routed);
   const all = [
     ...catalogWidening(before.catalog, after.catalog),
     ...before.routed.filter((route) => !kept.has(route)).map((route) => `route is gone: ${route}`),
-    ...after.routed.filter((route) => !known.has(route)).map((route) => `route is new: ${route}`),
+    ...after.routed.filter((route) => !had.has(route)).map((route) => `route is new: ${route}`),
   ];
-  return { told: all.slice(0, TOLD), count: all.length };
+  return { listed: all.slice(0, MAX_LISTED), count: all.length };
 }

@@ -269,7 +269,7 @@ async function unlink(client: Client, keys: readonly string[]): Promise<void> {
   await client.command(CLEAR_MS, 'UNLINK', ...keys).catch(() => {});
 }
 
-/** What is not known of a step is known of the commit: it is not done. */
+/** The outcome of a step may be unknown; the commit is then not done, as its last script was not sent. */
 function notDone({ message }: UnknownOutcomeError): StoreError {
   const cause = message.replace(/^UNKNOWN outcome: /, '').replace(/: the commit may have .*$/, '');
   return new StoreError(`nothing is committed, it was being prepared: ${cause}`);
