@@ -789,8 +789,7 @@ describe('a key of ours that another program has made something else', () => {
     let committed = 0;
     const commit = (): unknown => put(store, 't', user('zoe'));
     for (const name of all) {
-      const dump = (await server.command('RENAME', name, 'aside')) as unknown;
-      expect(dump).toBe('OK');
+      expect(await server.command('RENAME', name, 'aside')).toBe('OK');
       await server.command('RPUSH', name, 'x');
       const asked = [
         () =>
@@ -817,7 +816,7 @@ describe('a key of ours that another program has made something else', () => {
           if (ask === commit) committed++;
           continue;
         }
-        expect(error, String(error)).toBeInstanceOf(StoreError);
+        expect(error).toBeInstanceOf(StoreError);
         expect(error).not.toBeInstanceOf(UnknownOutcomeError);
         const { message } = error as Error;
         expect(message).not.toMatch(/WRONGTYPE|user_script|Operation against/);

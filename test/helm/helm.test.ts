@@ -237,7 +237,7 @@ describe.skipIf(missing !== '')('the chart', () => {
       { POSTERN_STORE: 'redis://127.0.0.1:6379' },
       PACKAGE_ROOT,
     );
-    const open = warnings.filter((warning) => !warning.startsWith('whoever reaches'));
+    const open = warnings.filter((warning) => !warning.startsWith('anyone who can connect'));
     expect(open).toEqual([]);
   });
 
