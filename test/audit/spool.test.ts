@@ -339,7 +339,7 @@ describe('settings', () => {
     [`{ type: http, url: 'http://127.0.0.1:1/', spool_file: /proc/nope/spool }`, 'spool_file'],
     [
       `{ type: file, path: a.jsonl }, { type: http, url: 'http://127.0.0.1:1/', spool_file: a.jsonl }`,
-      'is a file of another sink',
+      'is used by another sink',
     ],
   ])('%s refuse the start', async (sinks, message) => {
     const config = join(directory, 'postern.yaml');

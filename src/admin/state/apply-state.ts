@@ -21,7 +21,7 @@ function mustRemoveNothing(tenant: string, { removals }: Plan, unlisted: Unliste
   if (unlisted === 'refuse' && removals.length > 0)
     throw forbidden(
       'ADM-10',
-      `the state takes ${removals.length} thing(s) from tenant \`${tenant}\` (${describeRemovals(removals)}): say \`prune\` (--prune) to remove them, or \`keep\` (--keep) to leave what it does not list`,
+      `the state removes ${removals.length} item(s) from tenant \`${tenant}\` (${describeRemovals(removals)}): give \`prune\` (--prune) to remove them, or \`keep\` (--keep) to keep what it does not list`,
     );
 }
 
