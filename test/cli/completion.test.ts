@@ -121,7 +121,7 @@ describe('in other shells', () => {
     const script = scripts.get('zsh');
     expect(script).toMatch(/^#compdef postern\n/);
     expect(script).toContain(`'rotate:create a new secret of a key, which is printed only once'`);
-    expect(script).toContain(`'--overlap:how long the old secret stays good`);
+    expect(script).toContain(`'--overlap:time for which the old secret remains valid`);
     expect(script).toContain(`'key create:--role') compadd -- 'default_allow' 'default_deny' ;;`);
   });
 
