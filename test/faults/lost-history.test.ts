@@ -61,8 +61,9 @@ beforeAll(async () => {
   const root: Manager = manager(storeFor(ending, sentinel.url));
   const user = (id: string): Promise<Answer> => root.as('operator', 'CreateUser', { user: { id } });
   for (const id of ['a', 'b', 'c']) await user(id);
-  // From here on the replica has nothing any more.
   const [primary, replica] = sentinel.servers;
+  // The replica has all of this, and nothing of what comes.
+  await until(async () => (await primary.command('WAIT', 1, 1_000)) === 1, 20_000);
   await replica.command('REPLICAOF', '127.0.0.1', 1);
   const revoke = await root.as('operator', 'UpdateUser', { id: 'alice', superuser: false });
   token = String(revoke['consistency_token']);
