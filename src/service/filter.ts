@@ -1,5 +1,5 @@
 /** Filter: Check for each object of a list, in slices so that it holds nobody up (ADM-11). */
-import { itemText } from '../audit/record/event.ts';
+import type { ItemsText, itemTexts } from '../audit/record/event.ts';
 import { filterInSteps, type FilterResult } from '../engine/filter.ts';
 import type { Facts } from '../engine/decision.ts';
 import type { Resource } from '../engine/model.ts';
@@ -37,8 +37,7 @@ export class Filterer {
     const problem = requestIdProblem('id', call.id) ?? callerProblem(namedRequest(call));
     if (problem !== undefined) return invalid(problem);
     return this.#answering.answer('filter', call, waitMs, (open, loaded) => {
-      const withText = this.#recorder.writesObjects;
-      const work = filterValid(call, loaded.facts, this.#limits, withText);
+      const work = filterValid(call, loaded.facts, this.#limits, this.#recorder.itemTexts);
       return later(inSlices(work, open.startedAt + waitMs), (filtered) =>
         filtered === undefined
           ? this.#recorder.fail(open, loaded, TOO_LATE)
@@ -50,7 +49,7 @@ export class Filterer {
   #answer(
     open: OpenCall<FilterCall>,
     loaded: LoadedFacts,
-    { result, invalid: malformed, itemsText }: Filtered,
+    { result, invalid: malformed, made }: Filtered,
   ): MaybePromise<FilterAnswer | Failure> {
     const { visible, examined } = result;
     const shadowHidden = result.shadowHidden.length;
@@ -66,7 +65,7 @@ export class Filterer {
       shadowHidden,
       shadowShown,
       invalid: [...malformed.keys()],
-      itemsText,
+      made,
     });
     // What is hidden is denied, and so is what is malformed: such an answer is always recorded.
     const isSampled =
@@ -86,24 +85,26 @@ export class Filterer {
 const STEP_OBJECTS = 64;
 /** Characters of a record that are made between two steps. */
 const STEP_CHARS = 65_536;
+/** What the redaction of one object counts at least, in characters: about 30 µs. */
+const ALTERED_CHARS = 2_048;
 
 interface Filtered {
   readonly result: FilterResult;
   readonly invalid: ReadonlyMap<number, string>;
-  /** The objects as the audit record holds them; `undefined`: it does not hold them, or is not written. */
-  readonly itemsText: string | undefined;
+  /** The objects as the audit record holds them; `undefined`: it does not hold them one by one, or is not written. */
+  readonly made: ItemsText | undefined;
 }
 
 /**
  * FILT-5: validates each object before any is decided.
- * @param withText whether the objects are written to the audit record
+ * @param textFor how the audit record holds an object; `undefined`: it does not hold objects one by one
  * @returns `undefined`: the time of the call was over first
  */
 function* filterValid(
   call: FilterCall,
   facts: Facts,
   limits: RequestLimits,
-  withText: boolean,
+  textFor: TextFor | undefined,
 ): SteppedWork<Filtered | undefined> {
   let found: Map<number, string> | undefined;
   for (let index = 0; index < call.objects.length; index++) {
@@ -121,27 +122,33 @@ function* filterValid(
   for (;;) {
     const { done, value } = deciding.next(false);
     if (done === true) {
-      const itemsText = withText ? yield* textOf(call.objects, malformed) : undefined;
-      return { result: value, invalid: malformed, itemsText };
+      const made = textFor && (yield* textOf(call.objects, malformed, textFor));
+      return { result: value, invalid: malformed, made };
     }
     if (yield) return undefined;
   }
 }
 
+type TextFor = NonNullable<ReturnType<typeof itemTexts>>;
+
 /** The objects as the audit record holds them. It is written whatever the time: the decision is made. */
 function* textOf(
   objects: readonly Resource[],
   malformed: ReadonlyMap<number, string>,
-): SteppedWork<string> {
+  textFor: TextFor,
+): SteppedWork<ItemsText> {
   const texts: string[] = [];
-  let length = 0;
+  let isAnyAltered = false;
+  let work = 0;
   for (const [index, object] of objects.entries()) {
-    const text = malformed.has(index) ? '{}' : itemText(object);
-    texts.push(text);
-    length += text.length;
-    if (length < STEP_CHARS) continue;
-    length = 0;
+    const { text, isAltered } = textFor(malformed.has(index) ? undefined : object);
+    if (text !== undefined) texts.push(text);
+    isAnyAltered ||= isAltered;
+    // Parsing and hashing cost more than the text: an altered object counts four times its length, and a base.
+    work += isAltered ? 4 * (text?.length ?? 0) + ALTERED_CHARS : (text?.length ?? 0);
+    if (work < STEP_CHARS) continue;
+    work = 0;
     yield;
   }
-  return texts.join(',');
+  return { text: texts.join(','), isAltered: isAnyAltered };
 }

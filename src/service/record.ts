@@ -1,7 +1,7 @@
 /** Gives each answer its decision id, and counts and audits it: here, and nowhere else. */
 import type { Redact } from '../audit/record/redact.ts';
 import type { AuditLog } from '../audit/log.ts';
-import { contentOf, eventOf, type FilteredObjects } from '../audit/record/event.ts';
+import { contentOf, eventOf, itemTexts, type FilteredObjects } from '../audit/record/event.ts';
 import type { Sampling } from '../audit/record/sampling.ts';
 import type { CredentialProblem } from '../engine/credential-problem.ts';
 import type { FilterResult } from '../engine/filter.ts';
@@ -63,18 +63,20 @@ export class Recorder {
   readonly #log: AuditLog;
   readonly #redact: Redact | undefined;
   readonly #sampling: Sampling | undefined;
+  readonly #itemTexts: ReturnType<typeof itemTexts>;
   readonly #clock = isoClock();
 
   constructor({ metrics, log, redact, sampling }: RecorderOptions) {
     this.#metrics = metrics;
     this.#log = log;
     this.#redact = redact;
+    this.#itemTexts = itemTexts(redact);
     this.#sampling = sampling;
   }
 
-  /** Records tell the objects of a Filter as they are. */
-  get writesObjects(): boolean {
-    return this.#log.isOn && this.#redact === undefined;
+  /** How records hold the objects of a Filter, one by one; `undefined`: not so, or nothing is recorded. */
+  get itemTexts(): ReturnType<typeof itemTexts> {
+    return this.#log.isOn ? this.#itemTexts : undefined;
   }
 
   /** The part of an audit record that the question and the outcome make; `''`: there is no audit. */

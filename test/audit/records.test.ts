@@ -7,6 +7,7 @@ import { CHAIN_START, chainHash, openChain, sealOf } from '../../src/audit/seals
 import {
   contentOf,
   eventOf,
+  itemTexts,
   type DecisionContent,
   type FilteredObjects,
 } from '../../src/audit/record/event.ts';
@@ -89,6 +90,62 @@ const oneObject = (): FilteredObjects => ({
   visible: [0],
   shadowHidden: 0,
   shadowShown: 0,
+});
+
+describe('objects of a Filter that are made before their record', () => {
+  const PATHS = [
+    'subject',
+    'context',
+    'resource',
+    'resource.attributes',
+    'resource.attributes.team',
+    'resource.id',
+    'objects',
+    'objects.items',
+    'objects.items.id',
+    'objects.items.attributes',
+    'objects.items.attributes.secret',
+    'objects.items.sources.team',
+    'objects.visible_indexes',
+  ];
+  const rules = fc.array(
+    fc.record({
+      path: fc.constantFrom(...PATHS).map((path) => path.split('.')),
+      action: fc.constantFrom('include', 'drop', 'hash', 'mask'),
+    }),
+    { maxLength: 4 },
+  );
+  const BARE: Resource = { ...RESOURCE, attributes: new Map(), sources: [] };
+  const items = fc.array(fc.constantFrom(RESOURCE, BARE, { ...BARE, id: '', type: '' }), {
+    maxLength: 4,
+  });
+
+  it('are what the record would hold if it were made and redacted as a whole', () => {
+    let compared = 0;
+    fc.assert(
+      fc.property(rules, fc.boolean(), items, fc.boolean(), (each, inputs, list, isFirstBad) => {
+        const redact = compileRedaction({ ...NOTHING_SET, attributes: inputs, rules: each });
+        const invalid = isFirstBad && list.length > 0 ? [0] : [];
+        const objects: FilteredObjects = { ...oneObject(), items: list, visible: [], invalid };
+        const whole = (made: FilteredObjects['made']): Record<string, unknown> => {
+          const text = contentOf({ ...CONTENT, objects: { ...objects, made }, redact });
+          const record = JSON.parse(`{${text.slice(1)}`) as Record<string, unknown>;
+          const omitted = record['omitted'] as readonly string[] | undefined;
+          return { ...record, omitted: omitted?.toSorted() };
+        };
+        const textFor = itemTexts(redact);
+        if (textFor === undefined) return;
+        const texts = list.map((item, at) => textFor(invalid.includes(at) ? undefined : item));
+        const text = texts.flatMap((one) => one.text ?? []).join(',');
+        compared++;
+        expect(whole({ text, isAltered: texts.some(({ isAltered }) => isAltered) })).toEqual(
+          whole(undefined),
+        );
+      }),
+      { numRuns: 2_000 },
+    );
+    expect(compared).toBeGreaterThan(500);
+  });
 });
 
 describe('inputs of a decision', () => {

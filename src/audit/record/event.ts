@@ -49,6 +49,14 @@ export interface DecisionContent {
   readonly redact: Redact | undefined;
 }
 
+/** The objects of a Filter as a record holds them, after the field policy. */
+export interface ItemsText {
+  /** JSON texts, joined by commas. */
+  readonly text: string;
+  /** The field policy has altered some of them. */
+  readonly isAltered: boolean;
+}
+
 /** Filter: what was asked for, what is visible on this page, and what full enforcement would change. */
 export interface FilteredObjects {
   readonly items: readonly Resource[];
@@ -58,8 +66,8 @@ export interface FilteredObjects {
   readonly visible: readonly number[];
   readonly shadowHidden: number;
   readonly shadowShown: number;
-  /** The items as text, where it was made before: that of thousands takes time. */
-  readonly itemsText?: string | undefined;
+  /** The items as the record holds them, where they were made before: the text of thousands takes time. */
+  readonly made?: ItemsText | undefined;
   /** Indexes of those that are malformed (FILT-5); absent: none. */
   readonly invalid?: readonly number[];
 }
@@ -79,9 +87,32 @@ export function contentOf(content: DecisionContent): string {
   if (redact === undefined) return withoutTokens(partOf(content, true));
   if (redact.withoutInputs) return withoutTokens(partOf(content, false));
   // The whole record is made first, then redacted: only where fields have rules of their own.
-  const whole = JSON.parse(`{${partOf(content, true).slice(1)}`) as Record<string, unknown>;
-  return `,${withoutTokens(stringify(redact.record(whole))).slice(1)}`;
+  const { objects } = content;
+  const made = redact.items === 'replace' ? undefined : objects?.made;
+  const left = objects && { ...objects, made: NO_ITEMS };
+  const part = partOf(made === undefined ? content : { ...content, objects: left }, true);
+  const record = redact.record(JSON.parse(`{${part.slice(1)}`) as Record<string, unknown>);
+  return `,${withoutTokens(made === undefined ? stringify(record) : withItems(record, made)).slice(1)}`;
 }
+
+const NO_ITEMS: ItemsText = { text: '', isAltered: false };
+
+/** A redacted record as text, with the objects of its Filter, which were made and redacted before. */
+function withItems(record: Readonly<Record<string, unknown>>, made: ItemsText): string {
+  const { objects, omitted = [], ...others } = record;
+  const { items: _none, ...rest } = objects as Readonly<Record<string, unknown>>;
+  const names = new Set([...(omitted as readonly string[]), ...(made.isAltered ? [ITEMS] : [])]);
+  const told = names.size === 0 ? others : { ...others, omitted: [...names] };
+  const list = withField(stringify(rest), 'items', `[${made.text}]`);
+  return withField(stringify(told), 'objects', list);
+}
+
+/** An object as text, with one more field. */
+function withField(object: string, name: string, value: string): string {
+  return `${object.slice(0, -1)}${object === '{}' ? '' : ','}"${name}":${value}}`;
+}
+
+const ITEMS = 'objects.items';
 
 function partOf(content: DecisionContent, withInputs: boolean): string {
   const { request, outcome, shadow, subject, context, objects, mode } = content;
@@ -156,17 +187,40 @@ function objectsOf(objects: FilteredObjects, withInputs: boolean, omitted: strin
     part += `,"offset":${offset},"limit":${limit}`;
     const malformed = new Set(invalid);
     const text =
-      objects.itemsText ??
+      objects.made?.text ??
       items.map((item, index) => (malformed.has(index) ? '{}' : itemText(item))).join(',');
     part += `,"items":[${text}]`;
     part += `,"visible_indexes":${JSON.stringify(visible)}`;
-  } else if (items.length > 0) omitted.push('objects.items');
+  } else if (items.length > 0) omitted.push(ITEMS);
   return `${part}}`;
 }
 
-/** One object of a Filter as records tell it. */
-export function itemText(item: Resource): string {
+/** One object of a Filter as records hold it before redaction. */
+function itemText(item: Resource): string {
   return textOf(item, true, []);
+}
+
+/** What a record holds of a Filter's object after the field policy; `undefined` text: nothing. */
+export interface ItemText {
+  readonly text: string | undefined;
+  readonly isAltered: boolean;
+}
+
+/**
+ * How records hold the objects of a Filter, one by one.
+ * @returns `undefined`: they do not, or the field policy replaces the list as a whole
+ */
+export function itemTexts(
+  redact: Redact | undefined,
+): ((item: Resource | undefined) => ItemText) | undefined {
+  if (redact === undefined || (!redact.withoutInputs && redact.items === 'keep'))
+    return (item) => ({ text: item === undefined ? '{}' : itemText(item), isAltered: false });
+  if (redact.withoutInputs || redact.items === 'replace') return undefined;
+  return (item) => {
+    const whole = item === undefined ? {} : (JSON.parse(itemText(item)) as Record<string, unknown>);
+    const { value, isAltered } = redact.item(whole);
+    return { text: value === undefined ? undefined : stringify(value), isAltered };
+  };
 }
 
 /** Keys are ordinary, `__proto__` included: the text is made of them one by one (ID-3). */

@@ -15,8 +15,18 @@ export interface Redact {
   readonly withoutInputs: boolean;
   /** The record as the rules leave it; `omitted` names what they altered. */
   record(record: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>>;
+  /** What the rules do with the list of a Filter's objects: nothing, alter each object, or replace the list as a whole. */
+  readonly items: 'keep' | 'each' | 'replace';
+  /** One object of a Filter, where `items` is `each`. */
+  item(item: Readonly<Record<string, unknown>>): RedactedItem;
   /** A correlation id; `''`: it is left out. */
   requestId(id: string): string;
+}
+
+export interface RedactedItem {
+  /** `undefined`: the object is left out. */
+  readonly value: unknown;
+  readonly isAltered: boolean;
 }
 
 export interface RedactOptions {
@@ -46,6 +56,9 @@ class Redaction implements Redact {
   readonly #root: Node;
   readonly #hashKey: Buffer | undefined;
   readonly #idAction: FieldAction;
+  readonly items: 'keep' | 'each' | 'replace';
+  readonly #items: Node;
+  readonly #itemsAction: FieldAction;
 
   constructor({ attributes, rules, hashKey }: RedactOptions) {
     const byDefault = attributes ? [] : INPUTS.map((path) => ({ path, action: 'drop' as const }));
@@ -53,6 +66,12 @@ class Redaction implements Redact {
     this.#root = treeOf([...byDefault, ...rules.flatMap(alike), ...rules]);
     this.#hashKey = hashKey;
     this.#idAction = this.#root.below.get('request_id')?.action ?? 'include';
+    const objects = this.#root.below.get('objects') ?? LEAF;
+    this.#items = objects.below.get('items') ?? LEAF;
+    this.#itemsAction = objects.action ?? 'include';
+    const action = this.#items.action ?? this.#itemsAction;
+    const isEach = this.#items.below.size > 0 || action === 'hash';
+    this.items = isEach ? 'each' : action === 'include' ? 'keep' : 'replace';
     this.withoutInputs = !attributes && rules.every(({ path }) => path[0] === 'request_id');
   }
 
@@ -70,6 +89,12 @@ class Redaction implements Redact {
       );
     });
     return omitted.size === 0 ? kept : { ...kept, omitted: [...omitted] };
+  }
+
+  item(item: Readonly<Record<string, unknown>>): RedactedItem {
+    let isAltered = false;
+    const value = this.#apply(item, this.#items, this.#itemsAction, () => (isAltered = true));
+    return { value, isAltered };
   }
 
   requestId(id: string): string {
