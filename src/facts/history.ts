@@ -63,7 +63,10 @@ export class Histories {
     const { revision, nonce } = head;
     if (plane === undefined) {
       const past = this.#pasts.peek(tenant);
-      const trail = new Map(past?.trail).set(revision, nonce);
+      // A loss of an older commit is one of all later ones: the newest are enough.
+      const trail = new Map(
+        [...(past?.trail ?? []), [revision, nonce] as const].slice(-MAX_REMEMBERED),
+      );
       this.#pasts.set(tenant, { head: newestOf(past?.head ?? head, trail), trail });
       return;
     }

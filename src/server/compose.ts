@@ -44,6 +44,7 @@ export async function startServer(options: ServerOptions): Promise<Running> {
   try {
     return await compose(options, files, shutdown, log);
   } catch (error) {
+    shutdown.begin();
     await shutdown.run();
     throw error;
   }

@@ -313,7 +313,7 @@ describe('what a state file does not list', () => {
       ['`metadata.a`', { e: 'f', __proto__x: 1 }],
       ['`metadata.a`', { ...metadata, a: {} }],
       ['`metadata.a.b`', { ...metadata, a: { c: ['x', 'y'], d: false } }],
-      ['`metadata.a.c` "y"', { ...metadata, a: { ...metadata.a, c: ['x'] } }],
+      ['`metadata.a.c` 1 item(s)', { ...metadata, a: { ...metadata.a, c: ['x'] } }],
       ['`metadata.a.c`', { ...metadata, a: { ...metadata.a, c: [] } }],
       ['`metadata.a.d`', { ...metadata, a: { b: 1, c: ['x', 'y'] } }],
       ['`metadata.__proto__x`', { a: metadata.a, e: 'f' }],

@@ -84,7 +84,11 @@ function records(recorder = openRecorder()): string[] {
     }),
     recorder.management({ actor: 'user:bob' }),
     recorder.management({
-      refused: { kind: 'permission_denied', rule: 'ADM-5', message: '`user:alice` or `alice` may' },
+      refused: {
+        kind: 'permission_denied',
+        rule: 'ADM-5',
+        message: '`user:alice` or `alice` may, of role `member`',
+      },
     }),
     recorder.authentication('`user:bob` may not act as `user:alice`'),
   ];

@@ -20,13 +20,18 @@ const QUESTION: HttpQuestion = {
 type Match = RoutesFile['routes'][number]['match'];
 
 /** The path of the route that takes a request, with captures; `near`, `none` or `refused`: none does. */
-function taker(routes: readonly Omit<Match, 'methods'>[], path: string, host = 'h'): string {
+function taker(
+  routes: readonly Omit<Match, 'methods'>[],
+  path: string,
+  host = 'h',
+  headers: HttpQuestion['headers'] = new Map(),
+): string {
   const table = compileRoutes({
     routes: routes.map((match) => ({ match: { methods: ['GET'], ...match }, public: true })),
   });
   const request = canonicalRequest({ method: 'GET', path, host });
   if ('problem' in request) return 'refused';
-  const found = table(request, QUESTION);
+  const found = table(request, { ...QUESTION, headers });
   if (found === undefined) return 'none';
   if ('nearMiss' in found) return `near ${found.nearMiss.match.path}`;
   const captures = Object.values(found.captures).join(',');
@@ -87,8 +92,20 @@ describe('a path that is a listed one but for what an upstream may fold', () => 
     ['/other/', [ADMIN, CATCH_ALL], '/{rest*} other/'],
     ['/other', [ADMIN, CATCH_ALL], '/{rest*} other'],
     ['/', [ADMIN, CATCH_ALL], 'none'],
+    // Another route with a slash makes no route of a capture that would be empty.
+    ['/users', [{ path: '/users/{id}' }, { path: '/b/' }, CATCH_ALL], '/{rest*} users'],
+    ['/a', [{ path: '/a/{rest*}' }, { path: '/b/' }, CATCH_ALL], '/{rest*} a'],
+    ['/b', [{ path: '/users/{id}' }, { path: '/b/' }, CATCH_ALL], 'near /b/'],
   ] as const)('%s: a slash at the end makes no other route of it', (path, routes, wanted) => {
     expect(taker(routes, path)).toBe(wanted);
+  });
+
+  it('a slash at the end is no other route where several share a place', () => {
+    const routes = [{ ...CATCH_ALL, headers: { 'x-beta': '1' } }, CATCH_ALL];
+    const beta = new Map([['x-beta', ['1']]]);
+    expect(taker(routes, '/foo/', 'h', beta)).toBe('/{rest*} foo/');
+    expect(taker(routes, '/foo/')).toBe('/{rest*} foo/');
+    expect(taker([ADMIN, ...routes], '/admin/', 'h', beta)).toBe('near /admin');
   });
 
   it.each([

@@ -3,7 +3,6 @@ import type { StateFile } from '../../config/state.ts';
 import { foldCase } from '../../engine/fold.ts';
 import type { Subject } from '../../engine/model.ts';
 import type { TombstoneRecord } from '../../engine/records.ts';
-import { printable } from '../../engine/validate.ts';
 import type { Edges } from '../closure.ts';
 import { readings } from '../principals.ts';
 import type { Group } from '../rules/tombstones.ts';
@@ -176,7 +175,7 @@ function namesOf({
           [
             name('external_id', external_id),
             (twin: string) =>
-              `user \`${id}\` has the external id \`${printable(external_id)}\` of user \`${twin}\`: keep one (ID-2)`,
+              `user \`${id}\` has the external id of user \`${twin}\`: keep one (ID-2)`,
           ] as const,
         ]),
     ...(email === undefined
@@ -185,7 +184,7 @@ function namesOf({
           [
             name('email', foldCase(email)),
             (twin: string) =>
-              `user \`${id}\` has the e-mail \`${printable(email)}\` of user \`${twin}\`, case aside: keep one (ADM-4)`,
+              `user \`${id}\` has the e-mail of user \`${twin}\`, case aside: keep one (ADM-4)`,
           ] as const,
         ]),
   ];

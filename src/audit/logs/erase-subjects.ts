@@ -4,6 +4,7 @@
  * a request id or a context that happens to spell the same is not.
  */
 import { createHmac } from 'node:crypto';
+import { PRINCIPAL_TYPES } from '../../engine/model.ts';
 import { ACL_KEYS, OWNER_KEY } from '../../engine/models/acl.ts';
 import { namesOfFact } from '../fact-fields.ts';
 import { RECORDS } from '../fields.ts';
@@ -148,7 +149,10 @@ class Erasure {
     if (typeof value !== 'string') return value;
     return value.replaceAll(/`([^`]+)`/g, (quoted, inner: string) => {
       if (this.#subjects.has(inner)) return `\`${String(this.#principal(inner))}\``;
-      if (this.#subjects.has(`user:${inner}`)) return `\`${String(this.#id('user', inner))}\``;
+      // A bare id may be that of any kind of subject.
+      for (const type of PRINCIPAL_TYPES)
+        if (this.#subjects.has(`${type}:${inner}`))
+          return `\`${this.#pseudonym(`${type}:${inner}`)}\``;
       return quoted;
     });
   }

@@ -111,6 +111,8 @@ class FileSpool implements Spool {
   }
 
   close(): void {
+    // A chunk that is still being sent must not touch the descriptor after this.
+    this.#isLeft = true;
     closeSync(this.#descriptor);
   }
 

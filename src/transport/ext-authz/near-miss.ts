@@ -57,7 +57,14 @@ export function foldedRoutes(): FoldedRoutes {
     findSlashed(method, path, host): readonly FoldedRoute[] {
       if (!anySlashed && !path.endsWith('/') && !path.includes('%')) return [];
       const folded = foldedPath(path);
-      if (!folded.endsWith('/')) return anySlashed ? lookUp(method, `${folded}/`, host) : [];
+      if (!folded.endsWith('/')) {
+        if (!anySlashed) return [];
+        // The router lets a capture be empty: only a route that is written with the slash is one.
+        return lookUp(method, `${folded}/`, host).filter(({ segments }) => {
+          const last = segments.at(-1);
+          return last !== undefined && isEmpty(last);
+        });
+      }
       const bare = folded.replace(/\/+$/, '');
       return bare === '' ? [] : lookUp(method, bare, host);
     },

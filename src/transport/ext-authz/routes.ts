@@ -59,8 +59,11 @@ export function compileRoutes({ routes }: RoutesFile): RouteTable {
     if (matched === undefined || !matched.route.match.path.endsWith('*}')) return matched;
     const near = folded
       .findSlashed(method, path, host)
-      .find(({ route }) => route !== matched.route && fits(route.match, question));
-    return near === undefined ? matched : { nearMiss: near.route };
+      .filter(({ route }) => fits(route.match, question));
+    const [nearest] = near;
+    // The same route with and without the slash, or one of several at its place: nothing else is meant.
+    if (nearest === undefined || near.some(({ route }) => route === matched.route)) return matched;
+    return { nearMiss: nearest.route };
   };
   return (request, question) => {
     const { method, path, host } = request;

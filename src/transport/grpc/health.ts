@@ -51,12 +51,16 @@ export function createHealth(holds: () => boolean = () => true): Health {
 
 type Watcher = ServerWritableStream<Buffer, Buffer>;
 
+interface Watched {
+  readonly service: string;
+  /** The status that the watcher was sent last. */
+  sent: number;
+}
+
 class HealthState {
   readonly #holds: () => boolean;
-  readonly #watchers = new Map<Watcher, string>();
+  readonly #watchers = new Map<Watcher, Watched>();
   #serving = false;
-  /** What watchers were sent last. */
-  #sent = false;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(holds: () => boolean) {
@@ -93,14 +97,12 @@ class HealthState {
       refuse(call, CODE.INVALID_ARGUMENT, error instanceof Error ? error.message : String(error));
       return;
     }
-    this.#watchers.set(call, service);
-    if (this.#timer === undefined) {
-      this.#sent = this.#isServing();
-      this.#timer = setInterval(() => this.#look(), LOOK_MS).unref();
-    }
+    const sent = this.#statusOf(service);
+    this.#watchers.set(call, { service, sent });
+    this.#timer ??= setInterval(() => this.#send(), LOOK_MS).unref();
     call.on('cancelled', () => this.#forget(call));
     call.on('error', () => this.#forget(call));
-    call.write(statusMessage(this.#statusOf(service)));
+    call.write(statusMessage(sent));
   }
 
   set(serving: boolean): void {
@@ -122,14 +124,14 @@ class HealthState {
     return this.#isServing() ? SERVING : NOT_SERVING;
   }
 
-  #look(): void {
-    if (this.#isServing() !== this.#sent) this.#send();
-  }
-
+  /** Sends each watcher its status where it is another one than it was sent last. */
   #send(): void {
-    this.#sent = this.#isServing();
-    for (const [call, service] of this.#watchers)
-      call.write(statusMessage(this.#statusOf(service)));
+    for (const [call, watched] of this.#watchers) {
+      const status = this.#statusOf(watched.service);
+      if (status === watched.sent) continue;
+      watched.sent = status;
+      call.write(statusMessage(status));
+    }
   }
 
   #forget(call: Watcher): void {
