@@ -768,8 +768,27 @@ describe('a commit', () => {
     }
     sentinel.servers[1].pause();
     const outcome = await put(careful, 't', REVOKED).catch((error: unknown) => error);
+    // Asked again by another one, whose connection has written nothing yet.
+    const later = storeFor(ending, sentinel.url, { waitReplicas: 1, waitMs: 100 });
+    const settled = await later.settle('t').catch((error: unknown) => error);
     sentinel.servers[1].resume();
     expect(outcome).toBeInstanceOf(UnknownOutcomeError);
+    expect(settled).toBeInstanceOf(UnknownOutcomeError);
+  });
+
+  it('is waited for behind a write, also where nothing is to be written (CONS-5)', async () => {
+    const { server } = await scene(ending);
+    const careful = storeFor(ending, server.url, { waitReplicas: 1, waitMs: 10 });
+    const head = await server.command('GET', KEYS.head('t'));
+    const writes = async (): Promise<number> => {
+      const stats = String(await server.command('INFO', 'commandstats'));
+      return Number(/cmdstat_set:calls=(\d+)/.exec(stats)?.[1] ?? 0);
+    };
+    const before = await writes();
+    await expect(careful.settle('t')).rejects.toBeInstanceOf(UnknownOutcomeError);
+    // Newer versions of Redis wait for the last write of the connection, and for nothing where it has none.
+    expect(await writes()).toBe(before + 1);
+    expect(await server.command('GET', KEYS.head('t'))).toBe(head);
   });
 });
 

@@ -36,13 +36,17 @@ const LAST_MS = 24 * 3_600_000;
 
 /**
  * KEYS: stream, number of the writer's last batch. ARGV: number of this one, how long it is kept, entries that stay,
- * age of entries that stay, then the records. Returns how many entries were removed because there were too many, that
+ * age of entries that stay, then the records. A batch that is there already writes its number again, so that a WAIT waits for it. Returns how many entries were removed because there were too many, that
  * is, before their age was over; then also the first that is left, and how far each consumer group has read.
  */
 const APPEND: Script = {
   name: 'audit',
   lua: `
-if tonumber(redis.call('GET', KEYS[2]) or 0) >= tonumber(ARGV[1]) then return {0} end
+local last = redis.call('GET', KEYS[2])
+if tonumber(last or 0) >= tonumber(ARGV[1]) then
+  redis.pcall('SET', KEYS[2], last, 'PX', ARGV[2])
+  return {0}
+end
 for at = 5, #ARGV do redis.call('XADD', KEYS[1], '*', 'record', ARGV[at]) end
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
 if ARGV[4] ~= '0' then

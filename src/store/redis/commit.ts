@@ -20,7 +20,7 @@ import { KINDS } from './keys.ts';
 import { changeText } from './record-text.ts';
 import { countdown, resendUntilKnown } from './resend.ts';
 import type { Argument, WriteReply } from './script-call.ts';
-import { COMMIT, FLIP, GET } from './scripts.ts';
+import { COMMIT, FLIP, TOUCH } from './scripts.ts';
 import { openStager, type Stage, type Stager } from './staged.ts';
 
 /** All of them are in memory here, and Redis needs room for the kinds that they change a second time. */
@@ -77,7 +77,7 @@ export class Committer {
     await this.#connections.ready();
     const writer = this.#connections.writer();
     await writer.ready(commitTimeoutMs);
-    const call = { script: GET, keys: [keys.head(tenant)], args: [] };
+    const call = { script: TOUCH, keys: [keys.head(tenant)], args: [] };
     const wait = { count: waitReplicas, ms: waitMs };
     const { replicas } = await writer.write(commitTimeoutMs, call, wait);
     this.#mustBeReplicated(`\`${tenant}\``, replicas);

@@ -8,7 +8,10 @@ export interface Script {
   readonly lua: string;
 }
 
-/** What a commit looks at before anything is written; from `first` on, ARGV has the changes. */
+/**
+ * What a commit looks at before anything is written; from `first` on, ARGV has the changes. Where its own commit is there
+ * already, the head is written again as it is: from 7.2 on, a WAIT after a script that wrote nothing waits for nothing.
+ */
 const LOOK = `
 local head = redis.call('GET', KEYS[1])
 local revision, nonce = 0, ''
@@ -16,7 +19,10 @@ if head then revision, nonce = string.match(head, '^(%d+) (.+)$') end
 if tonumber(revision) ~= tonumber(ARGV[1]) then
   local id = string.format('%.0f-0', tonumber(ARGV[1]) + 1)
   local own = redis.call('XRANGE', KEYS[2], id, id)[1]
-  if own and own[2][2] == ARGV[2] then return {1, string.sub(id, 1, -3), ARGV[2]} end
+  if own and own[2][2] == ARGV[2] then
+    if head then redis.pcall('SET', KEYS[1], head) end
+    return {1, string.sub(id, 1, -3), ARGV[2]}
+  end
   if not own and tonumber(revision) > tonumber(ARGV[1]) then return {2, tostring(revision), nonce} end
   return {0, tostring(revision), nonce}
 end
@@ -133,6 +139,15 @@ for at = 1, tonumber(ARGV[12]) do
     end
   end
 end${END}`,
+};
+
+/** Writes a tenant's head again as it is, so that a WAIT that follows waits for all before it. KEYS: head. */
+export const TOUCH: Script = {
+  name: 'touch',
+  lua: `
+local head = redis.call('GET', KEYS[1])
+if head then redis.pcall('SET', KEYS[1], head) end
+return head`,
 };
 
 /** KEYS: head, then a hash for each id of ARGV. Returns head and values of one moment. */
